@@ -1,0 +1,55 @@
+# Everything a developer types. Needs Python 3.11 or newer and nothing else: each target sets up what it uses.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+
+# The first Python that is new enough; PYTHON=... on the command line wins.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; exit; }; done; echo no-python-3.11-or-newer)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Stamp files: set up again only when pyproject.toml has changed.
+RUNTIME := $(VENV)/.stamp-runtime
+DEVELOPMENT := $(VENV)/.stamp-development
+
+help:
+	@echo 'make run    start keystile demo: a small API, a gateway in front of it, and what to try'
+	@echo 'make test   the tests; make test ARGS="-k slots" for some of them'
+	@echo 'make check  ruff, mypy --strict, and the import map'
+	@echo 'make bench  CPU per request, side by side with HAProxy'
+	@echo 'make clean  away with everything that can be made again'
+
+run: $(RUNTIME)
+	@$(BIN)/keystile demo
+
+test: $(DEVELOPMENT)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEVELOPMENT)
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_imports.py
+
+bench: $(DEVELOPMENT)
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo 'Keystile needs Python 3.11 or newer; name one with make PYTHON=/path/to/python3'; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo 'This Python cannot make a venv; on Debian and Ubuntu: apt install python3-venv'; exit 1; }
+
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	@echo 'Setting up $(VENV) (once) ...'
+	@$(PIP) install --editable .
+	@touch $@
+
+$(DEVELOPMENT): pyproject.toml | $(BIN)/python
+	@echo 'Setting up $(VENV) with what tests need (once) ...'
+	@$(PIP) install --editable '.[dev]'
+	@touch $@ $(RUNTIME)

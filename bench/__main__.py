@@ -1,0 +1,147 @@
+"""``python -m bench``: choose cases and gateways, run the turns, print the table.
+
+Law: arguments, set-up and take-down; how a turn is measured stands in ``run.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from bench import backend, table
+from bench.api import read_calls
+from bench.cases import CASES
+from bench.gateways import GATEWAYS
+from bench.gateways.gateway import Gateway, Scene
+from bench.keyset import make_keys
+from bench.load import CONNECTIONS, Load
+from bench.processes import Running, free_port
+from bench.run import Bench, Turn
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}  # what is run -> Debian's package
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the bench; 0 when every turn was measured, 1 when one failed, 2 when something is not installed."""
+    chosen = _parser().parse_args(arguments)
+    gateways = [GATEWAYS[name] for name in chosen.gateways]
+    missing = [*_missing_programs(), *(said for gateway in gateways if (said := gateway.missing()))]
+    if missing:
+        print("\n".join(missing), file=sys.stderr)
+        return 2
+    if chosen.gateway_core == chosen.load_core:
+        print("bench: one core for everything; latencies and rates will say little", file=sys.stderr)
+    turns: list[Turn] = []
+    code = 0
+    with tempfile.TemporaryDirectory(prefix="keystile-bench-") as directory:
+        try:
+            _run(chosen, gateways, Path(directory), turns)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as fault:
+            print(f"bench: {fault}", file=sys.stderr)
+            code = 1
+    if turns:
+        _report(chosen, gateways, turns)
+    return code
+
+
+def _run(chosen: argparse.Namespace, gateways: Sequence[Gateway], directory: Path, turns: list[Turn]) -> None:
+    os.sched_setaffinity(0, {chosen.load_core})
+    directory.chmod(0o755)  # nginx's worker is another user
+    calls, keys, port = read_calls(chosen.document), make_keys(chosen.keys), free_port()
+    scene = Scene(chosen.document, calls, keys, port, chosen.gateway_core)
+    for gateway in gateways:
+        gateway.prepare(scene, directory)
+    command = backend.command(backend.write_configuration(directory, port))
+    with Running(command, chosen.load_core, directory, "backend") as running:
+        running.wait_for_answer(port)
+        bench = Bench(scene, Load(keys, directory, chosen.load_core), running, directory, chosen.seconds)
+
+        def keep(turn: Turn) -> None:
+            _tell(turn)
+            turns.append(turn)
+
+        bench.rounds(chosen.rounds, [CASES[name] for name in chosen.cases], gateways, keep)
+
+
+def _tell(turn: Turn) -> None:
+    seconds = turn.load.seconds
+    print(
+        f"round {turn.round}  {turn.case:10} {turn.gateway:9} {turn.per_request:7.2f} µs/request "
+        f"{turn.rate:8,.0f}/s  core {turn.cpu.total / seconds:4.0%}  load {turn.load.cpu / seconds:4.0%}  "
+        f"backend {turn.backend_cpu / seconds:4.0%}  others {turn.others / seconds:4.0%}",
+        flush=True,
+    )
+
+
+def _report(chosen: argparse.Namespace, gateways: Sequence[Gateway], turns: Sequence[Turn]) -> None:
+    rows = table.rows(turns)
+    versions = {gateway.name: gateway.version() for gateway in gateways}
+    about: dict[str, object] = {
+        "command": "python -m bench " + " ".join(sys.argv[1:]),
+        "machine": _machine(),
+        "gateways": versions,
+        "operations": len(read_calls(chosen.document)),
+        "keys": chosen.keys,
+        "connections": CONNECTIONS,
+        "seconds": chosen.seconds,
+    }
+    file = chosen.results / f"{datetime.now():%Y-%m-%d-%H%M%S}.json"
+    table.write_json(file, about, turns, rows)
+    print(f"\n{datetime.now():%Y-%m-%d}, {about['machine']}; {', '.join(versions.values())}\n")
+    print(table.markdown(rows))
+    noise = max(row.others for row in rows)
+    if noise > 0.1:
+        print(f"Not a quiet machine: others used up to {noise:.0%} of a core in a turn.")
+    print(f"Every figure: {file}")
+
+
+def _machine() -> str:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    model = names[0].partition(":")[2].strip() if names else platform.machine()
+    return f"{os.cpu_count()} cores, {model}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def _missing_programs() -> list[str]:
+    return [
+        f"{program} is not installed: apt-get install {package}"
+        for program, package in PROGRAMS.items()
+        if shutil.which(program) is None
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="CPU per request, side by side.")
+    cores = sorted(os.sched_getaffinity(0))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of load in each turn, in whole seconds")
+    parser.add_argument("--cases", type=_names(CASES), default=["same", "varied", "log"], help=", ".join(CASES))
+    parser.add_argument("--gateways", type=_names(GATEWAYS), default=list(GATEWAYS), help=", ".join(GATEWAYS))
+    parser.add_argument("--keys", type=int, default=1000, help="how many keys the gateways hold")
+    parser.add_argument("--gateway-core", type=int, default=cores[-1])
+    parser.add_argument("--load-core", type=int, default=cores[0], help="for wrk, nginx and the bench itself")
+    parser.add_argument("--document", type=Path, default=ROOT / "tests" / "data" / "elasticemail-openapi.yaml")
+    parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results")
+    return parser
+
+
+def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(known)}")
+        return names
+
+    return read
+
+
+if __name__ == "__main__":
+    sys.exit(main())

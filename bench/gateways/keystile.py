@@ -1,0 +1,103 @@
+"""Keystile itself: ``keystile serve`` with one relay, from a gateway.yaml and a store as an operator has them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.api import PREFIX
+from bench.cases import Case
+from bench.gateways.gateway import CAP, Scene
+from bench.keyset import BenchKey
+from bench.processes import free_port
+
+STORE = "keystile.db"
+
+# The client's Host goes on to the backend, as it does with HAProxy.
+SETTINGS = """\
+listeners:
+  - address: 127.0.0.1:{port}
+management: {{address: 127.0.0.1:{management_port}}}
+workers: 1
+store: sqlite:///{store}
+limits: {{concurrent_requests_per_ip: {cap}}}
+access_log: {access_log}
+upstreams:
+  api: {{servers: ["http://127.0.0.1:{backend_port}"], host: preserve}}
+routes:
+  - openapi: {document}
+    prefix: {prefix}
+    scope_from_description: 'Required Access Level: (.+)'
+    upstream: api
+"""
+
+
+class Keystile:
+    """Supervisor, management and one relay; the CPU of all three counts."""
+
+    name = "keystile"
+
+    def missing(self) -> str | None:
+        """The package, where the bench is run by another Python than that of the venv."""
+        return None if find_spec("keystile") else "Keystile is not installed in this Python: pip install -e ."
+
+    def prepare(self, scene: Scene, directory: Path) -> None:
+        """The store with all keys."""
+        asyncio.run(_fill(directory / STORE, list(scene.keys.every())))
+
+    def command(self, scene: Scene, case: Case, port: int, directory: Path) -> list[str]:
+        """``keystile serve`` with a gateway.yaml for ``case``."""
+        file = directory / f"gateway-{case.name}.yaml"
+        file.write_text(
+            SETTINGS.format(
+                port=port,
+                management_port=free_port(),
+                store=STORE,
+                cap=CAP,
+                access_log="stdout" if case.log else "off",
+                backend_port=scene.backend_port,
+                document=scene.document.resolve(),
+                prefix=PREFIX,
+            )
+        )
+        return [sys.executable, "-m", "keystile", "serve", "-c", str(file)]
+
+    def version(self) -> str:
+        """Keystile's version."""
+        from keystile import __version__
+
+        return f"Keystile {__version__}"
+
+
+async def _fill(file: Path, keys: list[BenchKey]) -> None:
+    """Write ``keys`` in one transaction, past the service: it would make secrets of its own, one by one."""
+    from keystile.keys.key import Account, ApiKey
+    from keystile.keys.networks import Networks
+    from keystile.storage.sqlite import SqliteStore
+
+    store = await SqliteStore.open(file)
+    emails = dict.fromkeys(key.account for key in keys)
+    accounts = {email: Account(f"{n:016x}", email, False, time.time()) for n, email in enumerate(emails)}
+    try:
+        async with store.change() as transaction:
+            for account in accounts.values():
+                await transaction.add_account(account)
+            for key in keys:
+                row = ApiKey(
+                    id=key.id,
+                    account_id=accounts[key.account].id,
+                    account_email=key.account,
+                    name=key.name,
+                    hint=key.secret[-5:],
+                    scopes=frozenset(key.scopes),
+                    networks=Networks.parse([key.network]),
+                    expires=None,
+                    created=time.time(),
+                    imported=False,
+                )
+                await transaction.add_key(row, key.digest)
+    finally:
+        await store.close()

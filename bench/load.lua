@@ -1,0 +1,32 @@
+-- wrk's side of the bench: the varied requests, and the figures as one line of JSON.
+-- BENCH_REQUESTS names a file of requests, each as its length in bytes, a line end, and its bytes. They are
+-- rendered beforehand so that wrk's own work per request stays small. Without it wrk repeats its one request.
+
+local file = os.getenv("BENCH_REQUESTS")
+
+if file then
+   local requests, count, last = {}, 0, 0
+   local handle = assert(io.open(file, "rb"))
+   local size = handle:read("*n")
+   while size do
+      handle:read(1)
+      count = count + 1
+      requests[count] = handle:read(size)
+      size = handle:read("*n")
+   end
+   handle:close()
+
+   request = function()
+      last = last % count + 1
+      return requests[last]
+   end
+end
+
+done = function(summary, latency, _)
+   local errors = summary.errors
+   io.write(string.format(
+      '\nBENCH {"requests": %d, "microseconds": %d, "status": %d, "connect": %d, "read": %d, "write": %d, ' ..
+      '"timeout": %d, "p50": %d, "p99": %d}\n',
+      summary.requests, summary.duration, errors.status, errors.connect, errors.read, errors.write,
+      errors.timeout, latency:percentile(50), latency:percentile(99)))
+end

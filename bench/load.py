@@ -1,0 +1,115 @@
+"""The load: wrk with 64 kept-alive connections and requests as real clients send them.
+
+Law: knows HTTP requests and wrk; gateways are a port to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cases import Case
+from bench.keyset import KeySet
+
+CONNECTIONS = 64
+VARIED_REQUESTS = 50_000
+HOST = "api.example.com"
+SAME_TARGET = "/v4/contacts?limit=100&offset=0"
+FIELDS = {
+    "Host": HOST,
+    "User-Agent": "OpenAPI-Generator/4.4.0/python",
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate, br",
+}
+SCRIPT = Path(__file__).with_name("load.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What wrk saw: complete answers, seconds, latency in microseconds, and its own CPU seconds."""
+
+    requests: int
+    seconds: float
+    p50: int
+    p99: int
+    faults: dict[str, int]
+    cpu: float
+
+
+class Load:
+    """The requests of one bench: made once, sent to whichever port."""
+
+    def __init__(self, keys: KeySet, directory: Path, core: int) -> None:
+        self.core = core
+        self.secret = keys.keys[0].secret
+        self.varied = directory / "varied.requests"
+        with self.varied.open("wb") as file:
+            for request in varied_requests(keys):
+                file.write(b"%d\n%b" % (len(request), request))
+
+    def run(self, case: Case, port: int, seconds: float) -> Result:
+        """Load 127.0.0.1:``port`` for about ``seconds``; raises RuntimeError when wrk fails."""
+        environment = dict(os.environ)
+        if case.load == "varied":
+            environment["BENCH_REQUESTS"] = str(self.varied)
+        before = _children_cpu()
+        done = subprocess.run(
+            self._command(port, seconds), env=environment, capture_output=True, text=True, timeout=seconds + 30
+        )
+        return _result(done, _children_cpu() - before)
+
+    def _command(self, port: int, seconds: float) -> list[str]:
+        fields = {**FIELDS, "X-Api-Key": self.secret}
+        return [
+            *("taskset", "-c", str(self.core), "wrk", "-t", "1", "-c", str(CONNECTIONS)),
+            *("-d", f"{max(1, round(seconds))}s", "-s", str(SCRIPT)),
+            *(part for name, value in fields.items() for part in ("-H", f"{name}: {value}")),
+            f"http://127.0.0.1:{port}{SAME_TARGET}",
+        ]
+
+
+def varied_requests(keys: KeySet) -> list[bytes]:
+    """Requests that differ from one another in target, key and traceparent; the same list at every call."""
+    dice = random.Random(600)
+    targets = [TARGETS[number % len(TARGETS)](dice) for number in range(VARIED_REQUESTS)]
+    return [_request(target, dice.choice(keys.keys).secret, dice) for target in targets]
+
+
+# Five calls of the real API that every key of the load may make; clients write @ as %40 in a path.
+TARGETS: tuple[Callable[[random.Random], str], ...] = (
+    lambda dice: f"/v4/contacts?limit={dice.randint(1, 1000)}&offset={dice.randint(0, 10**6)}",
+    lambda dice: f"/v4/contacts/person{dice.randint(0, 10**9)}%40example.com",
+    lambda dice: f"/v4/campaigns/spring-{dice.randint(0, 10**6)}",
+    lambda dice: f"/v4/lists/list{dice.randint(0, 10**5)}/contacts?limit={dice.randint(1, 1000)}",
+    lambda dice: f"/v4/emails/{dice.randbytes(16).hex()}/status?showFailed=true",
+)
+
+
+def _request(target: str, secret: str, dice: random.Random) -> bytes:
+    fields = {
+        **FIELDS,
+        "X-Api-Key": secret,
+        "traceparent": f"00-{dice.randbytes(16).hex()}-{dice.randbytes(8).hex()}-01",
+    }
+    lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def _result(done: subprocess.CompletedProcess[str], cpu: float) -> Result:
+    lines = [line for line in done.stdout.splitlines() if line.startswith("BENCH ")]
+    if done.returncode or not lines:
+        raise RuntimeError(f"wrk failed ({done.returncode}): {done.stderr or done.stdout}")
+    said = json.loads(lines[0].removeprefix("BENCH "))
+    faults = {name: said[name] for name in ("status", "connect", "read", "write", "timeout") if said[name]}
+    return Result(said["requests"], said["microseconds"] / 1e6, said["p50"], said["p99"], faults, cpu)
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,150 @@
+"""Programs pinned to a core, and what they used of it.
+
+Law: knows processes and /proc, nothing of what they serve. Times are seconds of CPU. Linux only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """CPU time in seconds: ``total`` from the scheduler's nanoseconds, the two shares from 10 ms ticks."""
+
+    user: float
+    system: float
+    total: float
+
+    def since(self, earlier: Cpu) -> Cpu:
+        """What was used between two readings; the shares are scaled to the finer total."""
+        user, system = self.user - earlier.user, self.system - earlier.system
+        total = self.total - earlier.total
+        share = user / (user + system) if user + system else 0.0
+        return Cpu(total * share, total * (1 - share), total)
+
+
+class Running:
+    """A started program with all its children, in a process group of its own; stop() ends every one of them."""
+
+    def __init__(self, command: Sequence[str], core: int, directory: Path, label: str) -> None:
+        self.label = label
+        self.output = directory / f"{label}.out"
+        self.errors = directory / f"{label}.err"
+        with self.output.open("wb") as out, self.errors.open("wb") as err:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", str(core), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=directory,
+                start_new_session=True,
+            )
+
+    def cpu(self) -> Cpu:
+        """What all its processes have used so far."""
+        readings = [_cpu_of(pid) for pid in self.tree()]
+        return Cpu(sum(r.user for r in readings), sum(r.system for r in readings), sum(r.total for r in readings))
+
+    def tree(self) -> list[int]:
+        """Its process ids, children included."""
+        parents = _parents()
+        found = [self.process.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def memory(self) -> int:
+        """Bytes of memory in all its processes; what they share is counted once in all (proportional set size)."""
+        return sum(_memory_of(pid) for pid in self.tree())
+
+    def wait_for_answer(self, port: int, seconds: float = 20.0) -> None:
+        """Until 127.0.0.1:``port`` answers HTTP, whatever it says; RuntimeError with the program's own words if never.
+
+        That it accepts is not enough: the socket may be there before whoever answers on it.
+        """
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.label} ended with {self.process.returncode}: {self.last_words()}")
+            if _answers(port):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{self.label} does not answer on port {port}: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The end of what it wrote to standard error, or to standard output."""
+        text = self.errors.read_text(errors="replace") or self.output.read_text(errors="replace")
+        return text[-2000:]
+
+    def stop(self) -> None:
+        """SIGTERM, five seconds of patience, then SIGKILL to the whole group."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def machine_cpu() -> float:
+    """CPU seconds that everything on this machine has used (user, system, interrupts; neither idle nor stolen)."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]]
+    return TICK * (sum(fields) - fields[3] - fields[4])
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _cpu_of(pid: int) -> Cpu:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    nanoseconds = sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    return Cpu(int(fields[11]) * TICK, int(fields[12]) * TICK, nanoseconds / 1e9)
+
+
+def _memory_of(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _parents() -> dict[int, int]:
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # one that has just ended
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    return parents

@@ -1,0 +1,94 @@
+"""Builds every object from the settings: the only place that knows all the parts.
+
+Law: wiring, and nothing else. A rule that would stand here belongs to the part that it is a rule of.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from keystile.config.load import load
+from keystile.config.model import Settings, Tls
+from keystile.keys.keyring import Keyring
+from keystile.keys.service import KeyService
+from keystile.limits.slots import SlotTable
+from keystile.relay.gateway import Gateway
+from keystile.relay.record import Channel
+from keystile.routing.conflicts import check_conflicts, known_scopes
+from keystile.routing.openapi import read_operations
+from keystile.routing.table import RouteTable, rows
+from keystile.storage.follow import KeyFollower
+from keystile.storage.passwords import Passwords
+from keystile.storage.sqlite import SqliteStore
+from keystile.wire.tls import server_context
+
+# -- for commands: settings, routes, keys ---------------------------------------------------------------
+
+
+def load_settings(file: Path) -> Settings:
+    """What a gateway.yaml says. Raises ConfigurationError with every fault."""
+    return load(file, read_document=read_operations, check_operations=check_conflicts)
+
+
+def route_table(settings: Settings) -> RouteTable:
+    """The route table of these settings."""
+    upstreams = frozenset(upstream.name for upstream in settings.upstreams if upstream.case_insensitive)
+    return RouteTable(settings.operations, upstreams)
+
+
+def route_rows(settings: Settings) -> list[dict[str, object]]:
+    """The route table as ``keystile routes --json`` prints it."""
+    return rows(route_table(settings))
+
+
+@asynccontextmanager
+async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passwords]]:
+    """The service of accounts and keys, and their passwords, on the store of these settings. Raises StoreError."""
+    async with await SqliteStore.open(settings.store) as store:
+        passwords = await Passwords.open(settings.store)
+        try:
+            scopes = known_scopes(settings.operations)
+            yield KeyService(store, per_account=settings.keys.per_account, known_scopes=scopes), passwords
+        finally:
+            await passwords.close()
+
+
+# -- for the relay process -------------------------------------------------------------------------------
+
+
+class Accepted(Protocol):
+    """An accepted configuration: its settings, and the contents of the files they name (``process/snapshot.py``)."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+
+    def file(self, path: Path) -> AbstractContextManager[Path]:
+        """A path under which the accepted contents of ``path`` can be read while the block lasts."""
+
+
+def build_relay(
+    snapshot: Accepted, slots: SlotTable, channel: Channel, store_counters: Callable[[Sequence[int]], None]
+) -> Gateway:
+    """A relay from the accepted configuration. Must be called inside a running loop."""
+    settings = snapshot.settings
+    keyring = Keyring()
+
+    def tls_context(tls: Tls) -> ssl.SSLContext:
+        with snapshot.file(tls.certificate) as certificate, snapshot.file(tls.private_key) as private_key:
+            return server_context(certificate, private_key, tls.minimum_version)
+
+    return Gateway(
+        settings,
+        route_table(settings),
+        keyring,
+        KeyFollower(settings.store, keyring),
+        slots,
+        channel,
+        store_counters,
+        tls_context,
+    )

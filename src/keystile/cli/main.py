@@ -1,0 +1,54 @@
+"""The ``keystile`` command: reads the command line and hands over to one command.
+
+Law: this file knows which commands there are and what an exit code means
+(0 done, 1 it could not be done, 2 the command line was wrong); what a command does stands in its own file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from keystile import __version__
+from keystile.cli import accounts, check, demo, keys, options, routes, serve, status
+from keystile.cli.terminal import CommandFailed, show_error
+
+_COMMANDS = (serve, check, routes, status, demo, accounts, keys)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, with no command's work imported."""
+    file_option = options.file_option()
+    parser = argparse.ArgumentParser(
+        prog="keystile",
+        description="An API-key gateway: keys, permissions, address rules, limits, TLS in front of an API.",
+        parents=[file_option],
+    )
+    parser.add_argument("--version", action="version", version=f"keystile {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add(commands, file_option)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (argparse ends the process with 2 when the line is wrong)."""
+    # Not as parser defaults: a subcommand's parser must be able to leave the outer one's -c alone.
+    chosen = build_parser().parse_args(arguments, argparse.Namespace(file=options.DEFAULT_FILE))
+    run: options.Run = chosen.run
+    try:
+        code = run(chosen)
+        sys.stdout.flush()
+    except CommandFailed as failure:
+        show_error(str(failure))
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code

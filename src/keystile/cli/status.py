@@ -1,0 +1,62 @@
+"""``keystile status``: what the running gateway says of itself.
+
+Law: this file asks the supervisor and shows the answer. Exit code 1 when no gateway answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from keystile.cli import options
+from keystile.cli.settings import read_settings
+from keystile.cli.terminal import CommandFailed, show_json, show_table
+
+
+def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> None:
+    """Add ``status``."""
+    parser = commands.add_parser(
+        "status",
+        parents=[file_option],
+        help="of the running gateway: processes, configuration version, slots taken, store",
+    )
+    options.add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask and print."""
+    settings = read_settings(arguments.file, warnings=False)
+    from keystile.process import control
+
+    try:
+        status = control.ask(settings.store)
+    except control.NotRunning as error:
+        raise CommandFailed(str(error)) from None
+    if arguments.json:
+        show_json(status)
+    else:
+        _show(status)
+    return 0
+
+
+def _show(status: Mapping[str, Any]) -> None:
+    processes = [(process["role"], str(process["pid"])) for process in status["processes"]]
+    show_table(("ROLE", "PID"), processes, "no processes")
+    facts = [(key, value) for key, value in status.items() if key != "processes"]
+    names = [key.replace("_", " ") for key, _ in facts]
+    width = max(map(len, names), default=0)
+    print()
+    for name, (_, value) in zip(names, facts, strict=True):
+        print(f"{name.ljust(width)}  {_told(value)}")
+
+
+def _told(value: object) -> str:
+    """One fact in one line: a listener as its address, a list with commas."""
+    if isinstance(value, list):
+        return ", ".join(_told(each) for each in value)
+    if isinstance(value, Mapping):
+        said = str(value.get("address", dict(value)))
+        return f"{said} (TLS)" if value.get("tls") else said
+    return str(value)

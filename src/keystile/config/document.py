@@ -1,0 +1,312 @@
+"""The schema of gateway.yaml: every setting with its type, its default as one would write it, and what it does.
+
+Law: names, types and descriptions, nothing else. What is right across several settings stands in ``rules.py``;
+how a text becomes a value in ``units.py``, ``addresses.py``, ``tokens.py`` and ``templates.py``. Descriptions
+go into the JSON Schema, so they are written for operators.
+
+Defaults are written as in YAML and parsed like it; a test holds them equal to those of ``model.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.fields import FieldInfo
+
+from keystile.config import kinds
+from keystile.config.kinds import (
+    AccessLogPlace,
+    AllOrAny,
+    Cidr,
+    Duration,
+    DurationOrZero,
+    FieldName,
+    Flag,
+    HeadSize,
+    HostChoice,
+    HostName,
+    HttpServer,
+    KeyField,
+    ListenAddress,
+    Method,
+    NoCors,
+    OnlyTrue,
+    Origin,
+    OverLimit,
+    Parameter,
+    Pattern,
+    PlainPath,
+    Prefix,
+    Scope,
+    ScopeSource,
+    SizeOrNone,
+    Slots,
+    Store,
+    Template,
+    Text,
+    UpstreamName,
+    Version,
+    WholeSeconds,
+    Workers,
+)
+
+
+def _setting(default: Any, description: str, **bounds: Any) -> Any:
+    """A setting with its default, written as in YAML and parsed like it."""
+    return Field(default, description=description, validate_default=True, **bounds)
+
+
+def _needed(description: str, **bounds: Any) -> Any:
+    """A setting without a default."""
+    return Field(description=description, **bounds)
+
+
+class Section(BaseModel):
+    """Any mapping of gateway.yaml: names that are not settings are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class TlsSection(Section):
+    """TLS of one address."""
+
+    certificate: Text = _needed(description="PEM file with the certificate and those that sign it.")
+    private_key: Text = _needed(description="PEM file with the certificate's private key, without a passphrase.")
+    minimum_version: Version = _setting("1.2", description="The oldest TLS version that is accepted: 1.2 or 1.3.")
+    legacy: Annotated[None, kinds.not_yet("older TLS versions")] = _setting(
+        None, description="Not yet served by this version: older TLS versions until a given day."
+    )
+
+
+class ListenerSection(Section):
+    """One address that clients connect to."""
+
+    address: ListenAddress = _needed(description='IP address and port; an IPv6 address needs quotes: "[::]:8080".')
+    tls: TlsSection | None = _setting(None, description="Speak TLS on this address; plain HTTP without it.")
+    proxy_protocol: Annotated[None, kinds.not_yet("the PROXY protocol")] = _setting(
+        None, description="Not yet served by this version: take client addresses from the PROXY protocol."
+    )
+
+
+class ManagementSection(Section):
+    """Where page, management API, health and metrics are served."""
+
+    address: ListenAddress = _setting(
+        "127.0.0.1:8081", description="IP address and port; with tls if other machines can reach it."
+    )
+    tls: TlsSection | None = _setting(None, description="Speak TLS; needed unless the address is loopback.")
+    hosts: list[HostName] = _setting(
+        [], description="Host names under which people open the page, besides the address itself."
+    )
+
+
+class KeysSection(Section):
+    """How many keys an account may own and where clients present them."""
+
+    per_account: Annotated[int, kinds.whole(1, 10_000)] = _setting(15, description="How many keys an account may own.")
+    headers: list[KeyField] = _setting(
+        ["X-Api-Key"],
+        description="Fields that carry a key; each that is present counts as one. Authorization means Bearer.",
+    )
+    query_parameter: Parameter = _setting(
+        None, description="Query parameter that carries a key, such as apikey; null for none."
+    )
+
+
+class LimitsSection(Section):
+    """Every bound on what clients and servers may do."""
+
+    concurrent_requests_per_ip: Annotated[int, kinds.whole(1, 10_000)] = _setting(
+        20, description="How many requests of one client address may be in flight."
+    )
+    ipv6_prefix_length: Annotated[int, kinds.whole(1, 128)] = _setting(
+        64, description="How many leading bits of an IPv6 address make one client address."
+    )
+    over_limit: OverLimit = _setting(
+        "refuse", description="What happens to a request above that: refuse (429). Waiting is not yet served."
+    )
+    request_timeout: Duration = _setting(
+        "600s", description="How long a request may take, from its first byte to the last of its answer."
+    )
+    head_timeout: Duration = _setting(
+        "10s", description="Within this a request's head, and a TLS handshake, must have arrived."
+    )
+    idle_timeout: Duration = _setting("75s", description="How long a connection may be idle between two requests.")
+    connect_timeout: Duration = _setting("5s", description="How long connecting to an upstream server may take.")
+    max_head_size: HeadSize = _setting("32KiB", description="The largest head of a request.")
+    max_fields: Annotated[int, kinds.whole(1, 10_000)] = _setting(
+        100, description="How many fields the head of a request may have."
+    )
+    max_body_size: SizeOrNone = _setting("none", description="The largest body of a request, such as 25MiB; or none.")
+    drain_timeout: DurationOrZero = _setting(
+        "30s", description="How long requests in flight may take to finish when the gateway stops."
+    )
+
+
+class CorsSection(Section):
+    """Which browser origins may call."""
+
+    origins: list[Origin] = _needed(
+        min_length=1, description="Origins such as https://app.example.com, or * alone for all."
+    )
+    headers: list[FieldName] = _setting([], description="Request fields that may be sent besides the key's.")
+    max_age: WholeSeconds = _setting("600s", description="How long browsers may remember the answer.")
+
+
+class UpstreamSection(Section):
+    """The API behind the gateway."""
+
+    servers: list[HttpServer] = _needed(min_length=1, description="Servers, used in turn: http://host:port.")
+    host: HostChoice = _setting(
+        "upstream", description="The Host field it gets: the server's own name, or preserve the client's."
+    )
+    case_insensitive: Flag = _setting(
+        False, description="It takes /Admin for /admin, so paths that could mean both are compared so, too."
+    )
+
+
+class ScopesSection(Section):
+    """Several scopes; both given means both must be met."""
+
+    all: list[Scope] = _setting([], description="The key must hold every one of these.")
+    any: list[Scope] = _setting([], description="The key must hold at least one of these.")
+
+
+def kind_of_cors(value: Any) -> str:
+    """A mapping, or the word for none."""
+    return "<cors>" if isinstance(value, dict) else "<off>"
+
+
+RowCors = Annotated[
+    Annotated[CorsSection, Tag("<cors>")] | Annotated[NoCors, Tag("<off>")], Discriminator(kind_of_cors)
+]
+
+
+class Row(Section):
+    """What both kinds of rows have."""
+
+    upstream: UpstreamName = _needed(description="The upstream that serves it, by its name in upstreams.")
+    override: Flag = _setting(False, description="This row may give an operation other scopes than a later row does.")
+    cors: RowCors = _setting(
+        None, description="Browser origins that may call this; false for none, whatever cors says for all."
+    )
+
+
+class PathRow(Row):
+    """A row that gives one path: exactly one of scope, scopes, key_only and public says what a call needs."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [name]} for name in ("scope", "scopes", "key_only", "public")]}
+    )
+
+    path: Template = _needed(description="Such as /v4/files/{name} (one segment), or /v2/* (everything below /v2/).")
+    methods: list[Method] | None = _setting(
+        None, min_length=1, description="Such as [GET, POST]; GET admits HEAD. All methods without it."
+    )
+    scope: Scope | None = _setting(None, description="The one scope that a key needs.")
+    scopes: ScopesSection | None = _setting(None, description="Several scopes: {all: [...]}, {any: [...]} or both.")
+    key_only: OnlyTrue | None = _setting(None, description="true: any valid key will do.")
+    public: OnlyTrue | None = _setting(None, description="true: no key is needed.")
+
+
+class OpenApiRow(Row):
+    """A row that stands for every operation of an OpenAPI 3.0 or 3.1 document."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["scope_from_description"]}, {"required": ["scope_from"]}]}
+    )
+
+    openapi: Text = _needed(description="The document: a YAML or JSON file.")
+    prefix: Prefix = _setting("", description="Put before every path of the document, such as /v4.")
+    scope_from_description: Pattern = _setting(
+        None,
+        description="A regular expression whose one group finds the scopes in an operation's description.",
+    )
+    scope_from: ScopeSource = _setting(
+        None, description="security, or the document's own field that names scopes: x-required-scopes."
+    )
+    scopes: AllOrAny = _setting(
+        "all", description="Where an operation names several scopes: a key needs all of them, or any."
+    )
+
+
+def kind_of_row(row: Any) -> str:
+    """What a row is meant as."""
+    return "<openapi>" if isinstance(row, dict) and "openapi" in row else "<path>"
+
+
+AnyRow = Annotated[
+    Annotated[PathRow, Tag("<path>")] | Annotated[OpenApiRow, Tag("<openapi>")], Discriminator(kind_of_row)
+]
+
+
+class Document(Section):
+    """gateway.yaml of Keystile."""
+
+    listeners: list[ListenerSection] = _setting(
+        [{"address": "127.0.0.1:8080"}], min_length=1, description="The addresses that clients connect to."
+    )
+    management: ManagementSection = _setting(
+        {},
+        description="The page where people manage their keys, the management API, health and metrics.",
+    )
+    workers: Workers = _setting("auto", description="How many relay processes: auto (one for each core) or 1 to 64.")
+    store: Store = _setting(
+        "sqlite:///keystile.db", description="Where keys are kept; four slashes for an absolute path."
+    )
+    slots: Slots = _setting("host", description="Where requests in flight are counted: host, in this machine's memory.")
+    trust_without_store: DurationOrZero = _setting(
+        "5m", description="How long to go on with the keys in memory when the store cannot be read."
+    )
+    keys: KeysSection = _setting({}, description="How many keys an account may own and where clients present them.")
+    limits: LimitsSection = _setting({}, description="Every bound on what clients and servers may do.")
+    trusted_proxies: list[Cidr] = _setting(
+        [], description="Networks of proxies in front of the gateway, whose X-Forwarded-For is believed."
+    )
+    health_path: PlainPath = _setting(
+        None, description="A path such as /healthz that the relays answer themselves, without a key."
+    )
+    access_log: AccessLogPlace = _setting("stdout", description="Where access log lines go: stdout, off, or a file.")
+    management_routes: Annotated[None, kinds.not_yet("key calls on the public listeners")] = _setting(
+        None,
+        description="Not yet served by this version: the service's own key calls on the public listeners.",
+    )
+    cors: CorsSection | None = _setting(None, description="Browser origins that may call every route without its own.")
+    upstreams: dict[UpstreamName, UpstreamSection] = _needed(
+        min_length=1, description="The APIs behind the gateway, by name."
+    )
+    routes: list[AnyRow] = _needed(
+        min_length=1,
+        description="What each call needs and where it goes. An earlier row wins over a later one of the same "
+        "method and path; if they need something else, the earlier one says override: true.",
+    )
+
+
+# What pydantic adds to a place to say which of several types it tried.
+TAGS: dict[str, type[Section] | None] = {
+    "<path>": PathRow,
+    "<openapi>": OpenApiRow,
+    "<cors>": CorsSection,
+    "<off>": None,
+}
+
+
+_STEPS = {str(list): "[]", str(dict): ".*"}
+
+
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """The sections that a setting of this type holds."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in sections_in(inner)]
+
+
+def settings(section: type[Section] = Document, path: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting, outer before inner: ``limits.request_timeout``, ``listeners[].tls``, ``upstreams.*.host``."""
+    for name, info in section.model_fields.items():
+        yield path + name, info
+        step = _STEPS.get(str(get_origin(info.annotation)), "")
+        for inner in sections_in(info.annotation):
+            yield from settings(inner, f"{path}{name}{step}.")

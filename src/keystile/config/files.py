@@ -1,0 +1,131 @@
+"""The files that gateway.yaml names: certificates and keys, documents, and where store and log will lie.
+
+Law: this file opens and judges files; it never writes one. What it read is kept in ``contents`` (absolute
+path to bytes), so that a snapshot holds what was judged and not what lies on disk a moment later.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from keystile.config import choices, units
+from keystile.config.faults import Fault
+from keystile.config.written import Written
+from keystile.config.yamltext import Loc
+
+LARGEST = 64 * 1024 * 1024
+_CANNOT = "cannot be read"
+
+
+class _Encrypted(Exception):
+    """A private key asks for a passphrase, and nobody is there to type it."""
+
+
+def absolute(folder: Path, path: str) -> Path:
+    """A path of gateway.yaml: relative to its folder, without ``..`` where that needs no disk."""
+    return Path(os.path.normpath(folder / path))
+
+
+def check(written: Written, contents: dict[Path, bytes]) -> list[Fault]:
+    """Every fault of certificates, keys, and the folders of store and access log."""
+    return [*_tls(written, contents), *_folders(written)]
+
+
+def read(written: Written, loc: Loc, contents: dict[Path, bytes]) -> tuple[bytes | None, list[Fault]]:
+    """The bytes of the file that the setting at ``loc`` names, or None and why not."""
+    name = written.read(units.text, *loc)
+    if name is None:
+        return None, []  # missing or no text: told where single settings are
+    path = absolute(written.folder, name)
+    try:
+        contents[path] = bounded(path)
+    except (OSError, ValueError) as error:
+        return None, [written.fault(loc, f"{_CANNOT}: {reason(error)}", show=True)]
+    return contents[path], []
+
+
+def bounded(path: Path, largest: int = LARGEST) -> bytes:
+    """The content of a regular file; a pipe or a device might never end. Raises OSError, ValueError."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file")
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it is larger than {largest >> 20} MiB")
+    return content
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a file could not be read, without its path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _tls(written: Written, contents: dict[Path, bytes]) -> Iterator[Fault]:
+    for place in [*((*loc, "tls") for loc in written.items("listeners")), ("management", "tls")]:
+        certificate, faults = read(written, (*place, "certificate"), contents)
+        key, more = read(written, (*place, "private_key"), contents)
+        yield from [*faults, *more]
+        if certificate is not None and key is not None:
+            yield from _pair(written, place, certificate, key)
+
+
+def _pair(written: Written, place: Loc, certificate: bytes, key: bytes) -> Iterator[Fault]:
+    """Whether OpenSSL would serve the two; told at the one of them that is wrong."""
+    at_certificate, at_key = (*place, "certificate"), (*place, "private_key")
+    if b"-----BEGIN CERTIFICATE-----" not in certificate:
+        yield written.fault(at_certificate, "holds no certificate in PEM form", show=True)
+        return
+    if b"PRIVATE KEY-----" not in key:
+        yield written.fault(at_key, "holds no private key in PEM form", show=True)
+        return
+    names = written.read(units.text, *at_certificate), written.read(units.text, *at_key)
+    try:
+        _load(*(absolute(written.folder, name or "") for name in names))
+    except _Encrypted:
+        yield written.fault(at_key, "needs a passphrase; write a key without one", show=True)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            message = f"is not the private key of the certificate {names[0]!r}"
+            yield written.fault(at_key, message, show=True)
+        else:
+            said = (error.reason or "unknown reason").replace("_", " ").lower()
+            yield written.fault(at_certificate, f"cannot be used with its private key ({said})", show=True)
+    except OSError as error:
+        yield written.fault(at_certificate, f"{_CANNOT}: {reason(error)}", show=True)
+
+
+def _load(certificate: Path, key: Path) -> None:
+    def refuse() -> str:
+        raise _Encrypted  # without this, OpenSSL would ask on the terminal
+
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
+
+
+def _folders(written: Written) -> Iterator[Fault]:
+    places: tuple[tuple[str, Callable[[object], str | None]], ...] = (
+        ("store", choices.store),
+        ("access_log", choices.access_log),
+    )
+    for name, reader in places:
+        value = written.read(reader, name)
+        if value is None or (name == "access_log" and value == "stdout"):
+            continue
+        if wrong := _cannot_lie(absolute(written.folder, value)):
+            yield written.fault((name,), wrong, show=True)
+
+
+def _cannot_lie(path: Path) -> str | None:
+    """Why a file cannot be made or written there; None if it can, as far as one can see without trying."""
+    try:
+        if path.is_dir():
+            return "is a directory; write a file in it"
+        if not path.parent.is_dir():
+            return "lies in a directory that does not exist; make it first"
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            return "cannot be written by this user"
+    except (OSError, ValueError) as error:
+        return f"cannot be looked at: {reason(error)}"
+    return None

@@ -1,0 +1,95 @@
+"""The kinds of values in gateway.yaml: for each a parser, and what an editor is told about it.
+
+Law: this file binds ``units.py``, ``addresses.py``, ``tokens.py``, ``templates.py`` and ``choices.py`` to
+pydantic; it parses nothing itself. A pattern here is at most as strict as its parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from keystile.config import addresses, choices, templates, tokens, units
+from keystile.config.model import Network, Server
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A type that ``read`` makes of one value (ValueError with what would be right); ``schema`` is for editors."""
+
+    read: Callable[[object], Any]
+    schema: dict[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Replaces what pydantic would do by itself."""
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """What editors check."""
+        return dict(self.schema)
+
+
+def whole(least: int, most: int) -> Read:
+    """A whole number from ``least`` to ``most``."""
+    return Read(units.whole(least, most), {"type": "integer", "minimum": least, "maximum": most})
+
+
+def _words(*words: str) -> Read:
+    return Read(choices.one_of(*words), {"enum": list(words)})
+
+
+def not_yet(what: str) -> Read:
+    """A setting that later versions serve: may be null or false, anything else is refused by name."""
+    return Read(choices.not_yet(what), {"enum": [None, False]})
+
+
+def _text(**schema: Any) -> dict[str, Any]:
+    return {"type": "string", "minLength": 1, **schema}
+
+
+def _any_of(*schemas: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": list(schemas)}
+
+
+_NULL: dict[str, Any] = {"type": "null"}
+_DURATION = {"type": "string", "pattern": f"^{units.DURATION}$", "examples": ["250ms", "10s", "5m"]}
+_SIZE = {"type": "string", "pattern": f"^{units.SIZE}$", "examples": ["32KiB", "25MiB"]}
+_COUNT = {"type": "integer", "minimum": 0}
+
+Text = Annotated[str, Read(units.text, _text())]
+Flag = Annotated[bool, Read(units.flag, {"type": "boolean"})]
+OnlyTrue = Annotated[Literal[True], Read(choices.only_true, {"const": True})]
+Duration = Annotated[float, Read(units.duration, _DURATION)]
+DurationOrZero = Annotated[float, Read(units.duration_or_zero, _DURATION)]
+WholeSeconds = Annotated[int, Read(units.whole_seconds, _any_of(_DURATION, {**_COUNT, "maximum": 86400}))]
+HeadSize = Annotated[int, Read(units.size_between(1024, 16 << 20, "from 1KiB to 16MiB"), _any_of(_SIZE, _COUNT))]
+SizeOrNone = Annotated[int | None, Read(units.size_or_none, _any_of({"const": "none"}, _SIZE, _COUNT, _NULL))]
+Workers = Annotated[int, Read(units.workers, _any_of({"const": "auto"}, {**_COUNT, "minimum": 1, "maximum": 64}))]
+ListenAddress = Annotated[addresses.Address, Read(addresses.address, _text(pattern=":[0-9]{1,5}$"))]
+Cidr = Annotated[Network, Read(addresses.network, _text())]
+HttpServer = Annotated[Server, Read(addresses.server, _text(pattern="^http://[^/?#]+/?$"))]
+HostName = Annotated[str, Read(addresses.host_name, _text())]
+Origin = Annotated[str, Read(addresses.origin, _text(pattern=r"^(\*|https?://[^/?#]+)$"))]
+FieldName = Annotated[str, Read(tokens.field_name, _text())]
+KeyField = Annotated[str, Read(tokens.key_field, _text())]
+Parameter = Annotated[str | None, Read(tokens.query_parameter, _any_of(_text(), _NULL))]
+Scope = Annotated[str, Read(tokens.scope, _text(maxLength=200))]
+Method = Annotated[str, Read(tokens.method, _text(examples=["GET", "POST"]))]
+UpstreamName = Annotated[str, Read(tokens.upstream_name, _text())]
+Template = Annotated[str, Read(templates.template, _text(pattern="^/"))]
+Prefix = Annotated[str, Read(templates.prefix, {"type": "string"})]
+PlainPath = Annotated[str | None, Read(templates.health_path, _any_of(_text(pattern="^/"), _NULL))]
+Pattern = Annotated[str | None, Read(tokens.description_pattern, _any_of(_text(), _NULL))]
+ScopeSource = Annotated[str | None, Read(tokens.scope_source, _any_of(_text(pattern="^(security$|x-)"), _NULL))]
+Version = Annotated[Literal["1.2", "1.3"], Read(choices.tls_version, {"enum": ["1.2", "1.3", 1.2, 1.3]})]
+OverLimit = Annotated[Literal["refuse"], Read(choices.over_limit, {"const": "refuse"})]
+HostChoice = Annotated[Literal["upstream", "preserve"], _words("upstream", "preserve")]
+AllOrAny = Annotated[Literal["all", "any"], _words("all", "any")]
+Store = Annotated[str, Read(choices.store, _text(pattern="^sqlite:///."))]
+Slots = Annotated[Literal["host"], Read(choices.slots, {"const": "host"})]
+AccessLogPlace = Annotated[str | None, Read(choices.access_log, _any_of(_text(), {"const": False}))]
+NoCors = Annotated[Literal[False] | None, Read(choices.cors_off, {"enum": [False, None]})]

@@ -1,0 +1,168 @@
+"""The settings of one gateway: frozen, with real types, nothing left to parse.
+
+Law: this file knows what may be set and nothing of how it is written down
+(``load.py``) or used. It imports nothing heavier than the standard library,
+because every relay unpickles these objects at its start.
+
+Units: every duration is a ``float`` of seconds, every size an ``int`` of bytes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The TLS policy of one listener; ``certificate`` and ``private_key`` are absolute paths of PEM files."""
+
+    certificate: Path
+    private_key: Path
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One address that clients connect to. ``host`` is an IP address without brackets; port 0 means any free one."""
+
+    host: str
+    port: int
+    tls: Tls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Management:
+    """Where page, management API, health and metrics are served."""
+
+    host: str = "127.0.0.1"
+    port: int = 8081
+    tls: Tls | None = None
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """How many keys an account may own and where clients present them."""
+
+    per_account: int = 15
+    headers: tuple[str, ...] = ("X-Api-Key",)
+    query_parameter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """``over_limit`` when a request may wait for a slot instead of being refused at once."""
+
+    wait_up_to: float
+    waiting_per_ip: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every bound; durations in seconds, sizes in bytes."""
+
+    concurrent_requests_per_ip: int = 20
+    ipv6_prefix_length: int = 64
+    over_limit: Waiting | None = None
+    request_timeout: float = 600.0
+    head_timeout: float = 10.0
+    idle_timeout: float = 75.0
+    connect_timeout: float = 5.0
+    max_head_size: int = 32 * 1024
+    max_fields: int = 100
+    max_body_size: int | None = None
+    drain_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server of an upstream: a host name or IP address (without brackets) and a port, plain HTTP/1.1."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The API behind the gateway. ``host_field``: send the server's own name as Host, or the client's."""
+
+    name: str
+    servers: tuple[Server, ...]
+    host_field: Literal["upstream", "preserve"] = "upstream"
+    case_insensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Which browser origins may call, with which extra request fields, and for how long (seconds) they may remember."""
+
+    origins: tuple[str, ...]
+    headers: tuple[str, ...] = ()
+    max_age: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a call must show: nothing (``public``), any valid key (both sets empty), or scopes.
+
+    A key satisfies scopes when it holds every one of ``all_of`` and, where ``any_of`` is not empty, one of those.
+    """
+
+    public: bool = False
+    all_of: frozenset[str] = frozenset()
+    any_of: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the route table, whatever it was read from.
+
+    ``methods``: empty means every method. ``path``: a template such as ``/v4/files/{name}`` or ``/v2/*``.
+    ``source``: file and line it stands in, for people. ``row``: index of the row of gateway.yaml (the order that decides).
+    """
+
+    methods: tuple[str, ...]
+    path: str
+    needs: Needs
+    upstream: str
+    source: str
+    row: int
+    override: bool = False
+    cors: Cors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """Where access log lines go: standard output (``file`` is None) or a file; ``enabled`` False for none."""
+
+    enabled: bool = True
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that gateway.yaml says, with defaults filled in and every path absolute."""
+
+    file: Path
+    listeners: tuple[Listener, ...]
+    management: Management
+    workers: int
+    store: Path
+    keys: KeyPolicy
+    limits: Limits
+    trusted_proxies: tuple[Network, ...]
+    health_path: str | None
+    access_log: AccessLog
+    upstreams: tuple[Upstream, ...]
+    operations: tuple[Operation, ...]
+    trust_without_store: float = 300.0
+    cors: Cors | None = None
+    documents: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+

@@ -1,0 +1,64 @@
+"""What is allowed and probably not meant: the warnings of a configuration that can be used.
+
+Law: this file looks at the finished document and refuses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keystile.config.document import Document, PathRow
+from keystile.config.model import Operation
+from keystile.config.written import Written
+from keystile.config.yamltext import Loc, path_of
+
+
+def remarks(written: Written, document: Document, operations: list[Operation]) -> tuple[str, ...]:
+    """Every warning, as a line that begins with its place."""
+    found = [
+        *_unused_upstreams(document),
+        *_plain_listeners(document),
+        *_trusting_everybody(document),
+        *_health_path_hides(document, operations),
+        *_rows_that_never_count(document, operations),
+    ]
+    return tuple(f"{written.file}:{written.root.at(loc)[0]}: {path_of(loc)}: {message}" for loc, message in found)
+
+
+def _unused_upstreams(document: Document) -> Iterator[tuple[Loc, str]]:
+    used = {row.upstream for row in document.routes}
+    for name in document.upstreams:
+        if name not in used:
+            yield ("upstreams", name), "no route leads there"
+
+
+def _plain_listeners(document: Document) -> Iterator[tuple[Loc, str]]:
+    if document.trusted_proxies:
+        return  # something in front of the gateway speaks TLS
+    for index, listener in enumerate(document.listeners):
+        if listener.tls is None and not listener.address.loopback:
+            yield ("listeners", index), "keys that arrive here have crossed the network in clear; add tls"
+
+
+def _trusting_everybody(document: Document) -> Iterator[tuple[Loc, str]]:
+    for index, network in enumerate(document.trusted_proxies):
+        if network.prefixlen == 0:
+            yield ("trusted_proxies", index), f"{network} lets every client choose its own address"
+
+
+def _health_path_hides(document: Document, operations: list[Operation]) -> Iterator[tuple[Loc, str]]:
+    for operation in operations:
+        if document.health_path is not None and operation.path == document.health_path:
+            yield ("health_path",), f"hides {operation.source}, which has the same path"
+
+
+def _rows_that_never_count(document: Document, operations: list[Operation]) -> Iterator[tuple[Loc, str]]:
+    """Rows of which earlier rows take every method; what a document repeats of a row above it is meant."""
+    taken: dict[tuple[str, str], str] = {}
+    for operation in operations:
+        wanted = [(operation.path, method) for method in operation.methods or ("*",)]
+        first = [taken.get(one) or taken.get((operation.path, "*")) for one in wanted]
+        if all(first) and isinstance(document.routes[operation.row], PathRow):
+            yield ("routes", operation.row), f"never counts, since {first[0]} answers first"
+        for one in wanted:
+            taken.setdefault(one, operation.source)

@@ -1,0 +1,153 @@
+"""The addresses a key may be used from: a list of addresses, networks and ranges, asked per request.
+
+Law: this file knows IP addresses and their textual forms (RFC 4632 and RFC 4291
+prefixes, plus FIRST-LAST) and nothing of keys or of how a client's address was found.
+
+An IPv4-mapped IPv6 address (``::ffff:a.b.c.d``, RFC 4291 section 2.5.5.2) *is* the
+IPv4 address, in what an operator writes and in who calls. So ``::/0`` means
+every IPv6 address and no IPv4 one.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+Address = IPv4Address | IPv6Address
+# ipaddress also takes netmasks and host masks behind the slash; here it is a prefix length.
+_PREFIX = re.compile(r"[0-9]{1,3}")
+_MAPPED_BITS = 96
+_FIRST_V6 = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """What a key may be used from; empty (and then false) means everywhere.
+
+    ``text`` has the canonical forms in the order given, with spaces between them. ``bounds`` is the same for
+    machines: where the allowed numbers begin, end (exclusive), begin … in ascending order; IPv6 addresses are
+    numbered behind all IPv4 ones. Compact, since a relay may hold 100,000 different ones.
+    """
+
+    text: str = ""
+    bounds: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> Networks:
+        """Read single addresses, CIDRs and FIRST-LAST ranges.
+
+        Raises ValueError, naming the text and what is wrong with it.
+        """
+        spans = [_Span.parse(text) for text in texts]
+        canonical = " ".join(dict.fromkeys(span.text for span in spans))
+        return cls(canonical, _merged((span.first, span.end) for span in spans))
+
+    @classmethod
+    def from_text(cls, text: str) -> Networks:
+        """Read back what ``text`` of another says."""
+        return cls(text, cls.parse(text.split()).bounds)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The canonical forms, in the order given, without repetitions."""
+        return tuple(self.text.split())
+
+    def allows(self, ip: Address) -> bool:
+        """Say whether a call from ``ip`` may use the key."""
+        # An even number of bounds at or below the address: it lies outside every range.
+        return not self.bounds or bisect_right(self.bounds, _number(ip)) % 2 == 1
+
+    def __bool__(self) -> bool:
+        return bool(self.bounds)
+
+
+EVERYWHERE = Networks()
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """One entry of the list: its canonical text, first number, and the number behind its last."""
+
+    text: str
+    first: int
+    end: int
+
+    @classmethod
+    def parse(cls, text: str) -> _Span:
+        try:
+            if "%" in text:
+                raise ValueError("an address here has no zone")
+            if "-" in text:
+                return cls._range(*text.split("-", 1))
+            if "/" in text:
+                return cls._network(text)
+            return cls._single(text)
+        except ValueError as fault:
+            raise ValueError(f"{text!r} is not an address, network or range: {fault}") from None
+
+    @classmethod
+    def _single(cls, text: str) -> _Span:
+        address = _unmapped(ip_address(text.strip()))
+        return cls(str(address), _number(address), _number(address) + 1)
+
+    @classmethod
+    def _range(cls, first_text: str, last_text: str) -> _Span:
+        first, last = cls._single(first_text), cls._single(last_text)
+        if (first.first < _FIRST_V6) != (last.first < _FIRST_V6):
+            raise ValueError("both ends must be of one kind, IPv4 or IPv6")
+        if first.first > last.first:
+            raise ValueError("the first address is above the last")
+        return cls(f"{first.text}-{last.text}", first.first, last.end)
+
+    @classmethod
+    def _network(cls, text: str) -> _Span:
+        if not _PREFIX.fullmatch(text.strip().partition("/")[2]):
+            raise ValueError("behind the slash stands a prefix length")
+        network = ip_network(text.strip(), strict=False)
+        # Refused, not repaired: 10.0.0.5/8 is as often meant as /32 as it is as 10.0.0.0/8.
+        if str(network.network_address) != str(ip_address(text.strip().partition("/")[0])):
+            raise ValueError(f"it has bits set behind its prefix; {network} would be right")
+        network = _unmapped_network(network)
+        first = _number(network.network_address)
+        return cls(str(network), first, first + network.num_addresses)
+
+
+def _unmapped(ip: Address) -> Address:
+    if isinstance(ip, IPv6Address):
+        return ip.ipv4_mapped or ip
+    return ip
+
+
+def _number(ip: Address) -> int:
+    if isinstance(ip, IPv6Address):
+        mapped = ip.ipv4_mapped
+        return int(ip) + _FIRST_V6 if mapped is None else int(mapped)
+    return int(ip)
+
+
+def _unmapped_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_BITS:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((int(mapped), network.prefixlen - _MAPPED_BITS))
+    return network
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    bounds: list[int] = []
+    for first, end in sorted(ranges):
+        if bounds and first <= bounds[-1]:
+            bounds[-1] = max(bounds[-1], end)
+        else:
+            bounds += (first, end)
+    return tuple(bounds)

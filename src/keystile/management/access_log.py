@@ -1,0 +1,92 @@
+"""The access log's last step: lines from relays to standard output or a file, in a thread of its own.
+
+Law: bytes in, bytes out; a line is not looked into. Whoever reads standard output may stop reading: then
+the thread blocks, the queue fills, further lines are dropped and counted, and nothing else notices.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from pathlib import Path
+
+MOST_WAITING = 8 * 1024 * 1024
+"""Bytes that may wait to be written."""
+_STDOUT = 1
+_AT_ONCE = 256 * 1024
+
+
+class LogWriter:
+    """``file`` None means standard output. A file is appended to, and opened anew when it was moved away."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._fd = _STDOUT if file is None else -1
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self.dropped = 0
+        # A daemon: a write that never returns must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
+        self._thread.start()
+
+    def add(self, lines: bytes) -> None:
+        """Take lines, each ended by a newline, without waiting."""
+        with self._lock:
+            if self._waiting + len(lines) > MOST_WAITING:
+                self.dropped += lines.count(b"\n")
+                return
+            self._waiting += len(lines)
+        self._queue.put(lines)
+
+    def close(self, within: float) -> None:
+        """Write what waits, for at most so many seconds."""
+        self._queue.put(None)
+        self._thread.join(within)
+        if not self._thread.is_alive() and self._file is not None and self._fd >= 0:
+            os.close(self._fd)
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            batch, ended = self._next()
+            self._write(b"".join(batch))
+
+    def _next(self) -> tuple[list[bytes], bool]:
+        """What has come, up to a good measure for one write; True when nothing will follow."""
+        batch: list[bytes] = []
+        size = 0
+        while size < _AT_ONCE and (not batch or not self._queue.empty()):
+            lines = self._queue.get()
+            if lines is None:
+                return batch, True
+            batch.append(lines)
+            size += len(lines)
+        return batch, False
+
+    def _write(self, lines: bytes) -> None:
+        rest = memoryview(lines)
+        try:
+            self._reopen_if_moved()
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:  # the disk is full, or the reader of standard output has gone
+            with self._lock:
+                self.dropped += bytes(rest).count(b"\n")
+        with self._lock:
+            self._waiting -= len(lines)
+
+    def _reopen_if_moved(self) -> None:
+        """Follow a log rotation: the name decides, not the file it once meant."""
+        if self._file is None:
+            return
+        try:
+            here = self._fd >= 0 and os.path.samestat(os.stat(self._file), os.fstat(self._fd))
+        except FileNotFoundError:
+            here = False
+        if not here:
+            fresh = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd = fresh

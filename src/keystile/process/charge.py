@@ -1,0 +1,164 @@
+"""What a child process is told at its start, and the line on which it talks with the supervisor.
+
+Law: common to relay and management processes; what either does stands in its own file. The command line
+carries numbers of inherited descriptors and the name of a factory, never anything from the settings: it can
+be read by everybody on the host.
+
+The line carries JSON objects, one a line. Child to supervisor: ``{"ready": true}`` or ``{"failed": reason}``.
+Supervisor to child: ``{"drain": true}``. Its end means that the supervisor is gone; a child then ends too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import uvloop
+
+from keystile.process.log import log
+
+ORPHANED_FOR = 2.0
+"""Seconds that a child with last words may outlive the supervisor (the alarm's default ends it)."""
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """The inherited descriptors by name, and who started us.
+
+    ``listeners``: own listening sockets in the order of the settings' listeners (for management, its one).
+    ``neighbours``: those of the other relays, all of the first listener, then all of the second …
+    ``place``: the number of a relay's counter page. ``factory``: ``module:function`` that builds a relay;
+    for management the module with the names of the relays' counters.
+    """
+
+    supervisor: int
+    line: int
+    snapshot: int
+    slots: int
+    counters: int
+    channel: int
+    listeners: tuple[int, ...]
+    neighbours: tuple[int, ...]
+    place: int
+    factory: str
+
+    def to_json(self) -> str:
+        """For the command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Charge:
+        """Back from the command line."""
+        fields = json.loads(text)
+        lists = {name: tuple(fields[name]) for name in ("listeners", "neighbours")}
+        return cls(**{**fields, **lists})
+
+    def made(self) -> Any:
+        """What ``factory`` names."""
+        name, _, attribute = self.factory.partition(":")
+        module = importlib.import_module(name)
+        return getattr(module, attribute) if attribute else module
+
+
+class Line:
+    """The child's end: says that it is ready, hears when to stop.
+
+    ``stop`` is set by the first SIGTERM or the supervisor's order to drain (either may come first, or both:
+    a service manager signals a whole group). A second SIGTERM ends the process at once, and so does the
+    end of the supervisor where nothing would be lost (``last_words`` False).
+    """
+
+    def __init__(self, charge: Charge, *, last_words: bool) -> None:
+        self._end = socket.socket(fileno=charge.line)
+        self._last_words = last_words
+        self._terminations = 0
+        self._heard = b""
+        self.stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._end.setblocking(False)
+        loop.add_reader(self._end, self._listen)
+        loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
+
+    def ready(self) -> None:
+        """Tell the supervisor that this process does its work."""
+        self._say({"ready": True})
+
+    def failed(self, reason: str) -> None:
+        """Tell it why this process could not begin."""
+        self._say({"failed": reason})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        try:
+            self._end.send(json.dumps(message).encode() + b"\n")
+        except OSError as error:
+            log(f"the supervisor does not listen: {error}")
+
+    def _on_sigterm(self) -> None:
+        self._terminations += 1
+        if self._terminations > 1:
+            os._exit(0)
+        self.stop.set()
+
+    def _listen(self) -> None:
+        try:
+            heard = self._end.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            heard = b""
+        if not heard:
+            self._on_orphaned()
+        self._heard += heard
+        if b"\n" in self._heard:  # there is one order only
+            self.stop.set()
+
+    def _on_orphaned(self) -> None:
+        if not self._last_words:
+            os._exit(1)
+        signal.alarm(int(ORPHANED_FOR))  # nobody is left to end us if the last words take for ever
+        asyncio.get_running_loop().remove_reader(self._end)
+        self.stop.set()
+
+
+def run(work: Callable[[Charge, Line], Awaitable[None]], *, last_words: bool) -> None:
+    """The main of a child process: one charge as argument, ``work`` until it returns; exits 0 or 1.
+
+    SIGINT and SIGHUP are the supervisor's: a terminal sends them to every process of the group.
+    ``last_words``: at the supervisor's death do what ``stop`` asks for, within two seconds, instead of
+    ending at once.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    charge = Charge.from_json(sys.argv[1])
+    _end_with(charge.supervisor, signal.SIGTERM if last_words else signal.SIGKILL)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(_run(charge, work, last_words)))
+
+
+async def _run(charge: Charge, work: Callable[[Charge, Line], Awaitable[None]], last_words: bool) -> int:
+    line = Line(charge, last_words=last_words)
+    try:
+        await work(charge, line)
+    except Exception as error:
+        line.failed(f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError) or type(error).__module__.startswith("keystile."):
+            return 1  # a trouble with a name: the reason, which the supervisor shows, says it all
+        raise
+    return 0
+
+
+def _end_with(supervisor: int, how: signal.Signals) -> None:
+    """Have the kernel signal us when the supervisor dies; exit if it is gone already."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+    if os.getppid() != supervisor:
+        os._exit(1)

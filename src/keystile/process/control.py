@@ -1,0 +1,119 @@
+"""The control socket: how ``keystile status`` asks a running gateway, and how a second one is kept away.
+
+Law: a Unix socket beside the store (``<store>.control``, 0600) on which the supervisor answers every
+connection with one JSON object and closes. Nothing is read from it: whoever connects can only look.
+Whether a gateway runs is decided by a file lock (``<store>.running``), which ends with its holder however
+that ends; a socket file without a holder is a leftover and is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from keystile.process.log import log
+
+TIMEOUT = 5.0
+"""Seconds that ``ask`` waits for an answer."""
+_LONGEST_NAME = 80  # of 107 bytes for a socket's path; the directory is named by its descriptor
+
+
+class AlreadyRunning(Exception):
+    """Another gateway runs on the same store."""
+
+
+class NotRunning(Exception):
+    """No gateway runs on this store (or it does not answer)."""
+
+
+def control_path(store: Path) -> Path:
+    """Where the socket of the gateway on this store lies; a very long name is shortened by hashing."""
+    store = store.resolve()
+    name = f"{store.name}.control"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f"keystile-{hashlib.sha256(os.fsencode(store.name)).hexdigest()[:16]}.control"
+    return store.with_name(name)
+
+
+@contextmanager
+def _short_path(path: Path) -> Iterator[str]:
+    """The same place under a path that fits into a socket address, however deep the directory lies."""
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+class Control:
+    """The supervisor's side. Made before anything else: it is what makes a gateway the only one."""
+
+    def __init__(self, store: Path, status: Callable[[], dict[str, Any]]) -> None:
+        self._path = control_path(store)
+        self._status = status
+        self._lock = _lock_of(store)
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Answer from now on."""
+        self._path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            with _short_path(self._path) as path:
+                listening.bind(path)
+        finally:
+            os.umask(mask)
+        self._server = await asyncio.start_unix_server(self._answer, sock=listening)
+
+    async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(json.dumps(self._status()).encode() + b"\n")
+            await asyncio.wait_for(writer.drain(), TIMEOUT)
+        except (OSError, TimeoutError) as error:
+            log(f"a question for the status was not answered: {error!r}")
+        finally:
+            writer.close()
+
+    def close(self) -> None:
+        """Answer no more, and let another gateway have the store."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def _lock_of(store: Path) -> int:
+    store = store.resolve()
+    fd = os.open(store.with_name(f"{store.name}.running"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise AlreadyRunning(f"another gateway is running on the store {store}") from None
+    return fd
+
+
+def ask(store: Path) -> dict[str, Any]:
+    """The status of the gateway that runs on this store. Raises NotRunning."""
+    chunks = []
+    try:
+        with _short_path(control_path(store)) as path, socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(TIMEOUT)
+            connection.connect(path)
+            while chunk := connection.recv(65536):
+                chunks.append(chunk)
+        status = json.loads(b"".join(chunks))
+    except (OSError, ValueError) as error:
+        raise NotRunning(f"no gateway answers for the store {store}") from error
+    if not isinstance(status, dict):
+        raise NotRunning(f"no gateway answers for the store {store}")
+    return status

@@ -1,0 +1,185 @@
+"""The management process: the store, the channel's receiving end, and an aiohttp application.
+
+Law: it puts together and takes apart; what is served stands in ``keystile.management``. No request of the
+API ever waits for this process.
+
+It begins and ends with aiohttp's application: what it needs is a clean-up context of it, in the order in
+which one thing needs the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from keystile.config.model import Settings
+from keystile.limits.slots import SlotTable
+from keystile.management.access_log import LogWriter
+from keystile.management.app import Sources, build
+from keystile.management.health import Check, Health, examine
+from keystile.management.metrics import Sample, counter_samples
+from keystile.management.uses import UseWriter
+from keystile.process import channel, snapshot
+from keystile.process.charge import Charge, Line, run
+from keystile.process.memory import CounterPages
+from keystile.storage.sqlite import SqliteStore
+from keystile.wire.tls import server_context
+
+log = logging.getLogger(__name__)
+
+SILENT = 2.0
+"""Seconds without a sign of life after which a relay is called stuck."""
+LAST_LINES = 1.0
+"""Seconds that the access log has at the end."""
+COUNT_KEYS_EVERY = 60.0
+"""Seconds between two counts of the keys: the store has to read them all."""
+UNREADABLE = "store_unreadable"
+"""The relays' counter (a gauge) of those that cannot read the store."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """All that the management process looks at and writes to."""
+
+    settings: Settings
+    slots: SlotTable
+    counters: CounterPages
+    names: Sequence[str]
+    gauges: Collection[str]
+    store: SqliteStore
+    uses: UseWriter
+    lines: LogWriter
+    receiver: channel.Receiver
+    keys: int = 0
+    keys_counted: float = float("-inf")
+
+    # -- health -----------------------------------------------------------------------------------------
+
+    async def health(self) -> Health:
+        """The store and the relays are vital; a relay that hangs, or lives on what it remembers, is not."""
+        vital: dict[str, Check] = {"store": self._check_store, "relays": self._check_relays}
+        other: dict[str, Check] = {"stuck": self._check_stuck, "relays and store": self._check_followers}
+        return await examine(vital, other)
+
+    async def _check_store(self) -> str | None:
+        try:
+            await self.store.account("health@check.invalid")
+        except Exception as error:  # noqa: BLE001 - any trouble of the store's is what is asked for here
+            log.warning("the store cannot be read: %s", error)
+            return "cannot be read"
+        return None
+
+    async def _check_relays(self) -> str | None:
+        return None if self.counters.relays() else "none is up"
+
+    async def _check_stuck(self) -> str | None:
+        stuck = [relay for relay in self.counters.relays() if relay.silent_for > SILENT]
+        said = ", ".join(f"relay {relay.pid} silent for {relay.silent_for:.0f} s" for relay in stuck)
+        return said or None
+
+    async def _check_followers(self) -> str | None:
+        unreadable = self.counters.totals(self.names, self.gauges).get(UNREADABLE, 0)
+        return f"{unreadable} cannot read it and use the keys they know" if unreadable else None
+
+    # -- metrics ----------------------------------------------------------------------------------------
+
+    async def samples(self) -> list[Sample]:
+        """All metrics."""
+        return [
+            *counter_samples(self.counters.totals(self.names, self.gauges), self.gauges),
+            ("relays_up", "", len(self.counters.relays())),
+            ("restarts_total", "", self.counters.restarts),
+            ("slots_taken", "", self.slots.taken()),
+            ("slots_highest", "", self.slots.highest()),
+            ("messages_dropped_total", "", self.counters.dropped() + self.receiver.unknown),
+            ("log_lines_unwritten_total", "", self.lines.dropped),
+            ("last_uses_unwritten_total", "", self.uses.dropped),
+            *await self._key_samples(),
+        ]
+
+    async def _key_samples(self) -> list[Sample]:
+        now = asyncio.get_running_loop().time()
+        if now - self.keys_counted >= COUNT_KEYS_EVERY:
+            try:
+                self.keys = len(await self.store.keys())
+            except Exception as error:  # noqa: BLE001 - metrics must be there above all when something is broken
+                log.warning("keys cannot be counted: %s", error)
+                return []
+            self.keys_counted = now
+        return [("keys", "", self.keys)]
+
+    # -- the channel ------------------------------------------------------------------------------------
+
+    def receive(self) -> None:
+        """What relays have sent; the event loop calls again while there is more."""
+        self.receiver.receive()
+
+    async def at_work(self, _: web.Application) -> AsyncIterator[None]:
+        """From start to clean-up of the application; at the end all that relays handed over is written."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.receiver, self.receive)
+        writing = loop.create_task(self.uses.run())
+        yield
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
+        loop.remove_reader(self.receiver)
+        while self.receiver.receive():
+            continue
+        await self.uses.flush()
+        await asyncio.to_thread(self.lines.close, LAST_LINES)
+        await self.store.close()
+
+
+async def work(charge: Charge, line: Line) -> None:
+    """From the charge to the last words."""
+    taken = snapshot.read(charge.snapshot)
+    desk = await _open(charge, taken.settings)
+    app = build(Sources(desk.health, desk.samples), taken.settings.management.hosts)
+    app.cleanup_ctx.append(desk.at_work)
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+    await runner.setup()
+    opened = socket.socket(fileno=charge.listeners[0])
+    site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)
+    await site.start()
+    line.ready()
+    await line.stop.wait()
+    await runner.cleanup()
+
+
+async def _open(charge: Charge, settings: Settings) -> Desk:
+    names = charge.made()
+    store = await SqliteStore.open(settings.store)
+    uses, lines = UseWriter(store), LogWriter(settings.access_log.file)
+    handlers = {channel.USES: uses.add, channel.LOG: lines.add}
+    return Desk(
+        settings=settings,
+        slots=SlotTable.attach(charge.slots),
+        counters=CounterPages.attach(charge.counters),
+        names=names.COUNTERS,
+        gauges=names.GAUGES,
+        store=store,
+        uses=uses,
+        lines=lines,
+        receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
+    )
+
+
+def _tls(taken: snapshot.Snapshot) -> ssl.SSLContext | None:
+    """The context of the management address, from the files as they were accepted."""
+    tls = taken.settings.management.tls
+    if tls is None:
+        return None
+    with taken.file(tls.certificate) as certificate, taken.file(tls.private_key) as private_key:
+        return server_context(certificate, private_key, tls.minimum_version)
+
+
+if __name__ == "__main__":
+    run(work, last_words=True)

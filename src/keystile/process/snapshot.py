@@ -1,0 +1,78 @@
+"""The accepted configuration: a numbered snapshot that the supervisor holds and children start from.
+
+Law: settings and the bytes of the files they name, sealed. Children read only this and never gateway.yaml
+or a certificate on disk, so nothing that is done to those can keep a relay from coming back. It holds
+private keys: it lives in memory only (a memfd), and never shows them in its ``repr``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keystile.config.model import Listener, Management, Settings, Tls
+
+_ALL_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One accepted configuration; ``files`` maps the path of each named file to its contents."""
+
+    number: int
+    settings: Settings
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    @contextmanager
+    def file(self, path: Path) -> Iterator[Path]:
+        """A path under which the accepted contents of ``path`` can be read while the block lasts.
+
+        For libraries that read files by name only (OpenSSL). Raises KeyError for a file not named.
+        """
+        fd = _memfd("keystile-file", self.files[str(path)])
+        try:
+            yield Path(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+
+
+def take(number: int, settings: Settings) -> Snapshot:
+    """The snapshot of these settings with the files they name. Raises OSError when one cannot be read."""
+    places: list[Listener | Management] = [*settings.listeners, settings.management]
+    policies = [place.tls for place in places]
+    paths = [path for tls in policies for path in _files_of(tls)]
+    return Snapshot(number, settings, {str(path): path.read_bytes() for path in paths})
+
+
+def _files_of(tls: Tls | None) -> tuple[Path, ...]:
+    return (tls.certificate, tls.private_key) if tls else ()
+
+
+def seal(snapshot: Snapshot) -> int:
+    """Put it into a sealed memfd, whose inheritable descriptor is returned."""
+    fd = _memfd("keystile-configuration", pickle.dumps(snapshot, pickle.HIGHEST_PROTOCOL))
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _ALL_SEALS)
+    return fd
+
+
+def read(fd: int) -> Snapshot:
+    """The snapshot behind an inherited descriptor. Raises ValueError when it is not sealed (not ours)."""
+    if fcntl.fcntl(fd, fcntl.F_GET_SEALS) != _ALL_SEALS:
+        raise ValueError("the configuration handed over is not sealed")
+    # Not read(): the file position is shared by all who inherited the descriptor.
+    snapshot = pickle.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+    if not isinstance(snapshot, Snapshot):
+        raise ValueError("no configuration was handed over")
+    return snapshot
+
+
+def _memfd(name: str, contents: bytes) -> int:
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(contents)
+    return fd

@@ -1,0 +1,308 @@
+"""The supervisor: makes what all processes share, keeps management and relays running, passes signals on.
+
+Law: no HTTP, no SQL, no request ever comes by here. It must be the process that does not fail, so it does
+little: every child has a *place*, and one task per place starts a child, waits for its end, cleans up after
+it and starts the next one.
+
+Signals: SIGTERM or SIGINT drains (relays finish their requests, at most ``drain_timeout``), a second one
+ends at once; SIGHUP is only noted. Exit code 0, or 1 when the gateway could not be started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from keystile.config.model import Settings
+from keystile.limits.slots import SlotTable
+from keystile.process import channel, snapshot, sockets
+from keystile.process.charge import Charge
+from keystile.process.child import Child, StartFailed, how_it_ended
+from keystile.process.control import AlreadyRunning, Control
+from keystile.process.log import log
+from keystile.process.memory import CounterPages
+
+READY_WITHIN = 15.0
+"""Seconds that a child has to begin its work."""
+STEADY_AFTER = 1.0
+"""Seconds of work after which a child's death is an accident, not a loop of crashes."""
+LONGEST_PAUSE = 5.0
+GRACE = 2.0
+"""Seconds on top of ``drain_timeout`` before a relay that does not end is killed."""
+LAST_WORDS = 3.0
+"""Seconds that management has at the end to write what relays have handed over."""
+LOOK_AT_MUTEX = 0.15
+RELAY, MANAGEMENT = "relay", "management"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the children are made of; tests put others in.
+
+    ``relay``: ``module:function`` that builds a relay. ``counters``: the module that has the names of a
+    relay's ``COUNTERS``, and which of them are ``GAUGES``. The others are modules to execute.
+    """
+
+    relay: str = "keystile.app:build_relay"
+    counters: str = "keystile.relay.record"
+    relay_process: str = "keystile.process.relay"
+    management_process: str = "keystile.process.management"
+
+
+def serve(settings: Settings, *, announce: TextIO, parts: Parts | None = None) -> int:
+    """Run the gateway until it is told to stop; returns the exit code.
+
+    ``announce`` gets one line per listener when all is ready. Why it did not start goes to standard error.
+    """
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(Supervisor(settings, announce, parts or Parts()).run())
+    except (AlreadyRunning, StartFailed, sockets.CannotListen, OSError) as error:
+        log(f"not started: {error}")
+        return 1
+
+
+def pause_before(failures: int) -> float:
+    """Seconds to wait before another start, after so many failures in a row: 0, 0.1, 0.2, 0.4 … 5."""
+    return min(LONGEST_PAUSE, 0.1 * 2 ** min(failures - 2, 10)) if failures > 1 else 0.0
+
+
+class Place:
+    """Where a child stands; the place stays when the child dies. ``first``: done when one has got ready."""
+
+    def __init__(self, role: str, number: int) -> None:
+        self.role = role
+        self.number = number
+        self.child: Child | None = None
+        self.failures = 0
+        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Supervisor:
+    """One run of the gateway."""
+
+    def __init__(self, settings: Settings, announce: TextIO, parts: Parts) -> None:
+        self._settings = settings
+        self._announce = announce
+        self._parts = parts
+        self._places: list[Place] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shared: Shared | None = None
+        self._began = time.monotonic()
+        self._stop = asyncio.Event()
+        self._now = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start, watch, stop. Raises what ``serve`` reports."""
+        control = Control(self._settings.store, self.status)
+        try:
+            self._shared = Shared(self._settings)
+            self._hear_signals()
+            await control.start()
+            await self._start()
+            if not self._stop.is_set():
+                self._say_ready()
+            await self._stop.wait()
+            return 0
+        finally:
+            await self._end()
+            control.close()
+
+    # -- start ------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Management first: it makes the store that relays only read. Raises StartFailed."""
+        self._begin(self._watch_mutex())
+        for crew in ([Place(MANAGEMENT, 0)], [Place(RELAY, n + 1) for n in range(self._settings.workers)]):
+            self._places += crew
+            for place in crew:
+                self._begin(self._keep(place))
+            await self._unless_stopped(asyncio.gather(*(place.first for place in crew)))
+
+    async def _unless_stopped(self, started: asyncio.Future[list[None]]) -> None:
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((started, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if started.done():
+            started.result()
+        else:
+            started.cancel()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_end)
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # Never go on half watched: a fault of the supervisor's own ends the gateway, loudly.
+            log(f"internal error of the supervisor: {task.exception()!r}")
+            self._stop.set()
+
+    def _say_ready(self, shared: Shared) -> None:
+        try:
+            self._announce.write("".join(f"{line}\n" for line in shared.announcement()))
+            self._announce.flush()
+        except OSError as error:
+            log(f"could not announce the listeners: {error}")
+
+    # -- keep the places filled -------------------------------------------------------------------------
+
+    async def _keep(self, place: Place) -> None:
+        """One place: child after child, until the gateway stops (or its first child fails)."""
+        while not self._stop.is_set():
+            steady = await self._one_life(place)
+            if self._stop.is_set() or not place.first.done() or place.first.exception() is not None:
+                return
+            place.failures = 1 if steady else place.failures + 1
+            await self._pause(pause_before(place.failures))
+            self._counters.add_restart()
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds:
+            try:
+                await asyncio.wait_for(self._stop.wait(), seconds)
+            except TimeoutError:
+                return
+
+    async def _one_life(self, place: Place) -> bool:
+        """Start a child and wait for its end; True when it had been at work for a while."""
+        try:
+            child = place.child = self._spawn(place)
+        except OSError as error:  # no memory, no descriptors: later perhaps
+            self._on_failure(place, f"the {place.role} process could not be executed: {error}")
+            return False
+        began = await self._until_ready(place, child)
+        code = await child.ended
+        worked = time.monotonic() - began if began else 0.0
+        place.child = None
+        self._clean_up(place)
+        if not self._stop.is_set():
+            log(f"{place.role} {child.pid} {how_it_ended(code)}")
+        return worked >= STEADY_AFTER
+
+    def _spawn(self, place: Place) -> Child:
+        parts = self._parts
+        module = parts.relay_process if place.role == RELAY else parts.management_process
+        return Child.spawn(place.role, module, self._charge(place))
+
+    async def _until_ready(self, place: Place, child: Child) -> float:
+        """When it got ready; 0.0 if it did not, and then it has ended or is being ended."""
+        try:
+            await asyncio.wait_for(asyncio.shield(child.ready), READY_WITHIN)
+        except StartFailed as error:
+            self._on_failure(place, str(error))
+        except TimeoutError:
+            child.send_signal(signal.SIGKILL)
+            self._on_failure(place, f"{place.role} process {child.pid} was not ready in {READY_WITHIN:g} s")
+        else:
+            if not place.first.done():
+                place.first.set_result(None)
+            return time.monotonic()
+        return 0.0
+
+    def _on_failure(self, place: Place, reason: str) -> None:
+        if place.first.done():
+            log(f"{place.role}: {reason}")
+            return
+        place.first.set_exception(StartFailed(reason))
+        place.first.exception()  # asked for by `_start`, unless the gateway is stopping
+
+    def _clean_up(self, place: Place) -> None:
+        """What a dead relay held goes back at once; what it counted is kept."""
+        if place.role == RELAY:
+            self._slots.clear_dead()
+            self._counters.fold(place.number)
+
+    async def _watch_mutex(self) -> None:
+        """End a process that is stopped (SIGSTOP) while it has the slots' mutex: all others wait for it."""
+        suspect = 0
+        while True:
+            await asyncio.sleep(LOOK_AT_MUTEX)
+            holder = self._slots.holder()
+            children = {child.pid: child for child in self._children()}
+            if holder in children and holder == suspect and _is_stopped(holder):
+                log(f"{children[holder].role} {holder} is stopped while it counts for all: killed")
+                children[holder].send_signal(signal.SIGKILL)
+            suspect = holder
+
+    # -- stop -------------------------------------------------------------------------------------------
+
+    def _hear_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_termination)
+        loop.add_signal_handler(signal.SIGHUP, lambda: log("SIGHUP: reloading is not supported, ignored"))
+
+    def _on_termination(self) -> None:
+        if self._stop.is_set():
+            self._now.set()
+        self._stop.set()
+
+    def _children(self, *roles: str) -> list[Child]:
+        here = [place.child for place in self._places if not roles or place.role in roles]
+        return [child for child in here if child is not None]
+
+    async def _end(self) -> None:
+        """Relays first, then management, which writes what they handed over."""
+        self._stop.set()
+        for group in self._listeners:
+            sockets.close_all(group)  # from now on connections are refused, not left waiting
+        await self._drain(self._children(RELAY), self._settings.limits.drain_timeout + GRACE)
+        await self._drain(self._children(MANAGEMENT), LAST_WORDS)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _drain(self, children: list[Child], within: float) -> None:
+        """Have them end by themselves within so many seconds, or until told to end now; then kill."""
+        ends = [child.ended for child in children]
+        for child in children:
+            child.drain()
+        if ends:
+            now = asyncio.ensure_future(self._now.wait())
+            all_ended = asyncio.ensure_future(asyncio.wait(ends))
+            await asyncio.wait((all_ended, now), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            now.cancel()
+            for child in children:
+                child.send_signal(signal.SIGKILL)
+            await all_ended
+
+    # -- status -----------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """What ``keystile status`` shows."""
+        processes = [{"role": "supervisor", "pid": os.getpid()}]
+        processes += [{"role": child.role, "pid": child.pid} for child in self._children()]
+        return {
+            "processes": processes,
+            "configuration": self._snapshot.number,
+            "file": str(self._settings.file),
+            "slots_taken": self._slots.taken(),
+            "slots_highest": self._slots.highest(),
+            "listeners": [
+                {"address": sockets.address_of(group[0]), "tls": listener.tls is not None}
+                for listener, group in zip(self._settings.listeners, self._listeners, strict=True)
+                if group[0].fileno() >= 0
+            ],
+            "management": sockets.address_of(self._management),
+            "store": str(self._settings.store),
+            "restarts": self._counters.restarts,
+            "uptime": round(time.monotonic() - self._began, 3),
+        }
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in "Tt"

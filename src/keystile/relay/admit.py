@@ -1,0 +1,143 @@
+"""Steps 2 to 6 of a request: route, authenticate, restrict, authorize, take a slot.
+
+Law: one synchronous decision. Nothing is awaited between reading shared state
+and changing it; no byte is sent from here. The answer is a ``Refusal``, or None
+and an exchange that may be forwarded.
+
+Hot path: what depends only on a head's fields is kept in ``Note``, so that a
+kept-alive client that repeats them pays once. What decides whether a key may
+pass (bell, keyring, expiry, address, scopes, slot) is asked every time.
+"""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING
+
+from keystile.keys.keyring import HeldKey
+from keystile.relay.credentials import Presented, presented_in, read_secret, split_query
+from keystile.relay.refusal import Refusal
+from keystile.routing.route import NoRoute, Route
+from keystile.wire.peer import Peer
+from keystile.wire.request_head import RequestFields
+
+if TYPE_CHECKING:
+    from keystile.relay.exchange import Exchange
+    from keystile.relay.gateway import Gateway
+
+
+class Note:
+    """What was derived from one ``RequestFields``: see the module."""
+
+    __slots__ = ("block", "block_key", "block_upstream", "peer", "presented")
+
+    def __init__(self, peer: Peer, presented: Presented | Refusal) -> None:
+        self.peer = peer
+        self.presented = presented
+        self.block = b""
+        self.block_key: object = None
+        self.block_upstream: object = None
+
+
+def note_of(gateway: Gateway, fields: RequestFields, socket_peer: Peer) -> Note:
+    """The note on ``fields``, made at the first request that has them."""
+    note = fields.note
+    if type(note) is not Note:
+        peer = gateway.caller_behind(socket_peer, fields) if socket_peer.trusted else socket_peer
+        note = fields.note = Note(peer, presented_in(fields))
+    return note
+
+
+def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
+    """Decide on ``exchange``. After None it has a route, a key (unless public), and holds a slot."""
+    note = exchange.note
+    path, mark, query = exchange.target.partition(b"?")
+    exchange.path = path
+    if b"#" in query:
+        return Refusal.BAD_PATH
+    found = gateway.table.find(exchange.method, path)
+    if type(found) is NoRoute and found.kind == "bad_path":
+        exchange.detail = found.reason
+        return Refusal.BAD_PATH
+    presented: Presented | Refusal = note.presented
+    if mark and gateway.query_parameter is not None:
+        presented = _with_query(gateway.query_parameter, exchange, query, presented)
+    if type(found) is Route and found.needs.public:
+        exchange.route = found
+        return _take_slot(gateway, exchange)
+    if type(presented) is not Presented:
+        assert isinstance(presented, Refusal)
+        return _explained(gateway, exchange, presented)
+    key = _authenticate(gateway, presented)
+    if type(key) is not HeldKey:
+        assert isinstance(key, Refusal)
+        return key
+    exchange.key = key
+    if key.networks and not key.networks.allows(note.peer.ip):
+        exchange.detail = Refusal.ADDRESS_NOT_ALLOWED.detail.format(address=note.peer.text)
+        return Refusal.ADDRESS_NOT_ALLOWED
+    if type(found) is not Route:
+        return _no_route(exchange, found)
+    needs = found.needs
+    if not needs.all_of <= key.scopes or (needs.any_of and needs.any_of.isdisjoint(key.scopes)):
+        return _scope_missing(exchange, found, key)
+    exchange.route = found
+    return _take_slot(gateway, exchange)
+
+
+def _authenticate(gateway: Gateway, presented: Presented) -> HeldKey | Refusal:
+    follower = gateway.follower
+    if follower.words[0] != follower.seen:
+        follower.catch_up()
+    now = time()
+    if follower.unreadable_since is not None and now - follower.unreadable_since > gateway.trust_without_store:
+        return Refusal.KEYS_UNAVAILABLE
+    keyring = gateway.keyring
+    if not presented.checked and not keyring.has_imported:
+        return Refusal.INVALID_KEY
+    return keyring.find(presented.digest, now) or Refusal.INVALID_KEY
+
+
+def _take_slot(gateway: Gateway, exchange: Exchange) -> Refusal | None:
+    client = exchange.client
+    row = gateway.slots.take(exchange.note.peer.slot, gateway.cap, client.slot_row)
+    if row >= 0:
+        client.slot_row = exchange.slot_row = row
+        return None
+    if row == -1:
+        exchange.detail = gateway.cap_detail
+        return Refusal.TOO_MANY_AT_ONCE
+    return Refusal.OVERLOADED
+
+
+def _with_query(
+    parameter: bytes, exchange: Exchange, query: bytes, presented: Presented | Refusal
+) -> Presented | Refusal:
+    """A key in the query counts like one in a field, and is taken out of what goes on."""
+    values, kept = split_query(query, parameter)
+    if not values:
+        return presented
+    exchange.target = exchange.path + b"?" + kept if kept else exchange.path
+    if len(values) > 1 or presented not in (Refusal.NO_KEY, Refusal.OTHER_CREDENTIALS):
+        return Refusal.TWO_KEYS
+    return read_secret(values[0])
+
+
+def _explained(gateway: Gateway, exchange: Exchange, refusal: Refusal) -> Refusal:
+    exchange.detail = refusal.detail.format(headers=gateway.header_names)
+    return refusal
+
+
+def _no_route(exchange: Exchange, found: Route | NoRoute) -> Refusal:
+    assert isinstance(found, NoRoute)
+    if found.kind == "wrong_method":
+        exchange.fields_of_refusal = b"Allow: " + found.allow + b"\r\n"
+        return Refusal.METHOD_NOT_ALLOWED
+    return Refusal.AMBIGUOUS_PATH if found.kind == "ambiguous" else Refusal.NOT_FOUND
+
+
+def _scope_missing(exchange: Exchange, route: Route, key: HeldKey) -> Refusal:
+    missing = sorted(route.needs.all_of - key.scopes)
+    names = " and ".join(missing) if missing else "one of " + ", ".join(sorted(route.needs.any_of))
+    exchange.detail = Refusal.SCOPE_MISSING.detail.format(scopes=names)
+    return Refusal.SCOPE_MISSING

@@ -1,0 +1,363 @@
+"""One request and its answer, from the first byte in to the last byte out.
+
+Law: what happens, in the order in which it can happen: the request goes on, its
+body follows, the answer comes, and whatever else may come between. Both sides
+call in here; everything that ends an exchange ends it through ``end.py``.
+
+Attributes that most requests never change are the class's: making an exchange
+sets only what every request has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from keystile.keys.keyring import HeldKey
+from keystile.relay.admit import Note
+from keystile.relay.cors import answer_fields
+from keystile.relay.end import end
+from keystile.relay.forward import VIA_ANSWER, request_block, without_cors
+from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
+from keystile.relay.upstreams import UpstreamGroup
+from keystile.routing.route import Route
+from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead
+from keystile.wire.client import ANSWER, ClientConnection
+from keystile.wire.faults import WireError
+from keystile.wire.framing import LAST_CHUNK, chunk
+from keystile.wire.grammar import IDEMPOTENT
+from keystile.wire.request_head import RequestFields
+from keystile.wire.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from keystile.relay.gateway import Gateway
+
+#: Body bytes that are kept while the upstream is being connected to; then the client has to wait.
+HELD_BOUND: Final = 64 * 1024
+#: From this size on a chunk is written in three pieces rather than copied into one.
+COPY_BOUND: Final = 16 * 1024
+
+
+class Exchange:
+    """See the module. Implements ``ServedRequest`` (client side) and ``ForwardedRequest`` (upstream side)."""
+
+    route: Route | None = None
+    key: HeldKey | None = None
+    path: bytes = b""
+    slot_row = -1
+    detail: str | None = None
+    fields_of_refusal: bytes = b""
+    refusal: Refusal | None = None
+    status = 0
+    group: UpstreamGroup | None = None
+    upstream: UpstreamConnection | None = None
+    held: list[bytes]  # body bytes that wait for the upstream; only where a body is announced
+    held_size = 0
+    body_sent = False
+    retried = False
+    answer_started = False
+    answered = False  # the whole answer has been written (not necessarily all of it has left)
+    cut = False  # the answer was cut
+    rechunks = False
+    keep_alive = False
+    ended = False
+    began = 0.0  # only where access log lines are wanted
+    bytes_in = 0
+    bytes_out = 0
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        client: ClientConnection,
+        method: bytes,
+        target: bytes,
+        fields: RequestFields,
+        note: Note,
+        request_id: bytes,
+    ) -> None:
+        self.gateway = gateway
+        self.client = client
+        self.method = method
+        self.target = target
+        self.fields = fields
+        self.note = note
+        self.request_id = request_id
+
+    # -- the request goes on ----------------------------------------------------------------------
+
+    def forward(self) -> None:
+        """Send the admitted request to its upstream: at once where a connection is ready."""
+        assert self.route is not None
+        self.group = group = self.gateway.upstreams[self.route.upstream]
+        connection = group.next_pool().take()
+        if connection is not None:
+            self._send(connection)
+        else:
+            self.gateway.spawn(self._connect(group))
+
+    async def _connect(self, group: UpstreamGroup) -> None:
+        """Connect to the first server that answers, beginning with the one whose turn it is."""
+        refusal = Refusal.UPSTREAM_UNREACHABLE
+        for pool in group.in_turn():
+            try:
+                connection = await pool.connect()
+            except TimeoutError:
+                refusal = Refusal.CONNECT_TIMEOUT
+            except OSError:
+                refusal = Refusal.UPSTREAM_UNREACHABLE
+            else:
+                self._connected(connection)
+                return
+            if self.ended:
+                return
+        self.refuse(refusal)
+
+    def _connected(self, connection: UpstreamConnection) -> None:
+        if self.ended:
+            connection.release(clean=True)
+        else:
+            self._send(connection)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        """The head, and what has come of the body, in one write."""
+        assert self.group is not None
+        self.upstream = connection
+        connection.carried = self
+        client = self.client
+        fields = self.fields
+        head = b"%b %b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % (
+            self.method,
+            self.target,
+            request_block(self.note, fields, client.peer, self.key, self.group),
+            self.request_id,
+        )
+        complete = client.state == ANSWER
+        if fields.chunked or fields.content_length > 0:
+            head += self._framed_body(complete)
+        connection.transport.write(head)
+        if fields.expects_continue and not complete and not self.bytes_in and not self.retried:
+            client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.held_size > HELD_BOUND and not connection.paused:
+            client.resume()
+
+    def _framed_body(self, complete: bool) -> bytes:
+        """The body bytes that were held, in the framing of the request."""
+        body = b"".join(self.held)
+        self.held.clear()
+        if body:
+            self.body_sent = True
+        if not self.fields.chunked:
+            return body
+        return (chunk(body) if body else b"") + (LAST_CHUNK if complete else b"")
+
+    def body(self, data: bytes, complete: bool) -> None:
+        """More of the request's body."""
+        if self.answered:
+            return
+        self.bytes_in += len(data)
+        connection = self.upstream
+        if connection is None:
+            self._hold(data)
+            return
+        transport = connection.transport
+        self.body_sent = True
+        if not self.fields.chunked:
+            transport.write(data)
+        else:
+            _write_chunk(transport, data, complete)
+
+    def _hold(self, data: bytes) -> None:
+        self.held.append(data)
+        self.held_size += len(data)
+        if self.held_size > HELD_BOUND:
+            self.client.pause()
+
+    def upstream_clogged(self) -> None:
+        """The server reads slowly: so do we."""
+        if not self.answered:
+            self.client.pause()
+
+    def upstream_drained(self) -> None:
+        """The server reads again."""
+        if not self.answered:
+            self.client.resume()
+
+    # -- the answer comes -------------------------------------------------------------------------
+
+    def answer(self, head: AnswerHead, body: bytes, complete: bool) -> None:
+        """The answer's head, and what came of its body with it: one write where it is all."""
+        client = self.client
+        fields = self.fields
+        self.answer_started = True
+        self.status = head.status
+        keep_alive = fields.keep_alive and client.state == ANSWER and not self.gateway.draining
+        start, framing = head.start, head.framing
+        if framing and (head.chunked or head.content_length == UNTIL_CLOSE):
+            if fields.minor_version:
+                self.rechunks = True
+            else:
+                framing = b""  # RFC 9112 §6.1: HTTP/1.0 knows no chunks; the body ends with the connection
+                keep_alive = False
+        self.keep_alive = keep_alive
+        route = self.route
+        if route is not None and route.cors is not None:
+            start = without_cors(start) + answer_fields(route.cors, fields.origin)
+        data = b"%b%b%bX-Request-Id: %b\r\n%b\r\n" % (
+            start,
+            framing,
+            VIA_ANSWER,
+            self.request_id,
+            b"" if keep_alive and fields.minor_version else _connection_line(keep_alive),
+        )
+        self._write_answer(data, body, complete)
+
+    def answer_body(self, body: bytes, complete: bool) -> None:
+        """More of the answer's body."""
+        self._write_answer(b"", body, complete)
+
+    def _write_answer(self, head: bytes, body: bytes, complete: bool) -> None:
+        self.bytes_out += len(body)
+        transport = self.client.transport
+        if self.rechunks:
+            if head:
+                transport.write(head + _chunked(body, complete))
+            else:
+                _write_chunk(transport, body, complete)
+        elif head and len(body) > COPY_BOUND:
+            transport.writelines([head, body])
+        else:
+            transport.write(head + body if head else body)
+        if complete and not self.ended:
+            self._complete()
+
+    def _complete(self) -> None:
+        """The answer is whole: the upstream's part is over; ours when its last byte has left."""
+        self.answered = True
+        connection, self.upstream = self.upstream, None
+        if connection is not None:
+            connection.release(clean=self.client.state == ANSWER)
+        if not self.client.paused:
+            end(self)
+
+    def interim(self, head: AnswerHead) -> None:
+        """1xx: our own 100 has been sent where one was asked for; others are passed on to who can read them."""
+        if head.status != 100 and self.fields.minor_version:
+            self.client.write(head.start + b"\r\n")
+
+    def client_clogged(self) -> None:
+        """The client reads slowly: so do we."""
+        if self.upstream is not None:
+            self.upstream.transport.pause_reading()
+
+    def client_drained(self) -> None:
+        """The client reads again, or has read all."""
+        if self.answered:
+            end(self)
+        elif self.upstream is not None:
+            self.upstream.transport.resume_reading()
+
+    # -- what may come between --------------------------------------------------------------------
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Say no: as an answer, or by cutting the connection where an answer has begun."""
+        if self.ended:
+            return
+        if self.answer_started or self.answered:
+            self._cut(refusal)
+            return
+        self._leave_upstream()
+        self.refusal = refusal
+        more = self.fields_of_refusal + self.gateway.refusal_fields(refusal, self)
+        fields, body = problem(refusal, detail=self.detail, request_id=self.request_id, fields=more)
+        self.own_answer(refusal.status, fields, body)
+
+    def own_answer(self, status: int, fields: bytes, body: bytes) -> None:
+        """An answer of the gateway itself: ``fields`` are lines, each ended with CRLF; 204 has no body."""
+        client = self.client
+        self.status = status
+        self.answered = True
+        self.keep_alive = self.fields.keep_alive and client.state == ANSWER and not self.gateway.draining
+        client.write(
+            b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: %b\r\n%b\r\n%b"
+            % (
+                status,
+                REASONS[status],
+                fields,
+                b"Content-Length: %d\r\n" % len(body) if status != 204 else b"",
+                self.request_id,
+                b"" if self.keep_alive and self.fields.minor_version else _connection_line(self.keep_alive),
+                b"" if self.method == b"HEAD" else body,
+            )
+        )
+        if not client.paused:
+            end(self)
+
+    def broken(self, error: WireError) -> None:
+        """The request's body cannot be read."""
+        self.detail = error.detail
+        self.refuse(of_fault(error.fault))
+
+    def out_of_time(self) -> None:
+        """The total time is over: the upstream's part is cut too."""
+        self.detail = Refusal.OUT_OF_TIME.detail.format(seconds=f"{self.gateway.request_timeout:g}")
+        self.refuse(Refusal.OUT_OF_TIME)
+
+    def upstream_broken(self, connection: UpstreamConnection, error: WireError | None) -> None:
+        """The upstream connection ended, or cannot be read, before the answer was whole."""
+        self.upstream = None
+        connection.abort()
+        if error is None and self._may_try_again(connection):
+            self.retried = True
+            assert self.group is not None
+            self.gateway.spawn(self._connect(self.group))
+        else:
+            self.refuse(Refusal.UPSTREAM_BROKEN)
+
+    def _may_try_again(self, connection: UpstreamConnection) -> bool:
+        """RFC 9112 §9.3.1: a kept connection may have been closed while the request was on its way."""
+        return (
+            connection.reused
+            and not connection.heard
+            and not self.body_sent
+            and not self.retried
+            and self.method in IDEMPOTENT
+        )
+
+    def client_gone(self) -> None:
+        """The client left: nobody waits for the answer any more."""
+        if self.ended:
+            return
+        self.cut = not self.answered
+        self._leave_upstream()
+        self.client.abort()
+        end(self)
+
+    def _cut(self, refusal: Refusal) -> None:
+        """An answer that cannot be finished is cut, never ended cleanly: the client must not take it for whole."""
+        self.refusal = refusal
+        self.cut = True
+        self._leave_upstream()
+        self.client.abort()
+        end(self)
+
+    def _leave_upstream(self) -> None:
+        connection, self.upstream = self.upstream, None
+        if connection is not None:
+            connection.abort()
+
+
+def _connection_line(keep_alive: bool) -> bytes:
+    return b"Connection: keep-alive\r\n" if keep_alive else b"Connection: close\r\n"
+
+
+def _chunked(body: bytes, complete: bool) -> bytes:
+    return (chunk(body) if body else b"") + (LAST_CHUNK if complete else b"")
+
+
+def _write_chunk(transport: asyncio.Transport, data: bytes, complete: bool) -> None:
+    """``data`` as a chunk, and the last chunk where it is ``complete``."""
+    if len(data) <= COPY_BOUND:
+        if data or complete:
+            transport.write(_chunked(data, complete))
+    else:
+        transport.writelines([b"%x\r\n" % len(data), data, b"\r\n" + LAST_CHUNK if complete else b"\r\n"])

@@ -1,0 +1,306 @@
+"""One relay: everything that its exchanges share, and how a request begins.
+
+Law: this file holds things together; the steps themselves stand in
+``admit.py``, ``exchange.py`` and ``end.py``. It makes no decision about keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import count
+from secrets import token_hex
+from time import time
+from typing import Any, Final
+
+from keystile.config.model import Cors, Listener, Settings, Tls
+from keystile.keys.keyring import Keyring
+from keystile.limits.deadlines import CoarseClock
+from keystile.limits.slots import SlotTable
+from keystile.relay.admit import admit, note_of
+from keystile.relay.cors import allows, answer_fields, preflight_fields
+from keystile.relay.exchange import Exchange
+from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
+from keystile.relay.refusal import Refusal, of_fault
+from keystile.relay.upstreams import UpstreamGroup
+from keystile.routing.route import Route
+from keystile.routing.table import RouteTable
+from keystile.storage.follow import KeyFollower
+from keystile.wire.client import ClientConnection
+from keystile.wire.faults import WireError
+from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
+from keystile.wire.request_head import RequestFields, RequestHeadReader
+
+log = logging.getLogger("keystile.relay")
+
+#: Seconds between looks at the store and at unused connections.
+TICK_SECONDS: Final = 1.0
+#: Seconds that a peer may take to answer TLS's close_notify.
+SHUTDOWN_SECONDS: Final = 2.0
+UNBOUNDED: Final = 1 << 62
+
+
+class Gateway:
+    """A relay's shared things. Implements ``wire.client.Application``. Must be made inside a running loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: RouteTable,
+        keyring: Keyring,
+        follower: KeyFollower,
+        slots: SlotTable,
+        channel: Channel,
+        store_counters: Callable[[Sequence[int]], None],
+        tls_context: Callable[[Tls], object],
+    ) -> None:
+        limits = settings.limits
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.table = table
+        self.keyring = keyring
+        self.follower = follower
+        self.slots = slots
+        self._tls_context = tls_context
+        self.recorder = Recorder(channel, store_counters, logs=settings.access_log.enabled)
+        self.upstreams = {
+            upstream.name: UpstreamGroup(upstream, limits.connect_timeout) for upstream in settings.upstreams
+        }
+        self.clock = CoarseClock(min(limits.head_timeout, limits.request_timeout, limits.idle_timeout))
+        self.clock.now = self.loop.time()
+        self.head_time = self.clock.after(limits.head_timeout)
+        self.request_time = self.clock.after(limits.request_timeout)
+        self.idle_time = self.clock.after(limits.idle_timeout)
+        self.reader = RequestHeadReader(withheld=settings.keys.headers, max_fields=limits.max_fields)
+        self.max_head_size = limits.max_head_size
+        self.max_body_size = UNBOUNDED if limits.max_body_size is None else limits.max_body_size
+        self.request_timeout = limits.request_timeout
+        self.cap = limits.concurrent_requests_per_ip
+        self.cap_detail = Refusal.TOO_MANY_AT_ONCE.detail.format(cap=self.cap)
+        self.trust_without_store = settings.trust_without_store
+        self.header_names = " or ".join(settings.keys.headers)
+        query = settings.keys.query_parameter
+        self.query_parameter = query.lower().encode("ascii") if query else None
+        self.health_path = settings.health_path.encode("ascii") if settings.health_path else None
+        self.challenge = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
+        self.connections: set[ClientConnection] = set()
+        self.in_flight = 0
+        self.draining = False
+        self._contexts: dict[Tls, object] = {}
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Unique over processes and restarts; a counter costs a fraction of a random number per request.
+        self._id_prefix = token_hex(10).encode("ascii")
+        self._ids = count(1)
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the keys and start the clocks. Raises ``StoreUnreadable``."""
+        self.follower.load()
+        self.spawn(self._tick())
+        self.spawn(self._flush())
+
+    async def listen(self, sock: socket.socket, listener: Listener) -> None:
+        """Accept connections on ``sock``, which listens already."""
+        server = await self.loop.create_server(
+            lambda: ClientConnection(self), sock=sock, backlog=4096, **self._tls_arguments(listener)
+        )
+        self._servers.append(server)
+
+    async def adopt(self, accepted: socket.socket, listener: Listener) -> None:
+        """Serve a connection that another process accepted on ``listener``'s socket."""
+        await self.loop.connect_accepted_socket(
+            lambda: ClientConnection(self), accepted, **self._tls_arguments(listener)
+        )
+
+    def _tls_arguments(self, listener: Listener) -> dict[str, Any]:
+        """What the loop is told of a listener's TLS: nothing for a plain one."""
+        if listener.tls is None:
+            return {}
+        context = self._contexts.get(listener.tls)
+        if context is None:
+            context = self._contexts[listener.tls] = self._tls_context(listener.tls)
+        return {
+            "ssl": context,
+            "ssl_handshake_timeout": self.settings.limits.head_timeout,
+            "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
+        }
+
+    async def drain(self) -> None:
+        """Accept nothing more, answer what is in flight, for at most ``drain_timeout``; then cut what is left."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for client in list(self.connections):
+            client.close_if_idle()
+        give_up = self.loop.time() + self.settings.limits.drain_timeout
+        # Two collections are watched, and only while stopping: looking is simpler than signalling.
+        while (self.in_flight or self.connections) and self.loop.time() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        self.close()
+
+    def close(self) -> None:
+        """End now: cut every connection and hand over what was recorded."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for client in list(self.connections):
+            client.transport.abort()
+        for group in self.upstreams.values():
+            for pool in group.pools:
+                pool.close()
+        for task in self._tasks:
+            task.cancel()
+        self._hand_over()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside; its failure is logged and never lost."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task of the relay failed", exc_info=task.exception())
+
+    async def _tick(self) -> None:
+        """Everything that happens by the clock: time-outs, unused connections, the store."""
+        checked = 0.0
+        while True:
+            await asyncio.sleep(self.clock.pause)
+            now = self.loop.time()
+            for client in self.clock.overdue(self.connections, now):
+                client.out_of_time()
+            if now - checked >= TICK_SECONDS:
+                checked = now
+                for group in self.upstreams.values():
+                    for pool in group.pools:
+                        pool.close_unused(now)
+                self.follower.check()
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        unreadable = self.follower.unreadable_since is not None
+        self.recorder.flush(len(self.connections), self.in_flight, unreadable)
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def begin(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> None:
+        """A request has been read: decide, then forward or refuse."""
+        exchange = self._exchange(client, method, target, fields)
+        try:
+            if self.health_path is not None and target == self.health_path and method in (b"GET", b"HEAD"):
+                self._answer_health(exchange)
+                return
+            if self.draining:
+                exchange.refuse(Refusal.DRAINING)
+                return
+            if method == b"OPTIONS" and fields.requested_method and self._answer_preflight(exchange):
+                return
+            refusal = admit(self, exchange)
+            if refusal is None:
+                exchange.forward()
+            else:
+                exchange.refuse(refusal)
+        except Exception:
+            # A fault of ours: whatever it was, this request gets an answer and its slot goes back.
+            log.exception("request %s failed", exchange.request_id.decode("ascii"))
+            exchange.refuse(Refusal.INTERNAL_ERROR)
+
+    def reject(self, client: ClientConnection, error: WireError) -> None:
+        """No request could be read: say why, and close."""
+        fields = RequestFields(1)
+        fields.keep_alive = False
+        exchange = self._exchange(client, b"-", b"-", fields)
+        exchange.detail = error.detail
+        exchange.refuse(of_fault(error.fault))
+
+    def _exchange(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> Exchange:
+        request_id = fields.request_id or b"%b%012x" % (self._id_prefix, next(self._ids))
+        exchange = Exchange(self, client, method, target, fields, note_of(self, fields, client.peer), request_id)
+        if fields.chunked or fields.content_length > 0:
+            first = client.first
+            exchange.held = [first] if first else []
+            exchange.bytes_in = exchange.held_size = len(first)
+        if self.recorder.logs:
+            exchange.began = self.loop.time()
+        client.served = exchange
+        self.in_flight += 1
+        return exchange
+
+    def _answer_health(self, exchange: Exchange) -> None:
+        """Whether this relay takes requests; for load balancers, without a key."""
+        since = self.follower.unreadable_since
+        refusing = since is not None and time() - since > self.trust_without_store
+        state = b"draining" if self.draining else b"keys unavailable" if refusing else b"ok"
+        body = b'{"status": "%b"}\n' % state
+        exchange.own_answer(
+            200 if state == b"ok" else 503,
+            b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
+            body,
+        )
+
+    def _answer_preflight(self, exchange: Exchange) -> bool:
+        """Answer a CORS preflight for an operation that exists and has a policy; False where it is none."""
+        fields = exchange.fields
+        path = exchange.path = exchange.target.partition(b"?")[0]
+        found = self.table.find_for_preflight(path, fields.requested_method)
+        if (
+            type(found) is not Route
+            or found.cors is None
+            or not fields.origin
+            or not allows(found.cors, fields.origin)
+        ):
+            return False
+        exchange.route = found
+        exchange.own_answer(
+            204,
+            preflight_fields(found.cors, fields.origin, fields.requested_method, self.settings.keys.headers),
+            b"",
+        )
+        return True
+
+    def refusal_fields(self, refusal: Refusal, exchange: Exchange) -> bytes:
+        """The field lines that a refusal needs besides its body."""
+        challenge = self.challenge if refusal.status == 401 else b""
+        origin = exchange.fields.origin
+        if not origin:
+            return challenge
+        return challenge + answer_fields(self._cors_of(exchange), origin)
+
+    def _cors_of(self, exchange: Exchange) -> Cors | None:
+        """The policy of the operation that was called, known or not admitted: a page may read why it was refused."""
+        if exchange.route is not None:
+            return exchange.route.cors
+        found = self.table.find(exchange.method, exchange.path) if exchange.path else None
+        return found.cors if type(found) is Route else self.settings.cors
+
+    # -- peers ------------------------------------------------------------------------------------
+
+    def peer_of(self, transport: asyncio.Transport) -> Peer:
+        """Who is at the other end of the socket."""
+        name = transport.get_extra_info("peername")
+        ip = parse_address(name[0] if name else "0.0.0.0")
+        tls = transport.get_extra_info("ssl_object")
+        return self._peer(ip, tls.version() if tls is not None else None)
+
+    def caller_behind(self, proxy: Peer, fields: RequestFields) -> Peer:
+        """The caller for whom a trusted proxy speaks."""
+        trusted = self.settings.trusted_proxies
+        return self._peer(client_behind(proxy.ip, fields.forwarded_for, trusted), proxy.tls)
+
+    def _peer(self, ip: Address, tls: str | None) -> Peer:
+        return Peer(
+            ip,
+            tls=tls,
+            trusted=is_trusted(ip, self.settings.trusted_proxies),
+            slot=self.slots.name_of(ip, self.settings.limits.ipv6_prefix_length),
+        )

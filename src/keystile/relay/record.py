@@ -1,0 +1,198 @@
+"""What is remembered of exchanges: counts, last uses, access log lines.
+
+Law: plain integers and lists on the hot path; everything leaves in batches,
+four times a second, over a channel that drops and counts rather than blocks.
+A line never holds a query or a secret; a well-formed key in a path is redacted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from keystile.keys.secret import SECRET_LENGTH, redact
+from keystile.relay.refusal import Refusal
+
+if TYPE_CHECKING:
+    from keystile.relay.exchange import Exchange
+
+#: Seconds between batches.
+FLUSH_SECONDS: Final = 0.25
+#: Bytes in one message to management; the channel takes datagrams.
+MESSAGE_BYTES: Final = 48 * 1024
+#: Log lines and last uses that may wait for the next batch: beyond it they are dropped and counted.
+WAITING_LINES: Final = 20_000
+WAITING_USES: Final = 50_000
+
+_REFUSALS: Final = tuple(Refusal)
+_FIXED: Final = (
+    "requests",
+    "bytes_in",
+    "bytes_out",
+    "cut",
+    "retries",
+    "connections",
+    "in_flight",
+    "log_lines_dropped",
+    "uses_dropped",
+    "store_unreadable",
+)
+#: Names of the counters that a relay keeps, in the order in which it stores them.
+COUNTERS: Final = (
+    *_FIXED,
+    *(f"status_{status}xx" for status in range(1, 6)),
+    *(f"refused_{refusal.name.lower()}" for refusal in _REFUSALS),
+)
+#: Those that say how things are now: a dead relay's do not count on.
+GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable"})
+
+_NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
+
+
+class Channel(Protocol):
+    """The bounded way to management."""
+
+    def send(self, kind: bytes, payload: bytes) -> bool:
+        """Send one message, or return False at once where it would have to wait."""
+
+
+class Recorder:
+    """Counts and lines of one relay. ``logs``: whether access log lines are wanted."""
+
+    def __init__(self, channel: Channel, store_counters: Callable[[Sequence[int]], None], *, logs: bool) -> None:
+        self._channel = channel
+        self._store_counters = store_counters
+        self.logs = logs
+        self.requests = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.cut = 0
+        self.retries = 0
+        self.log_lines_dropped = 0
+        self.uses_dropped = 0
+        self.statuses = [0] * 600
+        self.refused = dict.fromkeys(_REFUSALS, 0)
+        self._uses: dict[str, tuple[float, str]] = {}
+        self._lines: list[bytes] = []
+        self._second = 0
+        self._second_text = ""
+
+    def record(self, exchange: Exchange) -> None:
+        """Once per exchange, at its end."""
+        self.requests += 1
+        self.statuses[exchange.status] += 1
+        self.bytes_in += exchange.bytes_in
+        self.bytes_out += exchange.bytes_out
+        if exchange.refusal is not None:
+            self.refused[exchange.refusal] += 1
+        if exchange.cut:
+            self.cut += 1
+        if exchange.retried:
+            self.retries += 1
+        key = exchange.key
+        if key is not None:
+            self._use(key.id, exchange.note.peer.text)
+        if self.logs:
+            self._log(exchange)
+
+    def _use(self, key_id: str, address: str) -> None:
+        if len(self._uses) < WAITING_USES or key_id in self._uses:
+            self._uses[key_id] = (time.time(), address)
+        else:
+            self.uses_dropped += 1
+
+    def _log(self, exchange: Exchange) -> None:
+        if len(self._lines) < WAITING_LINES:
+            self._lines.append(self._line(exchange))
+        else:
+            self.log_lines_dropped += 1
+
+    def _line(self, exchange: Exchange) -> bytes:
+        key, refusal, route = exchange.key, exchange.refusal, exchange.route
+        line = (
+            f'{{"time":"{self._now()}","request_id":"{exchange.request_id.decode("ascii")}",'
+            f'"address":"{exchange.note.peer.text}","method":"{exchange.method.decode("ascii")}",'
+            f'"path":{_quoted(exchange.path)},"route":{_text(route.path if route else None)},'
+            f'"status":{exchange.status},"refusal":{_text(refusal.slug if refusal else None)},'
+            f'"account":{_text(key.account if key else None)},"key":{_text(key.id if key else None)},'
+            f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out},'
+            f'"milliseconds":{(exchange.gateway.loop.time() - exchange.began) * 1000:.0f},'
+            f'"tls":{_text(exchange.client.peer.tls)},"cut":{"true" if exchange.cut else "false"}}}\n'
+        )
+        return line.encode("ascii")
+
+    def _now(self) -> str:
+        """UTC in RFC 3339 with milliseconds; the second's text is made once a second."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{int((now - second) * 1000):03d}Z"
+
+    def counters(self, connections: int, in_flight: int, store_unreadable: bool) -> list[int]:
+        """The counters in the order of ``COUNTERS``."""
+        statuses = self.statuses
+        return [
+            self.requests,
+            self.bytes_in,
+            self.bytes_out,
+            self.cut,
+            self.retries,
+            connections,
+            in_flight,
+            self.log_lines_dropped,
+            self.uses_dropped,
+            int(store_unreadable),
+            *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
+            *self.refused.values(),
+        ]
+
+    def flush(self, connections: int, in_flight: int, store_unreadable: bool) -> None:
+        """Hand everything over. What the channel does not take is dropped and counted, last uses are kept."""
+        if self._uses:
+            self._flush_uses()
+        if self._lines:
+            self._flush_lines()
+        self._store_counters(self.counters(connections, in_flight, store_unreadable))
+
+    def _flush_uses(self) -> None:
+        uses = [[key_id, at, address] for key_id, (at, address) in self._uses.items()]
+        for first in range(0, len(uses), 400):
+            batch = uses[first : first + 400]
+            if not self._channel.send(b"U", json.dumps(batch).encode("ascii")):
+                return  # they stay and go with the next batch
+            for key_id, _, _ in batch:
+                del self._uses[str(key_id)]
+
+    def _flush_lines(self) -> None:
+        message: list[bytes] = []
+        size = 0
+        for line in self._lines:
+            if size + len(line) > MESSAGE_BYTES:
+                self._send_lines(message)
+                message, size = [], 0
+            message.append(line)
+            size += len(line)
+        self._send_lines(message)
+        self._lines.clear()
+
+    def _send_lines(self, lines: list[bytes]) -> None:
+        if not self._channel.send(b"L", b"".join(lines)):
+            self.log_lines_dropped += len(lines)
+
+
+def _text(value: str | None) -> str:
+    """A JSON string of text that the gateway itself holds, or null."""
+    return "null" if value is None else json.dumps(value)
+
+
+def _quoted(path: bytes) -> str:
+    """The path as a JSON string; the grammar leaves it visible ASCII."""
+    text = path.decode("ascii", "backslashreplace")
+    if len(path) >= SECRET_LENGTH:
+        text = redact(text)
+    return json.dumps(text) if _NEEDS_ESCAPE.search(path) or len(path) >= SECRET_LENGTH else f'"{text}"'

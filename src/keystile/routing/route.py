@@ -1,0 +1,41 @@
+"""What a look-up answers: a route, or why there is none.
+
+Law: values only. Whether the answer becomes a 400, 404 or 405 is for the caller to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keystile.config.model import Cors, Needs
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """One operation of the table. ``note`` is a place for the relay's own memo and means nothing here.
+
+    ``id`` is its place in the list the table was made from; ``methods`` is empty for every method.
+    """
+
+    id: int
+    path: str
+    methods: tuple[str, ...]
+    needs: Needs
+    upstream: str
+    cors: Cors | None
+    source: str
+    note: object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoute:
+    """Why a request leads nowhere. ``reason`` may be shown; ``allow`` (``b"GET, HEAD"``) is for a wrong method."""
+
+    kind: Literal["bad_path", "ambiguous", "not_found", "wrong_method"]
+    reason: str
+    allow: bytes = b""
+
+
+NOT_FOUND = NoRoute("not_found", "there is nothing at this path")
+AMBIGUOUS = NoRoute("ambiguous", "this path can also be read as another one that needs something else")

@@ -1,0 +1,107 @@
+"""An upstream's answer head, read by our own strict reader (RFC 9112 §4, §6).
+
+Law: what the bytes say and where the body ends. A doubt about framing is an
+error, never a guess: the connection's next answer belongs to somebody else.
+(httptools' answer parser is not used: after a HEAD answer with Content-Length
+it takes the next answer's first bytes for a body.)
+
+Hot path: an ``AnswerHead`` depends on nothing but the head's bytes and whether
+the request was HEAD, so an upstream connection whose next head repeats them
+uses the same object again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from keystile.wire.faults import Fault, WireError
+from keystile.wire.grammar import ANSWER_HEAD, HOP_BY_HOP
+
+#: Lines that say something of this connection only. Matched after the grammar has accepted the whole head.
+_OWN_LINES: Final = re.compile(
+    rb"(?<=\n)((?i:" + b"|".join(sorted([*HOP_BY_HOP, b"content-length"])) + rb"):[^\r]*\r\n)"
+)
+
+#: ``content_length`` of an answer whose body ends with the connection.
+UNTIL_CLOSE: Final = -1
+
+
+class AnswerHead:
+    """What an answer's head says.
+
+    ``start``: status line and the lines to pass on, without framing and without the empty line; ``status``:
+    100–599; ``content_length``: body bytes to come (0 for none), or ``UNTIL_CLOSE``; ``chunked``: the body is
+    chunked; ``framing``: the line that tells an HTTP/1.1 client where the body ends (may be empty);
+    ``reusable``: the upstream connection may be used again.
+    """
+
+    content_length = UNTIL_CLOSE
+    chunked = False
+    framing = b"Transfer-Encoding: chunked\r\n"
+    reusable = True
+
+    def __init__(self, status: int, start: bytes) -> None:
+        self.status = status
+        self.start = start
+
+
+def read_answer_head(head: bytes, *, to_head: bool) -> AnswerHead:
+    """Read ``head`` (with its empty line); ``to_head``: the request's method was HEAD. Raises ``WireError``."""
+    match = ANSWER_HEAD.fullmatch(head)
+    if match is None:
+        raise WireError(Fault.MALFORMED, "The answer's head is not well-formed.")
+    # Every second piece is a line that is not passed on; the others, joined, are all the rest.
+    pieces = _OWN_LINES.split(head[:-2])
+    answer = AnswerHead(int(head[9:12]), b"".join(pieces[::2]))
+    framings = 0
+    named: frozenset[bytes] = frozenset()
+    for line in pieces[1::2]:
+        name, _, value = line.lower().partition(b":")
+        if name == b"content-length":
+            framings += 1
+            _read_length(answer, value.strip())
+        elif name == b"connection":
+            if value.strip() != b"keep-alive":  # which says nothing in HTTP/1.1
+                named |= frozenset(option.strip() for option in value.split(b","))
+        elif name == b"transfer-encoding":
+            framings += 1
+            if value.strip() != b"chunked":
+                raise WireError(Fault.UNKNOWN_CODING, "The answer's transfer coding is not chunked.")
+            answer.chunked = True
+    if framings > 1:
+        raise WireError(Fault.BAD_FRAMING, "The answer says more than once where its body ends.")
+    if named or match[2] is None or not head.startswith(b"HTTP/1.1"):
+        _read_connection(answer, head, named)
+    if to_head or answer.status < 200 or answer.status == 204 or answer.status == 304:
+        _leave_out_body(answer)
+    elif answer.content_length == UNTIL_CLOSE and not answer.chunked:
+        answer.reusable = False
+    return answer
+
+
+def _read_length(answer: AnswerHead, value: bytes) -> None:
+    # bytes.isdigit() knows ASCII digits only, and no sign, space or underscore.
+    if not value.isdigit() or len(value) > 18:
+        raise WireError(Fault.BAD_FRAMING, "The answer's Content-Length is not a plain number.")
+    answer.content_length = int(value)
+    answer.framing = b"Content-Length: %d\r\n" % answer.content_length
+
+
+def _read_connection(answer: AnswerHead, head: bytes, named: frozenset[bytes]) -> None:
+    """What is not usual: an older version, no reason, or a Connection that says more than keep-alive."""
+    http_1_0 = head.startswith(b"HTTP/1.0")
+    if http_1_0 and answer.chunked:
+        raise WireError(Fault.UNKNOWN_CODING, "An HTTP/1.0 answer cannot be chunked.")
+    answer.reusable = not http_1_0 and b"close" not in named
+    status_line, *lines = answer.start.split(b"\r\n")[:-1]
+    kept = [line for line in lines if line.partition(b":")[0].lower() not in named]
+    answer.start = b"\r\n".join([b"HTTP/1.1 %b %b" % (status_line[9:12], status_line[13:]), *kept, b""])
+
+
+def _leave_out_body(answer: AnswerHead) -> None:
+    """Answers to HEAD, 1xx, 204 and 304 have no body, whatever their fields say (RFC 9110 §6.4.1)."""
+    if answer.status < 200 or answer.status == 204 or answer.content_length == UNTIL_CLOSE:
+        answer.framing = b""
+    answer.chunked = False
+    answer.content_length = 0

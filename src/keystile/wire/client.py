@@ -1,0 +1,408 @@
+"""One connection from a client: heads and bodies in, answers out, in order.
+
+Law: bytes, framing, order and time; no keys, no routes. What a request means
+is the application's business (``Application``), which gets one request at a
+time: bytes of the next one wait here, a small bound of them, and then reading
+stops (pipelining, RFC 9112 §9.3.2).
+
+The write buffer's limit is zero: uvloop writes at once, and ``paused`` means
+exactly that bytes of the answer have not reached the kernel yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Final, Protocol, cast
+
+from keystile.limits.deadlines import NEVER, CoarseClock
+from keystile.wire.faults import Fault, WireError
+from keystile.wire.framing import ChunkedReader
+from keystile.wire.grammar import METHODS, OTHER_VERSION, REQUEST_LINE
+from keystile.wire.peer import Peer
+from keystile.wire.request_head import RequestFields, RequestHeadReader, origin_form
+
+#: Bytes that may wait behind the request being served before reading stops.
+PIPELINE_BOUND: Final = 64 * 1024
+#: Heads longer than this are parsed anew each time rather than remembered per connection.
+REMEMBERED_HEAD: Final = 2048
+#: Bytes and seconds for which a closed conversation is still listened to, so that the client can read the
+#: answer before a reset destroys it (RFC 9112 §9.6).
+LINGER_BYTES: Final = 1024 * 1024
+LINGER_SECONDS: Final = 2.0
+#: ``struct linger`` {on, 0 s}: close() then sends RST and discards what was not sent (socket(7)).
+_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+
+
+class ServedRequest(Protocol):
+    """What a connection tells the request that it is serving. ``answered``: the whole answer has been written."""
+
+    answered: bool
+
+    def body(self, data: bytes, complete: bool) -> None:
+        """Body bytes have arrived (may be empty when ``complete``)."""
+
+    def broken(self, error: WireError) -> None:
+        """The body cannot be read any further."""
+
+    def client_gone(self) -> None:
+        """The client has closed or reset the connection."""
+
+    def client_drained(self) -> None:
+        """All bytes written so far have reached the kernel."""
+
+    def client_clogged(self) -> None:
+        """The client reads more slowly than the answer comes."""
+
+    def out_of_time(self) -> None:
+        """The request's total time is over."""
+
+
+class Application(Protocol):
+    """What stands above connections."""
+
+    clock: CoarseClock
+    head_time: float  # what ``due`` is set to, counted from ``clock.now``
+    request_time: float
+    idle_time: float
+    reader: RequestHeadReader
+    max_head_size: int
+    max_body_size: int
+    draining: bool
+    connections: set[ClientConnection]
+
+    def begin(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> None:
+        """A request's head has been read; ``client.first`` holds the body bytes that came with it."""
+
+    def reject(self, client: ClientConnection, error: WireError) -> None:
+        """No request can be read: answer if that helps, and end the connection."""
+
+    def peer_of(self, transport: asyncio.Transport) -> Peer:
+        """Who is calling."""
+
+
+# What the next bytes from the client are. Plain numbers: looking up an enum's member costs as much as a decision.
+HEAD: Final = 0
+BODY: Final = 1
+ANSWER: Final = 2  # they belong to a later request: an answer is due first
+LINGER: Final = 3  # nobody will read them
+
+
+class ClientConnection(asyncio.Protocol):
+    """See the module."""
+
+    peer: Peer
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self.transport = cast(asyncio.Transport, None)
+        self.state = HEAD
+        self.served: ServedRequest | None = None
+        self.paused = False  # the client does not read fast enough
+        self.first = b""
+        self.first_complete = True
+        self.due = NEVER
+        self.slot_row = -1  # where the limiter last found this peer
+        self._advancing = False
+        self._waiting = bytearray()  # bytes that cannot be used yet
+        self._searched = 0  # how far _waiting was searched for the end of a head
+        self._left = 0  # body bytes to come, where Content-Length said so
+        self._chunks: ChunkedReader | None = None
+        self._body_bytes = 0
+        self._last_block = b""
+        self._last_fields: RequestFields | None = None
+        self._lingered = 0
+        self._head_began = 0.0
+
+    # -- what happens on the wire ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accepted (and, on TLS, the handshake is done)."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=0)
+        application = self.application
+        self.peer = application.peer_of(self.transport)
+        application.connections.add(self)
+        self.due = application.clock.now + application.head_time
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        state = self.state
+        if state == HEAD:
+            if self._waiting:
+                self._waiting += data
+                if self._waiting.find(b"\r\n\r\n", self._searched) < 0:
+                    self._wait_for_head()
+                    return
+                data = self._take_waiting()
+            self._advance(data)
+        elif state == BODY:
+            self._read_body(data)
+        elif state == ANSWER:
+            self._hold(data)
+        else:
+            self._linger(data)
+
+    def eof_received(self) -> bool:
+        """The client sends no more. Like nginx, we take that for its leaving: close() sends the same."""
+        if self.served is not None and not self.served.answered:
+            self.served.client_gone()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed by whichever side."""
+        application = self.application
+        application.connections.discard(self)
+        self.state = LINGER
+        if self.served is not None:
+            self.served.client_gone()
+
+    def pause_writing(self) -> None:
+        """Bytes are left that the kernel did not take."""
+        self.paused = True
+        if self.served is not None:
+            self.served.client_clogged()
+
+    def resume_writing(self) -> None:
+        """All has reached the kernel."""
+        self.paused = False
+        if self.served is not None:
+            self.served.client_drained()
+
+    # -- heads ----------------------------------------------------------------------------------
+
+    def _advance(self, data: bytes) -> None:
+        """Serve the requests in ``data`` as far as they can be, one after the other; hold the rest."""
+        self._advancing = True
+        while data and self.state == HEAD:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._waiting += data
+                self._wait_for_head()
+                break
+            try:
+                data = self._read_request(data, end + 4)
+            except WireError as error:
+                self._reject(error)
+                break
+        else:
+            if data and self.state == ANSWER:
+                self._hold(data)
+        self._advancing = False
+
+    def _read_request(self, data: bytes, end: int) -> bytes:
+        """Read the request whose head ends at ``end`` and pass it on; what follows it, still unread."""
+        application = self.application
+        line = REQUEST_LINE.match(data)
+        if line is None or line.end() >= end:
+            if data.startswith(b"\r\n") and not data.startswith(b"\r\n\r\n"):
+                return data[2:]  # RFC 9112 §2.2: one empty line before a request is read over
+            raise _line_fault(data[:end])
+        if end > application.max_head_size or line.end(2) - line.start(2) > application.max_head_size // 2:
+            raise _size_fault(data, application.max_head_size)
+        method = line[1]
+        if method not in METHODS:
+            raise WireError(Fault.UNKNOWN_METHOD, "This method is not known here.")
+        fields = self._read_fields(data[line.end() : end])
+        target = line[2]
+        if not target.startswith(b"/"):
+            target = origin_form(target, fields.host)
+        # From the request's first byte: where its head came in pieces, the time runs already.
+        self.due = (self._head_began or application.clock.now) + application.request_time
+        self._head_began = 0.0
+        rest = data[end:] if len(data) > end else b""
+        if fields.chunked or fields.content_length > 0:
+            rest = self._start_body(fields, rest)
+        else:
+            self.state = ANSWER
+            self.first = b""
+            self.first_complete = True
+        application.begin(self, method, target, fields)
+        return rest
+
+    def _read_fields(self, block: bytes) -> RequestFields:
+        """The fields in ``block``. A kept-alive client mostly repeats them: then they are not parsed again."""
+        if block == self._last_block and self._last_fields is not None:
+            return self._last_fields
+        fields = self.application.reader.read(block, trusted=self.peer.trusted)
+        if len(block) <= REMEMBERED_HEAD:
+            self._last_block = block
+            self._last_fields = fields
+        return fields
+
+    def _take_waiting(self) -> bytes:
+        data = bytes(self._waiting)
+        self._waiting.clear()
+        self._searched = 0
+        return data
+
+    def _wait_for_head(self) -> None:
+        """A head has begun and not ended: its time runs, and its size is bounded."""
+        waiting = self._waiting
+        application = self.application
+        if self._searched == 0:
+            self._head_began = application.clock.now
+            self.due = self._head_began + min(application.head_time, application.request_time)
+            if not waiting[:1].isalpha() and not b"\r\n".startswith(waiting[:2]):
+                self._reject(WireError(Fault.MALFORMED, "This is not an HTTP/1.1 request."))
+                return
+        if len(waiting) > application.max_head_size:
+            self._reject(_size_fault(bytes(waiting), application.max_head_size))
+            return
+        self._searched = max(1, len(waiting) - 3)
+
+    # -- bodies ---------------------------------------------------------------------------------
+
+    def _start_body(self, fields: RequestFields, data: bytes) -> bytes:
+        """A body follows; take what has come of it into ``first``. What comes after it is returned."""
+        self._body_bytes = 0
+        if fields.chunked:
+            self._chunks = ChunkedReader()
+        else:
+            self._left = fields.content_length
+            if fields.content_length > self.application.max_body_size:
+                # Let the application say so: the request is not read, whatever it is.
+                self.state = BODY
+                self.first, self.first_complete = b"", False
+                raise WireError(Fault.BODY_TOO_LARGE, "The request's body is larger than allowed.")
+        self.state = BODY
+        self.first, self.first_complete, rest = self._take_body(data)
+        if self.first_complete:
+            self.state = ANSWER
+        return rest
+
+    def _take_body(self, data: bytes) -> tuple[bytes, bool, bytes]:
+        """Body bytes in ``data``, whether the body is complete, and what follows it."""
+        if self._chunks is None:
+            size = len(data)
+            if size <= self._left:
+                self._left -= size
+                return data, not self._left, b""
+            body, rest = data[: self._left], data[self._left :]
+            self._left = 0
+            return body, True, rest
+        body = self._chunks.feed(data)
+        self._body_bytes += len(body)
+        if self._body_bytes > self.application.max_body_size:
+            raise WireError(Fault.BODY_TOO_LARGE, "The request's body is larger than allowed.")
+        complete, rest = self._chunks.done, self._chunks.rest
+        if complete:
+            self._chunks = None
+        return body, complete, rest
+
+    def _read_body(self, data: bytes) -> None:
+        served = self.served
+        try:
+            body, complete, rest = self._take_body(data)
+        except WireError as error:
+            if served is not None:
+                served.broken(error)
+            return
+        if complete:
+            self.state = ANSWER
+            if rest:
+                self._hold(rest)
+        if served is not None:
+            served.body(body, complete)
+
+    def _hold(self, data: bytes) -> None:
+        """Bytes of a later request: they wait for their turn."""
+        self._waiting += data
+        if len(self._waiting) > PIPELINE_BOUND:
+            self.transport.pause_reading()
+
+    # -- what the application does --------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer."""
+        self.transport.write(data)
+
+    def pause(self) -> None:
+        """Stop reading the body: it cannot be passed on."""
+        self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading the body."""
+        if len(self._waiting) <= PIPELINE_BOUND:
+            self.transport.resume_reading()
+
+    def abort(self) -> None:
+        """Cut the connection with a reset, so that a client cannot take what it has for a whole answer."""
+        self.served = None
+        socket = self.transport.get_extra_info("socket")
+        if socket is not None and not self.transport.is_closing():
+            socket.setsockopt(SOL_SOCKET, SO_LINGER, _LINGER_ZERO)
+        self.transport.abort()
+
+    def finished(self, keep_alive: bool) -> None:
+        """The answer is out and its request is over: read the next one, or close."""
+        self.served = None
+        application = self.application
+        if self.transport.is_closing():
+            return
+        if not keep_alive or self.state != ANSWER:
+            self._close_slowly()
+            return
+        self.state = HEAD
+        self.transport.resume_reading()
+        if self._waiting:
+            if not self._advancing:
+                self._advance(self._take_waiting())
+        else:
+            self.due = application.clock.now + application.idle_time
+
+    def close_if_idle(self) -> None:
+        """Close a connection on which no request is under way."""
+        if self.served is None and self.state == HEAD and not self._waiting:
+            self.transport.close()
+
+    def out_of_time(self) -> None:
+        """What was due did not come: the head, the end of the request, the next request, or the client's end."""
+        self.due = NEVER
+        if self.served is not None:
+            self.served.out_of_time()
+        elif self.state == HEAD and self._waiting:
+            self._reject(WireError(Fault.HEAD_TOO_SLOW, "The request's head did not arrive in time."))
+        else:
+            self.transport.abort()
+
+    # -- ends -----------------------------------------------------------------------------------
+
+    def _reject(self, error: WireError) -> None:
+        self.state = BODY  # whatever still comes is not read as a request
+        self._waiting.clear()
+        self.application.reject(self, error)
+
+    def _close_slowly(self) -> None:
+        """Close, but let the client read the answer first (RFC 9112 §9.6)."""
+        whole = self.state in (ANSWER, HEAD) and not self._waiting
+        self.state = LINGER
+        self._waiting.clear()
+        if whole:
+            self.transport.close()
+            return
+        if self.transport.can_write_eof() and self.peer.tls is None:
+            self.transport.write_eof()
+        self.transport.resume_reading()
+        self.due = self.application.clock.now + self.application.clock.after(LINGER_SECONDS)
+
+    def _linger(self, data: bytes) -> None:
+        self._lingered += len(data)
+        if self._lingered > LINGER_BYTES:
+            self.transport.close()
+
+
+def _line_fault(head: bytes) -> WireError:
+    """What is wrong with a request line that the grammar does not know."""
+    if OTHER_VERSION.match(head) is not None:
+        return WireError(Fault.BAD_VERSION, "Only HTTP/1.1 and HTTP/1.0 are served here.")
+    return WireError(Fault.MALFORMED, "The request line is not well-formed.")
+
+
+def _size_fault(data: bytes, bound: int) -> WireError:
+    """Whether the target or the fields are too long."""
+    line_end = data.find(b"\r\n")
+    if line_end < 0 or line_end > bound // 2:
+        return WireError(Fault.TARGET_TOO_LONG, f"The request target may have {bound // 2} bytes.")
+    return WireError(Fault.HEAD_TOO_LARGE, f"The request's head may have {bound} bytes.")

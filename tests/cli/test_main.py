@@ -1,0 +1,111 @@
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keystile import __version__
+from keystile.cli import check
+from keystile.cli.main import build_parser, main
+from keystile.cli.terminal import CommandFailed
+
+COMMANDS = {
+    "serve": set(),
+    "check": set(),
+    "routes": set(),
+    "status": set(),
+    "demo": set(),
+    "accounts": {"create", "password", "list", "delete"},
+    "keys": {"create", "list", "edit", "change", "delete", "import"},
+}
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def test_the_commands_are_those_that_operators_know() -> None:
+    commands = subcommands(build_parser())
+    assert {name: set(subcommands(parser)) for name, parser in commands.items()} == COMMANDS
+
+
+def test_every_command_takes_a_file() -> None:
+    for parser in subcommands(build_parser()).values():
+        for each in (parser, *subcommands(parser).values()):
+            assert "-c" in each.format_help()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["nonsense"],
+        ["keys"],
+        ["keys", "create"],
+        ["keys", "create", "--account", "ann@example.com"],
+        ["keys", "create", "--account", "a@example.com", "--name", "x", "--expires", "soon"],
+        ["keys", "edit", "--account", "a@example.com", "--name", "x", "--scope", "A", "--no-scopes"],
+        ["accounts", "create"],
+        ["serve", "--port", "1"],
+    ],
+)
+def test_a_wrong_command_line_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "usage: keystile" in capsys.readouterr().err
+
+
+def test_a_failure_is_one_line_and_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: argparse.Namespace) -> int:
+        raise CommandFailed("it is broken")
+
+    monkeypatch.setattr(check, "run", fail)
+    assert main(["check", "-c", str(tmp_path / "gateway.yaml")]) == 1
+    assert capsys.readouterr() == ("", "keystile: it is broken\n")
+
+
+def test_an_interrupt_is_130_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check, "run", interrupt)
+    assert main(["check"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"keystile {__version__}\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from keystile.cli.main import build_parser; build_parser().format_help();"
+        "print([name for name in ('aiohttp', 'yaml', 'pydantic', 'uvloop', 'aiosqlite', 'ssl') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error(gateway_file: Path) -> None:
+    script = 'exec "$0" -m keystile keys list --help | head -n 0; echo "${PIPESTATUS[0]}"'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable], capture_output=True, text=True, check=True, cwd=gateway_file.parent
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "keystile", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"keystile {__version__}\n"

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystile.config import units
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("250ms", 0.25), ("600s", 600.0), ("1.5m", 90.0), ("1h", 3600.0), ("365d", 31_536_000.0), ("5m", 300.0)],
+)
+def test_a_duration_is_seconds(text: str, seconds: float) -> None:
+    assert units.duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["10 parsecs", "10", 10, "", "s", "-1s", "+1s", "1_0s", "٣s", "1e3s", "infs", "nans", "1s ", " 1s", "1 s",
+     "10S", ".5s", "5.s", "9" * 5000 + "s", True, None, [], {}],
+)  # fmt: skip
+def test_what_is_no_duration_is_refused_with_what_would_be_right(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write a number with ms, s, m, h or d, such as 600s"):
+        units.duration(value)
+
+
+def test_no_time_at_all_is_a_duration_only_where_it_means_something() -> None:
+    assert units.duration_or_zero("0s") == 0.0
+    with pytest.raises(ValueError, match="no time at all"):
+        units.duration("0ms")
+
+
+def test_a_duration_of_more_than_a_year_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most 365d"):
+        units.duration("366d")
+
+
+@given(st.integers(1, 86_400_000))
+def test_milliseconds_are_exact(number: int) -> None:
+    assert units.duration(f"{number}ms") == number / 1000
+
+
+@pytest.mark.parametrize(
+    ("value", "size"), [("32KiB", 32768), ("25MiB", 26_214_400), ("1GiB", 2**30), ("7B", 7), (4096, 4096), ("0B", 0)]
+)
+def test_a_size_is_bytes(value: object, size: int) -> None:
+    assert units.size(value) == size
+
+
+@pytest.mark.parametrize("value", ["32KB", "32k", "1.5MiB", "-1B", "0x10", "", "٣B", True, None, [], "9" * 5000 + "B"])
+def test_what_is_no_size_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        units.size(value)
+
+
+def test_a_size_less_than_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="less than nothing"):
+        units.size(-1)
+
+
+@pytest.mark.parametrize("value", [None, "none"])
+def test_none_is_no_bound_on_a_size(value: object) -> None:
+    assert units.size_or_none(value) is None
+
+
+@pytest.mark.parametrize("value", [0, "0MiB", "None", "off"])
+def test_a_bound_that_nobody_means_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"would refuse every body|is not a size"):
+        units.size_or_none(value)
+
+
+def test_a_size_out_of_its_bounds_names_them() -> None:
+    read = units.size_between(10, 20, "from 10B to 20B")
+    assert [read(10), read("20B")] == [10, 20]
+    with pytest.raises(ValueError, match="from 10B to 20B"):
+        read(21)
+
+
+@pytest.mark.parametrize("value", [0, 10_001, "20", True, None, -5])
+def test_a_whole_number_out_of_bounds_or_in_quotes_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a whole number from 1 to 10000"):
+        units.whole(1, 10_000)(value)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(600, 600), ("10m", 600), ("0s", 0), (0, 0), ("1d", 86400)])
+def test_whole_seconds_may_be_a_number_or_a_duration(value: object, seconds: int) -> None:
+    assert units.whole_seconds(value) == seconds
+
+
+@pytest.mark.parametrize("value", [-1, "250ms", "2d", 86401, 10**18])
+def test_parts_of_seconds_and_long_times_are_no_whole_seconds(value: object) -> None:
+    with pytest.raises(ValueError, match="whole seconds"):
+        units.whole_seconds(value)
+
+
+def test_auto_is_a_worker_for_each_core() -> None:
+    assert 1 <= units.workers("auto") <= units.MOST_WORKERS
+    assert [units.workers(1), units.workers(64)] == [1, 64]
+
+
+@pytest.mark.parametrize("value", [0, 65, "2", "Auto", None, True])
+def test_other_numbers_of_workers_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="write auto, or a whole number from 1 to 64"):
+        units.workers(value)
+
+
+@pytest.mark.parametrize("value", ["true", "yes", 1, None])
+def test_only_true_and_false_are_flags(value: object) -> None:
+    with pytest.raises(ValueError, match="write true or false"):
+        units.flag(value)
+
+
+@pytest.mark.parametrize("value", ["", "a\nb", "\x00", "\ud800", 5, True, None, [], {}])
+def test_only_printable_text_is_text(value: object) -> None:
+    with pytest.raises(ValueError, match=r"is empty|is no text|cannot be printed"):
+        units.text(value)
+
+
+READERS = [
+    units.text, units.flag, units.duration, units.duration_or_zero, units.whole_seconds, units.size,
+    units.size_or_none, units.whole(1, 5), units.workers,
+]  # fmt: skip
+
+
+@given(ANYTHING)
+def test_a_value_is_read_or_refused_and_never_repeated(value: object) -> None:
+    for read in READERS:
+        try:
+            read(value)
+        except ValueError as error:
+            assert not (isinstance(value, str) and len(value) > 20 and value in str(error))
+
+
+@given(st.from_regex(units.DURATION, fullmatch=True))
+def test_what_the_schema_takes_for_a_duration_is_one_but_for_its_bounds(text: str) -> None:
+    try:
+        assert 0 <= units.duration_or_zero(text) <= units.LONGEST
+    except ValueError as error:
+        assert "too long" in str(error) or not text.isascii()

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from keystile.keys.store import KeyStore, Transaction
+from keystile.storage.sqlite import SqliteStore
+from keystile.storage.transaction import SqliteTransaction
+
+
+def as_store(store: SqliteStore) -> KeyStore:
+    return store
+
+
+def as_transaction(transaction: SqliteTransaction) -> Transaction:
+    return transaction
+
+
+def test_the_sqlite_store_has_every_method_of_the_protocols() -> None:
+    """That the signatures fit is checked by mypy, in the two functions above."""
+    for protocol, kept in ((KeyStore, SqliteStore), (Transaction, SqliteTransaction)):
+        asked = {name for part in protocol.__mro__ for name in vars(part) if not name.startswith("_")}
+        assert not [name for name in asked if not hasattr(kept, name)]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from keystile.management import access_log
+from keystile.management.access_log import LogWriter
+
+
+def test_lines_are_appended_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    file.write_bytes(b"old\n")
+    writer = LogWriter(file)
+    for number in range(1000):
+        writer.add(b"%d\n" % number)
+    writer.close(5)
+    assert file.read_bytes() == b"old\n" + b"".join(b"%d\n" % number for number in range(1000))
+    assert writer.dropped == 0
+
+
+def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
+    file, moved = tmp_path / "access.log", tmp_path / "access.log.1"
+    writer = LogWriter(file)
+    writer.add(b"one\n")
+    while not file.exists() or not file.stat().st_size:
+        time.sleep(0.01)
+    file.rename(moved)
+    writer.add(b"two\n")
+    writer.close(5)
+    assert (moved.read_bytes(), file.read_bytes()) == (b"one\n", b"two\n")
+
+
+def test_a_reader_that_stops_reading_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_log, "MOST_WAITING", 100_000)
+    reading, writing = os.pipe()
+    monkeypatch.setattr(access_log, "_STDOUT", writing)
+    writer = LogWriter()
+    began = time.monotonic()
+    for _ in range(1000):
+        writer.add(b"x" * 999 + b"\n")
+    writer.close(0.1)
+    assert time.monotonic() - began < 1
+    assert writer.dropped >= 700
+    os.close(reading)  # lets the thread go
+    writer.close(5)
+    os.close(writing)
+
+
+def test_lines_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path / "nowhere" / "access.log")
+    writer.add(b"one\ntwo\n")
+    writer.close(5)
+    assert writer.dropped == 2

@@ -1,0 +1,94 @@
+"""A gateway of real processes on free ports, for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keystile.process.control import ask
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
+    """The first true answer; fails when there is none in time."""
+    give_up = time.monotonic() + within
+    while time.monotonic() < give_up:
+        if answer := condition():
+            return answer
+        time.sleep(0.01)
+    raise AssertionError(f"not within {within} s")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+class Running:
+    def __init__(self, directory: Path, workers: int = 2, parts: str = "small", port: int = 0) -> None:
+        self.directory = directory
+        self.store = directory / "keystile.db"
+        command = [sys.executable, "-m", "tests.process.stand_in", "serve", str(directory), str(workers)]
+        self.errors = directory / "errors.txt"
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*command, str(port), parts],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        assert self.process.stdout is not None
+        self.out = self.process.stdout
+        self.port = 0
+        self.management = ""
+
+    def wait_until_ready(self) -> Running:
+        first, second = self.out.readline().decode(), self.out.readline().decode()
+        assert first.startswith("listening on http://127.0.0.1:"), self.errors.read_text()
+        self.port = int(first.rpartition(":")[2])
+        self.management = second.removeprefix("management on ").strip()
+        return self
+
+    def status(self) -> dict[str, Any]:
+        return ask(self.store)
+
+    def pids(self, role: str) -> list[int]:
+        return [entry["pid"] for entry in self.status()["processes"] if entry["role"] == role]
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def say(self, words: str, connection: socket.socket | None = None) -> str:
+        if connection is None:
+            with self.connect() as fresh:
+                return self.say(words, fresh)
+        connection.sendall(words.encode() + b"\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            more = connection.recv(100)
+            if not more:
+                raise ConnectionError("ended")
+            answer += more
+        return answer.decode().strip()
+
+    def terminate(self, within: float = 10.0) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(within)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.out.close()

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keystile.limits.slots import SlotTable
+from keystile.process import channel, snapshot
+from keystile.process.charge import Charge
+from keystile.process.child import Child, StartFailed, how_it_ended
+from keystile.process.memory import CounterPages
+from tests.process.running import ROOT
+from tests.process.stand_in import settings_for
+
+
+@pytest.fixture
+def charge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Charge]:
+    """Everything that the small management of the tests needs."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    slots, counters, ends = SlotTable.create(rows=64), CounterPages.create(1), channel.pair()
+    sealed = snapshot.seal(snapshot.take(1, settings_for(tmp_path)))
+    fds = {"snapshot": sealed, "slots": slots.fd, "counters": counters.fd, "channel": ends[1].fileno()}
+    yield Charge(os.getpid(), -1, **fds, listeners=(), neighbours=(), place=1, factory="tests.process.stand_in")
+    slots.close()
+    counters.close()
+    os.close(sealed)
+    for end in ends:
+        end.close()
+
+
+async def test_a_child_says_that_it_is_ready_and_drains_when_told(charge: Charge) -> None:
+    child = Child.spawn("management", "tests.process.stand_in", charge)
+    await child.ready
+    child.drain()
+    assert await child.ended == 0
+    child.drain()
+    child.send_signal(signal.SIGTERM)  # nobody there: no error
+
+
+async def test_a_child_that_cannot_begin_gives_its_reason(charge: Charge) -> None:
+    broken = dataclasses.replace(charge, factory="no.such:thing")
+    child = Child.spawn("relay", "keystile.process.relay", broken)
+    with pytest.raises(StartFailed, match="No module named 'no'"):
+        await child.ready
+    assert await child.ended == 1
+
+
+async def test_a_child_of_another_supervisor_does_not_begin(charge: Charge) -> None:
+    child = Child.spawn("relay", "tests.process.stand_in", dataclasses.replace(charge, supervisor=1))
+    with pytest.raises(StartFailed, match="ended with status 1"):
+        await child.ready
+
+
+async def test_a_killed_child_has_ended_by_that_signal(charge: Charge) -> None:
+    child = Child.spawn("management", "tests.process.stand_in", charge)
+    await child.ready
+    child.send_signal(signal.SIGKILL)
+    assert how_it_ended(await child.ended) == "was ended by SIGKILL"
+
+
+async def test_a_second_sigterm_ends_a_child_that_is_draining(charge: Charge) -> None:
+    child = Child.spawn("management", "tests.process.stand_in", charge)
+    await child.ready
+    child.send_signal(signal.SIGTERM)
+    assert await child.ended == 0

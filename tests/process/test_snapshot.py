@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from keystile.config.model import Listener, Tls
+from keystile.process import snapshot
+from tests.process.stand_in import settings_for
+
+
+def _with_files(tmp_path: Path) -> snapshot.Snapshot:
+    (tmp_path / "cert.pem").write_bytes(b"certificate")
+    (tmp_path / "key.pem").write_bytes(b"private!")
+    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return snapshot.take(7, settings_for(tmp_path, listeners=(Listener("127.0.0.1", 0, tls),)))
+
+
+def test_what_was_sealed_is_read_again_and_again(tmp_path: Path) -> None:
+    taken = _with_files(tmp_path)
+    fd = snapshot.seal(taken)
+    assert snapshot.read(fd) == snapshot.read(fd) == taken
+    os.close(fd)
+
+
+def test_a_file_is_as_it_was_accepted_whatever_became_of_it(tmp_path: Path) -> None:
+    taken = _with_files(tmp_path)
+    (tmp_path / "cert.pem").unlink()
+    with taken.file(tmp_path / "cert.pem") as path:
+        assert path.read_bytes() == b"certificate"
+    assert not path.exists()
+
+
+def test_a_sealed_snapshot_cannot_be_changed(tmp_path: Path) -> None:
+    fd = snapshot.seal(_with_files(tmp_path))
+    with pytest.raises(PermissionError):
+        os.pwrite(fd, b"x", 0)
+    os.close(fd)
+
+
+def test_private_keys_are_not_shown(tmp_path: Path) -> None:
+    assert "private!" not in repr(_with_files(tmp_path))
+
+
+def test_something_unsealed_is_not_believed() -> None:
+    fd = os.memfd_create("other", os.MFD_ALLOW_SEALING)
+    with pytest.raises(ValueError, match="not sealed"):
+        snapshot.read(fd)
+    os.close(fd)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from keystile.process import sockets
+
+
+def test_a_free_port_is_taken_and_told() -> None:
+    [opened] = sockets.listen("127.0.0.1", 0)
+    host, _, port = sockets.address_of(opened).rpartition(":")
+    assert host == "127.0.0.1"
+    socket.create_connection((host, int(port))).close()
+    assert opened.get_inheritable()
+    assert not opened.getblocking()
+    opened.close()
+
+
+def test_several_sockets_share_one_port() -> None:
+    opened = sockets.listen("127.0.0.1", 0, 3)
+    assert len({each.getsockname() for each in opened}) == 1
+    sockets.close_all(opened)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_port_in_use_is_refused_by_its_name_even_where_it_could_be_shared(count: int) -> None:
+    others = sockets.listen("127.0.0.1", 0, 2)
+    address = sockets.address_of(others[0])
+    with pytest.raises(sockets.CannotListen, match=f"cannot listen on {address}: the port is in use"):
+        sockets.listen("127.0.0.1", others[0].getsockname()[1], count)
+    sockets.close_all(others)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(sockets.CannotListen, match="does not have that address"):
+        sockets.listen("192.0.2.1", 0)
+
+
+def test_ipv6_and_ipv4_can_have_the_same_port() -> None:
+    try:
+        [six] = sockets.listen("::", 0)
+    except sockets.CannotListen:
+        pytest.skip("no IPv6 here")
+    port = six.getsockname()[1]
+    [four] = sockets.listen("0.0.0.0", port)
+    assert sockets.address_of(six) == f"[::]:{port}"
+    six.close()
+    four.close()

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from keystile.storage.errors import StoreUnreadable
+from keystile.storage.migrate import PASSWORDS, STORE, Series, make_file, prepare, statements
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "keystile.db"
+    make_file(path)
+    return path
+
+
+def pragma(path: Path, name: str) -> object:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def test_a_new_file_is_for_its_owner_alone(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_missing_directory_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnreadable, match="directory .* does not exist"):
+        make_file(tmp_path / "missing" / "keystile.db")
+
+
+@pytest.mark.parametrize("series", [STORE, PASSWORDS])
+def test_a_new_file_comes_to_the_newest_schema_and_to_wal(path: Path, series: Series) -> None:
+    prepare(path, series, nullcontext())
+    assert pragma(path, "user_version") == max(series.scripts())
+    assert pragma(path, "application_id") == series.application_id
+    assert pragma(path, "journal_mode") == "wal"
+
+
+def test_the_numbers_of_the_migrations_have_no_gap() -> None:
+    for series in (STORE, PASSWORDS):
+        assert list(series.scripts()) == list(range(1, len(series.scripts()) + 1))
+
+
+def test_a_file_that_is_ready_is_left_alone(path: Path) -> None:
+    @contextmanager
+    def never() -> Iterator[None]:
+        raise AssertionError("there was nothing to lock for")
+        yield
+
+    prepare(path, STORE, nullcontext())
+    prepare(path, STORE, never())
+
+
+def test_two_who_start_at_once_do_it_once(path: Path) -> None:
+    lock, faults = threading.Lock(), list[BaseException]()
+
+    def start() -> None:
+        try:
+            prepare(path, STORE, lock)
+        except BaseException as fault:  # noqa: BLE001 (told below)
+            faults.append(fault)
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert pragma(path, "user_version") == max(STORE.scripts())
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Series, "scripts", lambda self: {1: "CREATE TABLE a (x);\n", 2: "CREATE TABLE b (x);\nbad;\n"})
+    with pytest.raises(StoreUnreadable, match="syntax error"):
+        prepare(path, STORE, nullcontext())
+    assert pragma(path, "user_version") == 1
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("a",)]
+
+
+def test_a_database_of_something_else_is_not_touched(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnreadable, match="something else"):
+        prepare(path, STORE, nullcontext())
+    assert path.read_bytes() == before
+
+
+def test_a_store_and_its_passwords_are_not_taken_for_each_other(path: Path) -> None:
+    prepare(path, PASSWORDS, nullcontext())
+    with pytest.raises(StoreUnreadable, match="something else"):
+        prepare(path, STORE, nullcontext())
+
+
+def test_a_store_of_a_newer_version_is_not_touched(path: Path) -> None:
+    prepare(path, STORE, nullcontext())
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    with pytest.raises(StoreUnreadable, match="newer Keystile: schema 999"):
+        prepare(path, STORE, nullcontext())
+
+
+def test_a_file_that_is_no_database_is_said_so(path: Path) -> None:
+    path.write_bytes(b"not a database, but long enough to be asked" * 100)
+    with pytest.raises(StoreUnreadable, match="not a database"):
+        prepare(path, STORE, nullcontext())
+
+
+def test_a_script_is_cut_at_the_ends_of_its_statements() -> None:
+    script = """
+-- a; comment;
+CREATE TABLE a (x);
+CREATE TRIGGER t AFTER INSERT ON a BEGIN
+    DELETE FROM a; -- all
+END;
+-- the end
+"""
+    assert [text.strip().splitlines()[-1] for text in statements(script)] == ["CREATE TABLE a (x);", "END;"]
