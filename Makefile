@@ -27,7 +27,7 @@ test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(DEVELOPMENT)
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_imports.py
 

@@ -74,10 +74,12 @@ def _run(chosen: argparse.Namespace, gateways: Sequence[Gateway], directory: Pat
 
 def _tell(turn: Turn) -> None:
     seconds = turn.load.seconds
+    parts = [f"{name} {used / turn.load.requests * 1e6:.2f}" for name, used in turn.shares]
     print(
         f"round {turn.round}  {turn.case:10} {turn.gateway:9} {turn.per_request:7.2f} µs/request "
         f"{turn.rate:8,.0f}/s  core {turn.cpu.total / seconds:4.0%}  load {turn.load.cpu / seconds:4.0%}  "
-        f"backend {turn.backend_cpu / seconds:4.0%}  others {turn.others / seconds:4.0%}",
+        f"backend {turn.backend_cpu / seconds:4.0%}  others {turn.others / seconds:4.0%}"
+        + (f"  ({', '.join(parts)})" if len(parts) > 1 else ""),
         flush=True,
     )
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,12 @@ class Cpu:
         return Cpu(total * share, total * (1 - share), total)
 
 
+def add_up(readings: Iterable[Cpu]) -> Cpu:
+    """The CPU of several processes together."""
+    every = list(readings)
+    return Cpu(sum(r.user for r in every), sum(r.system for r in every), sum(r.total for r in every))
+
+
 class Running:
     """A started program with all its children, in a process group of its own; stop() ends every one of them."""
 
@@ -52,10 +58,9 @@ class Running:
                 start_new_session=True,
             )
 
-    def cpu(self) -> Cpu:
-        """What all its processes have used so far."""
-        readings = [_cpu_of(pid) for pid in self.tree()]
-        return Cpu(sum(r.user for r in readings), sum(r.system for r in readings), sum(r.total for r in readings))
+    def cpu(self) -> dict[int, Cpu]:
+        """What each of its processes has used so far, by process id."""
+        return {pid: _cpu_of(pid) for pid in self.tree()}
 
     def tree(self) -> list[int]:
         """Its process ids, children included."""
@@ -135,6 +140,14 @@ def _cpu_of(pid: int) -> Cpu:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     nanoseconds = sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
     return Cpu(int(fields[11]) * TICK, int(fields[12]) * TICK, nanoseconds / 1e9)
+
+
+def name_of(pid: int) -> str:
+    """What a process is called: the last part of its Python module, or its program's name."""
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    if "-m" in words[:-1]:
+        return words[words.index("-m") + 1].rpartition(".")[2]
+    return Path(words[0]).name
 
 
 def _memory_of(pid: int) -> int:

@@ -14,19 +14,23 @@ from bench.cases import Case
 from bench.check import check_policy
 from bench.gateways.gateway import Gateway, Scene
 from bench.load import Load, Result
-from bench.processes import Cpu, Running, free_port, machine_cpu
+from bench.processes import Cpu, Running, add_up, free_port, machine_cpu, name_of
 
 WARM_UP = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One gateway under one case, once. CPU in seconds over the measured time; ``others`` is CPU of strangers."""
+    """One gateway under one case, once. CPU in seconds over the measured time, memory in bytes.
+
+    ``shares``: each process of the gateway and its part of the CPU. ``others``: what strangers used.
+    """
 
     round: int
     case: str
     gateway: str
     cpu: Cpu
+    shares: list[tuple[str, float]]
     load: Result
     backend_cpu: float
     others: float
@@ -79,16 +83,17 @@ class Bench:
         return turn
 
     def _measure(self, number: int, case: Case, name: str, running: Running, port: int) -> Turn:
-        tree = set(running.tree())
-        machine, backend, before = machine_cpu(), self.backend.cpu(), running.cpu()
+        machine, backend, before = machine_cpu(), add_up(self.backend.cpu().values()), running.cpu()
         result = self.load.run(case, port, self.seconds)
-        cpu, backend_cpu = running.cpu().since(before), self.backend.cpu().since(backend).total
-        others = machine_cpu() - machine - cpu.total - backend_cpu - result.cpu
-        if set(running.tree()) != tree:
+        after, backend_cpu = running.cpu(), add_up(self.backend.cpu().values()).since(backend).total
+        if after.keys() != before.keys():
             raise RuntimeError("its processes changed while it was measured")
+        cpu = add_up(after.values()).since(add_up(before.values()))
+        shares = [(name_of(pid), after[pid].total - before[pid].total) for pid in after]
+        others = machine_cpu() - machine - cpu.total - backend_cpu - result.cpu
         if result.faults or not result.requests:
             raise RuntimeError(f"{result.requests} requests, with faults: {result.faults}")
-        return Turn(number, case.name, name, cpu, result, backend_cpu, max(0.0, others), running.memory())
+        return Turn(number, case.name, name, cpu, shares, result, backend_cpu, max(0.0, others), running.memory())
 
 
 def _check_log(running: Running, turn: Turn) -> None:

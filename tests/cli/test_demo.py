@@ -106,7 +106,7 @@ def test_the_api_sees_who_calls_and_no_key(printed: str) -> None:
     body = json.loads(done.stdout.splitlines()[0])
     assert body["caller"] == {
         "account": demo.ACCOUNT,
-        "scopes": "ViewCampaigns ViewContacts",
+        "scopes": "ViewCampaigns, ViewContacts",
         "address": "127.0.0.1",
     }
     assert not KEY.search(done.stdout)

@@ -22,7 +22,7 @@ Load = Callable[[str], Settings]
 Faults = Callable[[str], list[Fault]]
 
 
-@pytest.fixture()
+@pytest.fixture
 def load_text(tmp_path: Path) -> Load:
     """Loads a text as gateway.yaml of an otherwise empty folder."""
 
@@ -34,13 +34,13 @@ def load_text(tmp_path: Path) -> Load:
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def with_settings(load_text: Load) -> Load:
     """Loads settings in front of the least that runs."""
     return lambda text: load_text(f"{text}\n{LEAST}")
 
 
-@pytest.fixture()
+@pytest.fixture
 def faults_of(load_text: Load, tmp_path: Path) -> Faults:
     """The faults of a text; there must be some."""
 
@@ -52,13 +52,13 @@ def faults_of(load_text: Load, tmp_path: Path) -> Faults:
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def lines_of(faults_of: Faults, tmp_path: Path) -> Callable[[str], list[str]]:
     """The faults of a text as people see them, without the folder."""
     return lambda text: [str(fault).replace(f"{tmp_path}/", "") for fault in faults_of(text)]
 
 
-@pytest.fixture()
+@pytest.fixture
 def lines_with(lines_of: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
     """As ``lines_of``, of settings in front of the least that runs."""
     return lambda text: lines_of(f"{text}\n{LEAST}")

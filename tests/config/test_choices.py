@@ -9,7 +9,8 @@ def test_a_setting_of_later_versions_may_be_off() -> None:
     read = choices.not_yet("something")
     read(None)
     read(False)
-    for value in (True, {}, "x", 1):
+    refused: list[object] = [True, {}, "x", 1]
+    for value in refused:
         with pytest.raises(choices.NotYet, match=r"is not yet served by this version \(something\)"):
             read(value)
 
@@ -27,7 +28,9 @@ def test_a_tls_version(value: str) -> None:
     assert choices.tls_version(value) == value
 
 
-@pytest.mark.parametrize(("value", "said"), [("1.0", "not yet"), ("1.1", "not yet"), ("1", "1.2 or 1.3"), (1, "1.2 or")])
+@pytest.mark.parametrize(
+    ("value", "said"), [("1.0", "not yet"), ("1.1", "not yet"), ("1", "1.2 or 1.3"), (1, "1.2 or")]
+)
 def test_another_tls_version_is_refused(value: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         choices.tls_version(value)

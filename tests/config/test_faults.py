@@ -48,8 +48,8 @@ def test_the_error_holds_every_fault_and_survives_pickling() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "nothing"), (True, "true"), (False, "false"), ({}, "a mapping"), ([1], "a list"), (5, "5"), ("a'b", '"a\'b"'),
-     ("a\nb", "a text of several lines")],
+    [(None, "nothing"), (True, "true"), (False, "false"), ({}, "a mapping"), ([1], "a list"), (5, "5"),
+     ("a'b", '"a\'b"'), ("a\nb", "a text of several lines")],
 )  # fmt: skip
 def test_a_value_is_shown_as_yaml_calls_it(value: object, shown: str) -> None:
     assert shown_value(value) == shown
@@ -77,7 +77,8 @@ def test_the_value_of_a_name_that_promises_a_secret_is_not_shown(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["tls/private_key.pem", "/var/lib/keystile/2024-backup/certificates/very-long-name.pem", "X-ElasticEmail-ApiKey"]
+    "text",
+    ["tls/private_key.pem", "/var/lib/keystile/2024-backup/certificates/very-long-name.pem", "X-ElasticEmail-ApiKey"],
 )
 def test_paths_and_names_are_shown(text: str) -> None:
     assert shown_value(text) == repr(text)

@@ -44,4 +44,3 @@ def test_a_setting_of_later_versions_takes_nothing() -> None:
     assert adapter.validate_python(None) is None
     with pytest.raises(ValidationError, match="not yet"):
         adapter.validate_python(1)
-

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from keystile.config import units
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 
@@ -133,12 +134,19 @@ def test_a_value_is_read_or_refused_and_never_repeated(value: object) -> None:
         try:
             read(value)
         except ValueError as error:
-            assert not (isinstance(value, str) and len(value) > 20 and value in str(error))
+            said = str(error)
+        else:
+            continue
+        assert not (isinstance(value, str) and len(value) > 20 and value in said)
 
 
 @given(st.from_regex(units.DURATION, fullmatch=True))
 def test_what_the_schema_takes_for_a_duration_is_one_but_for_its_bounds(text: str) -> None:
     try:
-        assert 0 <= units.duration_or_zero(text) <= units.LONGEST
+        seconds = units.duration_or_zero(text)
     except ValueError as error:
-        assert "too long" in str(error) or not text.isascii()
+        said = str(error)
+    else:
+        said = ""
+        assert 0 <= seconds <= units.LONGEST
+    assert not said or "too long" in said

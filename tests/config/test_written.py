@@ -9,9 +9,11 @@ from keystile.config.written import Written
 from keystile.config.yamltext import read
 
 
-@pytest.fixture()
+@pytest.fixture
 def written() -> Written:
-    root, _ = read("limits:\n  request_timeout: soon\n  idle_timeout: 5s\nlist: [1, [2], {a: 3}]\nnothing: null\nempty: []\n")
+    root, _ = read(
+        "limits:\n  request_timeout: soon\n  idle_timeout: 5s\nlist: [1, [2], {a: 3}]\nnothing: null\nempty: []\n"
+    )
     assert root is not None
     return Written(Path("folder/gateway.yaml"), root)
 

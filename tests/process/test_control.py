@@ -12,8 +12,8 @@ from keystile.process.control import AlreadyRunning, Control, NotRunning, ask, c
 
 async def test_a_question_is_answered_with_one_object(tmp_path: Path) -> None:
     store = tmp_path / "keystile.db"
-    control = Control(store, lambda: {"configuration": 3})
-    await control.start()
+    control = Control(store)
+    await control.start(lambda: {"configuration": 3})
     path = tmp_path / "keystile.db.control"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert await asyncio.to_thread(ask, store) == {"configuration": 3}
@@ -25,8 +25,8 @@ async def test_a_leftover_socket_is_replaced(tmp_path: Path) -> None:
     store = tmp_path / "keystile.db"
     with socket.socket(socket.AF_UNIX) as leftover:
         leftover.bind(str(control_path(store)))
-    control = Control(store, dict)
-    await control.start()
+    control = Control(store)
+    await control.start(dict)
     assert await asyncio.to_thread(ask, store) == {}
     control.close()
 
@@ -35,8 +35,8 @@ async def test_a_leftover_socket_is_replaced(tmp_path: Path) -> None:
 async def test_a_deep_directory_and_a_long_name_are_no_obstacle(tmp_path: Path, name: str) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
-    control = Control(deep / name, lambda: {"here": True})
-    await control.start()
+    control = Control(deep / name)
+    await control.start(lambda: {"here": True})
     assert await asyncio.to_thread(ask, deep / name) == {"here": True}
     control.close()
 
@@ -45,12 +45,12 @@ def test_a_second_gateway_on_a_store_is_refused_also_by_another_name(tmp_path: P
     store, alias = tmp_path / "keystile.db", tmp_path / "alias.db"
     store.touch()
     alias.symlink_to(store)
-    first = Control(store, dict)
+    first = Control(store)
     for name in (store, alias):
         with pytest.raises(AlreadyRunning, match="another gateway is running on the store"):
-            Control(name, dict)
+            Control(name)
     first.close()
-    Control(alias, dict).close()
+    Control(alias).close()
 
 
 def test_nobody_answers_where_no_gateway_runs(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import re
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,6 +33,7 @@ from keystile.keys import secret as secrets
 from keystile.keys.keyring import Keyring, KeyRow
 from keystile.limits.slots import SlotTable
 from keystile.relay.gateway import Gateway
+from keystile.relay.record import COUNTERS
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
 from keystile.wire.tls import server_context
@@ -43,6 +46,51 @@ OPERATIONS = (
     Operation((), "/any/*", Needs(), "api", "test", 3),
     Operation((), "/open", Needs(public=True), "api", "test", 4),
 )
+
+
+class Answer:
+    """What came back: ``status``, ``head``, ``body``."""
+
+    def __init__(self, status: int, head: bytes, body: bytes) -> None:
+        self.status = status
+        self.head = head
+        self.body = body
+
+    def fields(self, name: bytes) -> list[bytes]:
+        """The values of every line of this name."""
+        return re.findall(rb"(?i)\r\n%b: ([^\r]*)" % re.escape(name), self.head)
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of the one line of this name."""
+        values = self.fields(name)
+        assert len(values) <= 1
+        return values[0] if values else None
+
+    @property
+    def slug(self) -> str:
+        """Which refusal it is; empty where it is none."""
+        if self.field(b"Content-Type") != b"application/problem+json":
+            return ""
+        text = json.loads(self.body)["type"]
+        assert text.startswith("urn:keystile:problem:")
+        return str(text.rpartition(":")[2])
+
+
+def request(
+    path: str = "/v4/contacts",
+    *fields: bytes,
+    key: bytes | None = None,
+    method: bytes = b"GET",
+    body: bytes | None = None,
+    version: bytes = b"1.1",
+) -> bytes:
+    """The bytes of one request; ``fields`` are lines without their ends."""
+    lines = [b"%b %b HTTP/%b" % (method, path.encode(), version), b"Host: api.example", *fields]
+    if key is not None:
+        lines.append(b"X-Api-Key: " + key)
+    if body is not None:
+        lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join([*lines, b"", body or b""])
 
 
 class StoredNowhere:
@@ -77,14 +125,52 @@ class KeptMessages:
 
 
 class Running:
-    """A relay that serves: ``port``, ``gateway``, its ``channel``, and ways to make keys."""
+    """A relay that serves: ``port``, ``gateway``, its ``channel``, and ways to make keys.
+
+    ``secrets``: every key it has; none of them may ever be found in what the relay hands to its channel.
+    """
 
     def __init__(self, gateway: Gateway, port: int, channel: KeptMessages, keyring: Keyring) -> None:
         self.gateway = gateway
         self.port = port
         self.channel = channel
         self.keyring = keyring
+        self.secrets: list[bytes] = []
+        self.stored: list[int] = []
         self._made = 0
+
+    async def ask(self, path: str = "/v4/contacts", *fields: bytes, **how: Any) -> Answer:
+        """The answer to one request (see ``request``) on a connection of its own, from the address ``source``."""
+        source = how.pop("source", None)
+        client = await RawClient.connect(self.port, source)
+        await client.send(request(path, *fields, **how))
+        answer = Answer(*await client.answer(to_head=how.get("method") == b"HEAD"))
+        client.reset()
+        return answer
+
+    def hand_over(self) -> None:
+        """What the relay does four times a second."""
+        gateway = self.gateway
+        gateway.recorder.flush(len(gateway.connections), gateway.in_flight, False)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The access log so far."""
+        self.hand_over()
+        return [json.loads(line) for line in self.channel.of(b"L").splitlines()]
+
+    @property
+    def uses(self) -> list[list[Any]]:
+        """The last uses handed over so far: key id, Unix seconds, address."""
+        self.hand_over()
+        batches = [json.loads(payload) for kind, payload in self.channel.messages if kind == b"U"]
+        return [use for batch in batches for use in batch]
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The counters as they were stored."""
+        self.hand_over()
+        return dict(zip(COUNTERS, self.stored, strict=True))
 
     def key(self, *scopes: str, networks: Sequence[str] = (), expires: float | None = None) -> bytes:
         """A new key's secret."""
@@ -101,18 +187,17 @@ class Running:
         expires: float | None = None,
         imported: bool = False,
     ) -> None:
+        self.secrets.append(secret)
         self.keyring.put(
             KeyRow(
-                **dict(
-                    id=f"key{self._made}",
-                    account="owner@example.com",
-                    name=f"name{self._made}",
-                    digest=secrets.digest(secret),
-                    scopes=" ".join(scopes),
-                    networks=" ".join(networks),
-                    expires=expires,
-                    imported=imported,
-                )
+                id=f"key{self._made}",
+                account="owner@example.com",
+                name=f"name{self._made}",
+                digest=secrets.digest(secret),
+                scopes=" ".join(scopes),
+                networks=" ".join(networks),
+                expires=expires,
+                imported=imported,
             )
         )
 
@@ -125,7 +210,7 @@ def settings(upstream_port: int, **changes: Any) -> Settings:
         management=Management(),
         workers=1,
         store=Path("unused.db"),
-        keys=KeyPolicy(),
+        keys=KeyPolicy(**changes.pop("keys", {})),
         limits=limits,
         trusted_proxies=(),
         health_path=None,
@@ -138,10 +223,14 @@ def settings(upstream_port: int, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
-    """A relay in front of the upstream at ``upstream_port``; ``changes`` are fields of ``Settings``, ``limits`` a dict."""
+    """A relay in front of the upstream at ``upstream_port``.
+
+    ``changes`` are fields of ``Settings``; ``limits`` and ``keys`` are dicts.
+    """
     wanted = settings(upstream_port, **changes)
     keyring = Keyring()
     channel = KeptMessages()
+    stored: list[int] = []
     slots = SlotTable.create(rows=1024, columns=4)
     slots.claim_column()
     gateway = Gateway(
@@ -151,7 +240,7 @@ async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
         cast(KeyFollower, StoredNowhere()),
         slots,
         channel,
-        lambda values: None,
+        lambda values: stored.__setitem__(slice(None), values),
         lambda tls: server_context(tls.certificate, tls.private_key, tls.minimum_version),
     )
     await gateway.start()
@@ -161,13 +250,50 @@ async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
     sock.listen(1024)
     sock.setblocking(False)
     await gateway.listen(sock, wanted.listeners[0])
+    relay = Running(gateway, sock.getsockname()[1], channel, keyring)
+    relay.stored = stored
     try:
-        yield Running(gateway, sock.getsockname()[1], channel, keyring)
+        yield relay
     finally:
         RawClient.close_all()
         gateway.close()
         await asyncio.sleep(0.02)
+        relay.hand_over()
         slots.close()
+    for secret in relay.secrets:
+        assert not any(secret in payload for _, payload in channel.messages), "a key was handed over in clear"
+
+
+@contextmanager
+def odd_servers() -> Iterator[tuple[Upstream, Upstream, Upstream]]:
+    """Three upstreams: ``deaf`` connects and never reads, ``full`` never connects, ``gone`` is not there."""
+    listening = {name: socket.socket() for name in ("deaf", "full", "gone")}
+    listening["deaf"].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for name, one in listening.items():
+        one.bind(("127.0.0.1", 0))
+        if name != "gone":
+            one.listen(1024 if name == "deaf" else 0)
+    waiting = [socket.socket() for _ in range(4)]
+    for one in waiting:
+        one.setblocking(False)
+        one.connect_ex(listening["full"].getsockname())
+    try:
+        deaf, full, gone = (
+            Upstream(name, (Server("127.0.0.1", one.getsockname()[1]),)) for name, one in listening.items()
+        )
+        yield deaf, full, gone
+    finally:
+        for one in (*listening.values(), *waiting):
+            one.close()
+
+
+def with_upstreams(port: int, *others: Upstream) -> dict[str, Any]:
+    """Settings that lead everything below ``/NAME/`` to the upstream of that name, for each of ``others``."""
+    operations = tuple(
+        Operation((), f"/{other.name}/*", Needs(), other.name, "test", 100 + i) for i, other in enumerate(others)
+    )
+    api = Upstream("api", (Server("127.0.0.1", port),))
+    return {"upstreams": (api, *others), "operations": OPERATIONS + operations}
 
 
 async def until(true: Any, seconds: float = 5.0) -> None:
@@ -180,11 +306,15 @@ async def until(true: Any, seconds: float = 5.0) -> None:
 
 __all__ = [
     "OPERATIONS",
+    "Answer",
     "KeptMessages",
     "Running",
     "SimpleNamespace",
     "StoredNowhere",
+    "odd_servers",
+    "request",
     "running",
     "settings",
     "until",
+    "with_upstreams",
 ]

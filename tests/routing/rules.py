@@ -31,8 +31,8 @@ def slowly(operations: Sequence[Operation], method: str, segments: Sequence[str]
         longest = max(len(rank) for rank in below)
         fits = {rank: found for rank, found in below.items() if len(rank) == longest}
     for _, found in sorted(fits.items()):
-        if (operation := _of_one_shape(found, method)) is not None:
-            return operation
+        if (winner := _of_one_shape(found, method)) is not None:
+            return winner
     return "wrong_method" if fits else "not_found"
 
 

@@ -29,9 +29,9 @@ def test_literals_are_decoded_as_those_of_requests_are() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "a", "v4/x", "//", "/a//b", "//*", "/a//*", "/a/../b", "/.", "/%2e%2e/a", "/..;/a", "/a\\b", "/a%5cb", "/a#b",
-        "/a?b=c", "/a b", "/%zz", "/%00", "/%ff", "/{}", "/{a b}", "/{a}.json", "/x{a}", "/{a}{b}", "/{a", "/a}", "/{*a}",
-        "/{a*}", "/*/a", "/a*", "/**", "/a/**", "/{a:[0-9]+}",
+        "", "a", "v4/x", "//", "/a//b", "//*", "/a//*", "/a/../b", "/.", "/%2e%2e/a", "/..;/a", "/a\\b", "/a%5cb",
+        "/a#b", "/a?b=c", "/a b", "/%zz", "/%00", "/%ff", "/{}", "/{a b}", "/{a}.json", "/x{a}", "/{a}{b}", "/{a",
+        "/a}", "/{*a}", "/{a*}", "/*/a", "/a*", "/**", "/a/**", "/{a:[0-9]+}",
     ],
 )  # fmt: skip
 def test_a_template_that_may_mean_something_else_is_refused(text: str) -> None:

@@ -3,8 +3,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ def test_a_new_file_is_for_its_owner_alone(path: Path) -> None:
 
 
 def test_a_missing_directory_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnreadable, match="directory .* does not exist"):
+    with pytest.raises(StoreUnreadable, match=r"directory .* does not exist"):
         make_file(tmp_path / "missing" / "keystile.db")
 
 
@@ -48,13 +47,12 @@ def test_the_numbers_of_the_migrations_have_no_gap() -> None:
 
 
 def test_a_file_that_is_ready_is_left_alone(path: Path) -> None:
-    @contextmanager
-    def never() -> Iterator[None]:
-        raise AssertionError("there was nothing to lock for")
-        yield
+    class Never(nullcontext[None]):
+        def __enter__(self) -> None:
+            raise AssertionError("there was nothing to lock for")
 
     prepare(path, STORE, nullcontext())
-    prepare(path, STORE, never())
+    prepare(path, STORE, Never())
 
 
 def test_two_who_start_at_once_do_it_once(path: Path) -> None:

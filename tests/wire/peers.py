@@ -103,11 +103,20 @@ def _request_end(data: bytes) -> int:
     head_end += 4
     head = data[:head_end].lower()
     if b"\r\ntransfer-encoding: chunked\r\n" in head:
-        end = data.find(b"0\r\n\r\n", head_end)
-        return end + 5 if end >= 0 else -1
+        return _chunks_end(data, head_end)
     length = re.search(rb"\r\ncontent-length: (\d+)\r\n", head)
     end = head_end + (int(length[1]) if length else 0)
     return end if len(data) >= end else -1
+
+
+def _chunks_end(data: bytes, position: int) -> int:
+    """Where the chunked body that begins at ``position`` ends, or -1. The gateway sends no trailers."""
+    while (line_end := data.find(b"\r\n", position)) >= 0:
+        size = int(data[position:line_end], 16)
+        position = line_end + size + 4
+        if not size:
+            return position if len(data) >= position else -1
+    return -1
 
 
 class RawClient:

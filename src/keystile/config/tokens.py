@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from difflib import get_close_matches
+from functools import lru_cache
 
 from keystile.config.units import text
 
@@ -97,8 +98,13 @@ def method(value: object) -> str:
         raise ValueError("is never forwarded; leave it out")
     if _METHOD.fullmatch(written):
         return written
-    near = get_close_matches(written.upper(), _METHODS, n=1)
-    raise ValueError(f"is not a method; write {near[0] if near else 'an upper-case word such as GET'}")
+    raise ValueError(f"is not a method; write {_nearest_method(written.upper())}")
+
+
+@lru_cache(maxsize=64)  # one mistake often stands in every row
+def _nearest_method(word: str) -> str:
+    near = get_close_matches(word, _METHODS, n=1)
+    return near[0] if near else "an upper-case word such as GET"
 
 
 def upstream_name(value: object) -> str:

@@ -86,7 +86,7 @@ def _unknown(loc: Loc) -> str:
 def _missing(loc: Loc) -> str:
     info = _section_of(loc).model_fields[str(loc[-1])]
     description = (info.description or "").partition(". ")[0].rstrip(".")
-    return f"is missing: {description[0].lower()}{description[1:]}"
+    return f"is missing: {description}"
 
 
 def _section_of(loc: Loc) -> type[Section]:

@@ -235,6 +235,8 @@ class _Reader:
                 return scalar
         if not isinstance(event, yaml.ScalarEvent):
             raise BadYaml(_line(event), "has a name that is no text")
+        if event.anchor:
+            self.anchors[event.anchor] = Piece(_line(event), scalar=event.value)
         return str(event.value)
 
 

@@ -54,16 +54,19 @@ def _short_path(path: Path) -> Iterator[str]:
 
 
 class Control:
-    """The supervisor's side. Made before anything else: it is what makes a gateway the only one."""
+    """The supervisor's side. Raises AlreadyRunning, or OSError where the store's directory is none."""
 
-    def __init__(self, store: Path, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, store: Path) -> None:
         self._path = control_path(store)
-        self._status = status
         self._lock = _lock_of(store)
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> None:
-        """Answer from now on."""
+    async def start(self, status: Callable[[], dict[str, Any]]) -> None:
+        """Answer from now on, with what ``status`` says then."""
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _answer(writer, status())
+
         self._path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)
@@ -72,16 +75,7 @@ class Control:
                 listening.bind(path)
         finally:
             os.umask(mask)
-        self._server = await asyncio.start_unix_server(self._answer, sock=listening)
-
-    async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            writer.write(json.dumps(self._status()).encode() + b"\n")
-            await asyncio.wait_for(writer.drain(), TIMEOUT)
-        except (OSError, TimeoutError) as error:
-            log(f"a question for the status was not answered: {error!r}")
-        finally:
-            writer.close()
+        self._server = await asyncio.start_unix_server(answer, sock=listening)
 
     def close(self) -> None:
         """Answer no more, and let another gateway have the store."""
@@ -89,6 +83,16 @@ class Control:
             self._server.close()
             self._path.unlink(missing_ok=True)
         os.close(self._lock)
+
+
+async def _answer(writer: asyncio.StreamWriter, status: dict[str, Any]) -> None:
+    try:
+        writer.write(json.dumps(status).encode() + b"\n")
+        await asyncio.wait_for(writer.drain(), TIMEOUT)
+    except (OSError, TimeoutError) as error:
+        log(f"a question for the status was not answered: {error!r}")
+    finally:
+        writer.close()
 
 
 def _lock_of(store: Path) -> int:

@@ -72,6 +72,14 @@ class Shared:
         for group in self._listeners:
             sockets.close_all(group)
 
+    def close(self) -> None:
+        """Let go of everything, when no child is left."""
+        self.stop_listening()
+        sockets.close_all((self._management, self._sending, self._receiving))
+        os.close(self._snapshot_fd)
+        self.slots.close()
+        self.counters.close()
+
     def announcement(self) -> list[str]:
         """One line for each listener, and one for management."""
         lines = [

@@ -13,21 +13,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import time
 from collections.abc import Coroutine
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from keystile.config.model import Settings
-from keystile.limits.slots import SlotTable
-from keystile.process import channel, snapshot, sockets
-from keystile.process.charge import Charge
 from keystile.process.child import Child, StartFailed, how_it_ended
 from keystile.process.control import AlreadyRunning, Control
 from keystile.process.log import log
-from keystile.process.memory import CounterPages
+from keystile.process.shared import Shared
+from keystile.process.sockets import CannotListen
 
 READY_WITHIN = 15.0
 """Seconds that a child has to begin its work."""
@@ -63,10 +61,20 @@ def serve(settings: Settings, *, announce: TextIO, parts: Parts | None = None) -
     """
     try:
         with asyncio.Runner() as runner:
-            return runner.run(Supervisor(settings, announce, parts or Parts()).run())
-    except (AlreadyRunning, StartFailed, sockets.CannotListen, OSError) as error:
+            return runner.run(_run(settings, announce, parts or Parts()))
+    except (AlreadyRunning, StartFailed, CannotListen, OSError) as error:
         log(f"not started: {error}")
         return 1
+
+
+async def _run(settings: Settings, announce: TextIO, parts: Parts) -> int:
+    with closing(Control(settings.store)) as control:  # first: it is what makes this gateway the only one
+        shared = Shared(settings)
+        supervisor = Supervisor(shared, announce, parts)
+        await control.start(supervisor.status)
+        code = await supervisor.run()
+    shared.close()
+    return code
 
 
 def pause_before(failures: int) -> float:
@@ -88,24 +96,21 @@ class Place:
 class Supervisor:
     """One run of the gateway."""
 
-    def __init__(self, settings: Settings, announce: TextIO, parts: Parts) -> None:
-        self._settings = settings
+    def __init__(self, shared: Shared, announce: TextIO, parts: Parts) -> None:
+        self._shared = shared
+        self._settings = shared.settings
         self._announce = announce
         self._parts = parts
         self._places: list[Place] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._shared: Shared | None = None
         self._began = time.monotonic()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
 
     async def run(self) -> int:
         """Start, watch, stop. Raises what ``serve`` reports."""
-        control = Control(self._settings.store, self.status)
+        self._hear_signals()
         try:
-            self._shared = Shared(self._settings)
-            self._hear_signals()
-            await control.start()
             await self._start()
             if not self._stop.is_set():
                 self._say_ready()
@@ -113,7 +118,6 @@ class Supervisor:
             return 0
         finally:
             await self._end()
-            control.close()
 
     # -- start ------------------------------------------------------------------------------------------
 
@@ -147,9 +151,9 @@ class Supervisor:
             log(f"internal error of the supervisor: {task.exception()!r}")
             self._stop.set()
 
-    def _say_ready(self, shared: Shared) -> None:
+    def _say_ready(self) -> None:
         try:
-            self._announce.write("".join(f"{line}\n" for line in shared.announcement()))
+            self._announce.write("".join(f"{line}\n" for line in self._shared.announcement()))
             self._announce.flush()
         except OSError as error:
             log(f"could not announce the listeners: {error}")
@@ -164,7 +168,7 @@ class Supervisor:
                 return
             place.failures = 1 if steady else place.failures + 1
             await self._pause(pause_before(place.failures))
-            self._counters.add_restart()
+            self._shared.counters.add_restart()
 
     async def _pause(self, seconds: float) -> None:
         if seconds:
@@ -184,15 +188,18 @@ class Supervisor:
         code = await child.ended
         worked = time.monotonic() - began if began else 0.0
         place.child = None
-        self._clean_up(place)
+        if place.role == RELAY:
+            self._shared.clean_up_after_relay(place.number)
         if not self._stop.is_set():
             log(f"{place.role} {child.pid} {how_it_ended(code)}")
         return worked >= STEADY_AFTER
 
     def _spawn(self, place: Place) -> Child:
         parts = self._parts
-        module = parts.relay_process if place.role == RELAY else parts.management_process
-        return Child.spawn(place.role, module, self._charge(place))
+        if place.role == RELAY:
+            charge = self._shared.relay_charge(place.number, parts.relay)
+            return Child.spawn(RELAY, parts.relay_process, charge)
+        return Child.spawn(MANAGEMENT, parts.management_process, self._shared.management_charge(parts.counters))
 
     async def _until_ready(self, place: Place, child: Child) -> float:
         """When it got ready; 0.0 if it did not, and then it has ended or is being ended."""
@@ -216,18 +223,12 @@ class Supervisor:
         place.first.set_exception(StartFailed(reason))
         place.first.exception()  # asked for by `_start`, unless the gateway is stopping
 
-    def _clean_up(self, place: Place) -> None:
-        """What a dead relay held goes back at once; what it counted is kept."""
-        if place.role == RELAY:
-            self._slots.clear_dead()
-            self._counters.fold(place.number)
-
     async def _watch_mutex(self) -> None:
         """End a process that is stopped (SIGSTOP) while it has the slots' mutex: all others wait for it."""
         suspect = 0
         while True:
             await asyncio.sleep(LOOK_AT_MUTEX)
-            holder = self._slots.holder()
+            holder = self._shared.slots.holder()
             children = {child.pid: child for child in self._children()}
             if holder in children and holder == suspect and _is_stopped(holder):
                 log(f"{children[holder].role} {holder} is stopped while it counts for all: killed")
@@ -254,8 +255,7 @@ class Supervisor:
     async def _end(self) -> None:
         """Relays first, then management, which writes what they handed over."""
         self._stop.set()
-        for group in self._listeners:
-            sockets.close_all(group)  # from now on connections are refused, not left waiting
+        self._shared.stop_listening()
         await self._drain(self._children(RELAY), self._settings.limits.drain_timeout + GRACE)
         await self._drain(self._children(MANAGEMENT), LAST_WORDS)
         for task in tuple(self._tasks):
@@ -282,22 +282,8 @@ class Supervisor:
         """What ``keystile status`` shows."""
         processes = [{"role": "supervisor", "pid": os.getpid()}]
         processes += [{"role": child.role, "pid": child.pid} for child in self._children()]
-        return {
-            "processes": processes,
-            "configuration": self._snapshot.number,
-            "file": str(self._settings.file),
-            "slots_taken": self._slots.taken(),
-            "slots_highest": self._slots.highest(),
-            "listeners": [
-                {"address": sockets.address_of(group[0]), "tls": listener.tls is not None}
-                for listener, group in zip(self._settings.listeners, self._listeners, strict=True)
-                if group[0].fileno() >= 0
-            ],
-            "management": sockets.address_of(self._management),
-            "store": str(self._settings.store),
-            "restarts": self._counters.restarts,
-            "uptime": round(time.monotonic() - self._began, 3),
-        }
+        uptime = round(time.monotonic() - self._began, 3)
+        return {"processes": processes, **self._shared.status(), "uptime": uptime}
 
 
 def _is_stopped(pid: int) -> bool:

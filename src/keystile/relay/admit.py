@@ -29,14 +29,13 @@ if TYPE_CHECKING:
 class Note:
     """What was derived from one ``RequestFields``: see the module."""
 
-    __slots__ = ("block", "block_key", "block_upstream", "peer", "presented")
+    block = b""
+    block_key: object = None
+    block_group: object = None
 
     def __init__(self, peer: Peer, presented: Presented | Refusal) -> None:
         self.peer = peer
         self.presented = presented
-        self.block = b""
-        self.block_key: object = None
-        self.block_upstream: object = None
 
 
 def note_of(gateway: Gateway, fields: RequestFields, socket_peer: Peer) -> Note:
@@ -62,9 +61,10 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     presented: Presented | Refusal = note.presented
     if mark and gateway.query_parameter is not None:
         presented = _with_query(gateway.query_parameter, exchange, query, presented)
-    if type(found) is Route and found.needs.public:
+    if type(found) is Route:
         exchange.route = found
-        return _take_slot(gateway, exchange)
+        if found.needs.public:
+            return _take_slot(gateway, exchange)
     if type(presented) is not Presented:
         assert isinstance(presented, Refusal)
         return _explained(gateway, exchange, presented)
@@ -81,7 +81,6 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     needs = found.needs
     if not needs.all_of <= key.scopes or (needs.any_of and needs.any_of.isdisjoint(key.scopes)):
         return _scope_missing(exchange, found, key)
-    exchange.route = found
     return _take_slot(gateway, exchange)
 
 

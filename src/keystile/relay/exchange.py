@@ -120,7 +120,6 @@ class Exchange:
 
     def _send(self, connection: UpstreamConnection) -> None:
         """The head, and what has come of the body, in one write."""
-        assert self.group is not None
         self.upstream = connection
         connection.carried = self
         client = self.client
@@ -128,7 +127,7 @@ class Exchange:
         head = b"%b %b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % (
             self.method,
             self.target,
-            request_block(self.note, fields, client.peer, self.key, self.group),
+            self._block(),
             self.request_id,
         )
         complete = client.state == ANSWER
@@ -139,6 +138,16 @@ class Exchange:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.held_size > HELD_BOUND and not connection.paused:
             client.resume()
+
+    def _block(self) -> bytes:
+        """The lines for the upstream; those of the last head with the same fields where they are the same."""
+        note, key, group = self.note, self.key, self.group
+        assert group is not None
+        if note.block_key is not key or note.block_group is not group or not note.block:
+            identity = b"" if key is None else self.gateway.identities.lines(key)
+            note.block = request_block(self.fields, self.client.peer, identity, group)
+            note.block_key, note.block_group = key, group
+        return note.block
 
     def _framed_body(self, complete: bool) -> bytes:
         """The body bytes that were held, in the framing of the request."""

@@ -10,7 +10,6 @@ import re
 from typing import Final
 
 from keystile.keys.keyring import HeldKey
-from keystile.relay.admit import Note
 from keystile.relay.cors import PREFIX
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.wire.peer import Peer
@@ -19,54 +18,57 @@ from keystile.wire.request_head import RequestFields
 VIA_REQUEST: Final = (b"Via: 1.0 keystile\r\n", b"Via: 1.1 keystile\r\n")
 VIA_ANSWER: Final = b"Via: 1.1 keystile\r\n"
 
+#: Keys whose lines are remembered at once; then all are forgotten.
+REMEMBERED_KEYS: Final = 4096
+
 _CORS_LINES: Final = re.compile(rb"(?i)(?<=\r\n)" + PREFIX + rb"[^\r]*\r\n")
 
 
-def request_block(
-    note: Note, fields: RequestFields, socket_peer: Peer, key: HeldKey | None, upstream: UpstreamGroup
-) -> bytes:
-    """The field lines for the upstream, but for X-Request-Id; remembered for the next head with the same fields."""
-    if note.block_upstream is upstream and note.block_key is key and note.block:
-        return note.block
-    host = fields.host if upstream.preserves_host and fields.host else upstream.host_field
-    block = b"".join(
-        (
-            b"Host: %b\r\n" % host,
-            fields.kept,
-            _framing(fields),
-            _forwarded(fields, socket_peer),
-            _identity(key),
-            VIA_REQUEST[fields.minor_version],
-        )
+class Identities:
+    """The field lines that tell an upstream whose key admitted a request; remembered for the keys in use."""
+
+    def __init__(self) -> None:
+        self._lines: dict[HeldKey, bytes] = {}
+
+    def lines(self, key: HeldKey) -> bytes:
+        """The lines for ``key``. An edited key is a new ``HeldKey``, so what is remembered is never stale."""
+        lines = self._lines.get(key)
+        if lines is None:
+            if len(self._lines) >= REMEMBERED_KEYS:
+                self._lines.clear()
+            lines = self._lines[key] = (
+                f"X-Keystile-Account: {key.account}\r\nX-Keystile-Key: {key.id}\r\n"
+                f"X-Keystile-Scopes: {', '.join(sorted(key.scopes))}\r\n"
+            ).encode("ascii")
+        return lines
+
+
+def request_block(fields: RequestFields, socket_peer: Peer, identity: bytes, upstream: UpstreamGroup) -> bytes:
+    """The field lines for the upstream, but for X-Request-Id."""
+    host = fields.host
+    forwarded = fields.forwarded_host or host
+    return b"Host: %b\r\n%b%b%b%b%b%b" % (
+        host if upstream.preserves_host and host else upstream.host_field,
+        fields.kept,
+        _framing(fields) if fields.chunked or fields.content_length >= 0 else b"",
+        _forwarded_for(fields, socket_peer) if socket_peer.trusted else socket_peer.lines,
+        b"X-Forwarded-Host: %b\r\n" % forwarded if forwarded else b"",
+        identity,
+        VIA_REQUEST[fields.minor_version],
     )
-    note.block, note.block_upstream, note.block_key = block, upstream, key
-    return block
 
 
 def _framing(fields: RequestFields) -> bytes:
     if fields.chunked:
         return b"Transfer-Encoding: chunked\r\n"
-    return b"Content-Length: %d\r\n" % fields.content_length if fields.content_length >= 0 else b""
+    return b"Content-Length: %d\r\n" % fields.content_length
 
 
-def _forwarded(fields: RequestFields, socket_peer: Peer) -> bytes:
-    addresses = b", ".join([*fields.forwarded_for, socket_peer.text.encode("ascii")])
-    host = fields.forwarded_host or fields.host
-    return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n%b" % (
-        addresses,
-        fields.forwarded_proto or (b"https" if socket_peer.tls else b"http"),
-        b"X-Forwarded-Host: %b\r\n" % host if host else b"",
-    )
-
-
-def _identity(key: HeldKey | None) -> bytes:
-    if key is None:
-        return b""
-    text = (
-        f"X-Keystile-Account: {key.account}\r\nX-Keystile-Key: {key.id}\r\n"
-        f"X-Keystile-Scopes: {', '.join(sorted(key.scopes))}\r\n"
-    )
-    return text.encode("ascii")
+def _forwarded_for(fields: RequestFields, proxy: Peer) -> bytes:
+    """What a trusted proxy says of its client, and the proxy itself at the end."""
+    addresses = b", ".join([*fields.forwarded_for, proxy.text.encode("ascii")])
+    proto = fields.forwarded_proto or (b"https" if proxy.tls else b"http")
+    return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (addresses, proto)
 
 
 def without_cors(start: bytes) -> bytes:

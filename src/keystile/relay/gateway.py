@@ -22,6 +22,7 @@ from keystile.limits.slots import SlotTable
 from keystile.relay.admit import admit, note_of
 from keystile.relay.cors import allows, answer_fields, preflight_fields
 from keystile.relay.exchange import Exchange
+from keystile.relay.forward import Identities
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import Refusal, of_fault
 from keystile.relay.upstreams import UpstreamGroup
@@ -85,6 +86,7 @@ class Gateway:
         self.query_parameter = query.lower().encode("ascii") if query else None
         self.health_path = settings.health_path.encode("ascii") if settings.health_path else None
         self.challenge = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
+        self.identities = Identities()
         self.connections: set[ClientConnection] = set()
         self.in_flight = 0
         self.draining = False
@@ -278,10 +280,7 @@ class Gateway:
 
     def _cors_of(self, exchange: Exchange) -> Cors | None:
         """The policy of the operation that was called, known or not admitted: a page may read why it was refused."""
-        if exchange.route is not None:
-            return exchange.route.cors
-        found = self.table.find(exchange.method, exchange.path) if exchange.path else None
-        return found.cors if type(found) is Route else self.settings.cors
+        return exchange.route.cors if exchange.route is not None else self.settings.cors
 
     # -- peers ------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ def make_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def prepare(path: Path, series: Series, lock: AbstractContextManager[None]) -> None:
+def prepare(path: Path, series: Series, lock: AbstractContextManager[object]) -> None:
     """Bring the file to the newest schema and to WAL; ``lock`` is taken only if there is something to do.
 
     Raises StoreUnreadable when it is no file of ours, or of a newer version.

@@ -20,7 +20,7 @@ from keystile.wire.grammar import ANSWER_HEAD, HOP_BY_HOP
 
 #: Lines that say something of this connection only. Matched after the grammar has accepted the whole head.
 _OWN_LINES: Final = re.compile(
-    rb"(?<=\n)((?i:" + b"|".join(sorted([*HOP_BY_HOP, b"content-length"])) + rb"):[^\r]*\r\n)"
+    rb"\r\n((?i:" + b"|".join(sorted([*HOP_BY_HOP, b"content-length"])) + rb"):[^\r]*+)(?=\r\n)"
 )
 
 #: ``content_length`` of an answer whose body ends with the connection.

@@ -18,10 +18,11 @@ class Peer:
 
     ``ip``: the parsed address; ``text``: the same for fields and logs; ``tls``: the negotiated version
     (``TLSv1.3``) or None; ``trusted``: whether what it says about others is believed; ``slot``: a place for
-    the limiter's name of this address, which is constant per peer.
+    the limiter's name of this address; ``lines``: the field lines that name it to an upstream. All of it is
+    constant per connection, so it is worked out once.
     """
 
-    __slots__ = ("ip", "slot", "text", "tls", "trusted")
+    __slots__ = ("ip", "lines", "slot", "text", "tls", "trusted")
 
     def __init__(self, ip: Address, *, tls: str | None = None, trusted: bool = False, slot: bytes = b"") -> None:
         self.ip = ip
@@ -29,6 +30,8 @@ class Peer:
         self.tls = tls
         self.trusted = trusted
         self.slot = slot
+        proto = "https" if tls else "http"
+        self.lines = f"X-Forwarded-For: {self.text}\r\nX-Forwarded-Proto: {proto}\r\n".encode("ascii")
 
 
 def parse_address(text: str) -> Address:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+
+from keystile.config.model import (
+    AccessLog,
+    KeyPolicy,
+    Limits,
+    Listener,
+    Management,
+    Server,
+    Settings,
+    Tls,
+    Upstream,
+)
+from tests.config import certificates
+
+Load = Callable[[str], Settings]
+
+
+def test_the_least_that_runs_has_the_defaults_of_the_model(with_settings: Load, tmp_path: Path) -> None:
+    settings = with_settings("")
+    assert settings.listeners == (Listener("127.0.0.1", 8080),)
+    assert settings.management == Management()
+    assert settings.keys == KeyPolicy()
+    assert settings.limits == Limits()
+    assert settings.access_log == AccessLog()
+    assert settings.upstreams == (Upstream("api", (Server("127.0.0.1", 9000),)),)
+    assert settings.store == tmp_path / "keystile.db"
+    assert settings.file == tmp_path / "gateway.yaml"
+    assert (settings.trust_without_store, settings.cors, settings.health_path) == (300.0, None, None)
+    assert (settings.trusted_proxies, settings.documents, settings.warnings) == ((), (), ())
+
+
+def test_every_setting_arrives(load_text: Load, tmp_path: Path) -> None:
+    certificate, key = certificates.make(tmp_path)
+    (tmp_path / "logs").mkdir()
+    settings = load_text(
+        """\
+listeners:
+  - address: "[::1]:8443"
+    tls: {certificate: a.cert.pem, private_key: a.key.pem, minimum_version: 1.3, legacy: null}
+management:
+  address: 0.0.0.0:9443
+  tls: {certificate: a.cert.pem, private_key: a.key.pem}
+  hosts: [Keys.Example.com]
+workers: 3
+store: sqlite:///logs/k.db
+slots: host
+trust_without_store: 0s
+keys: {per_account: 5, headers: [Authorization, X-Auth-Token], query_parameter: apikey}
+limits:
+  concurrent_requests_per_ip: 7
+  over_limit: refuse
+  ipv6_prefix_length: 56
+  request_timeout: 1m
+  head_timeout: 2s
+  idle_timeout: 3s
+  connect_timeout: 250ms
+  max_head_size: 16KiB
+  max_fields: 50
+  max_body_size: 25MiB
+  drain_timeout: 0s
+trusted_proxies: [10.0.0.0/8, 192.0.2.1]
+health_path: /healthz
+access_log: logs/a.log
+management_routes: null
+cors: {origins: ["*"], headers: [X-A], max_age: 60}
+upstreams:
+  api: {servers: ["http://a", "http://[::1]:81"], host: preserve, case_insensitive: true}
+routes:
+  - {path: /x, scope: X, upstream: api}
+"""
+    )
+    tls = Tls(certificate, key, "1.2")
+    assert settings.listeners == (Listener("::1", 8443, Tls(certificate, key, "1.3")),)
+    assert settings.management == Management("0.0.0.0", 9443, tls, ("keys.example.com",))
+    assert (settings.workers, settings.store) == (3, tmp_path / "logs/k.db")
+    assert settings.keys == KeyPolicy(5, ("Authorization", "X-Auth-Token"), "apikey")
+    assert settings.limits == Limits(7, 56, None, 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0)
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.1"))
+    assert settings.health_path == "/healthz"
+    assert settings.access_log == AccessLog(file=tmp_path / "logs/a.log")
+    assert settings.upstreams == (Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True),)
+    assert (settings.trust_without_store, settings.warnings) == (0.0, ())
+
+
+def test_no_access_log_is_disabled(with_settings: Load) -> None:
+    for word in ("off", "false", "'off'", "False"):
+        assert with_settings(f"access_log: {word}").access_log == AccessLog(enabled=False)

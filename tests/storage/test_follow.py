@@ -1,0 +1,422 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from keystile.keys.keyring import Keyring
+from keystile.keys.secret import digest
+from keystile.storage import follow
+from keystile.storage.doorbell import doorbell_of
+from keystile.storage.errors import StoreUnreadable
+from keystile.storage.follow import KeyFollower
+from tests.storage.ground import ANN, BY, Clock, admits, run_writer, start_writer, writing
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keystile.db"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def start(path: Path, clock: Clock) -> Iterator[Callable[[], KeyFollower]]:
+    """Start a follower with a keyring of its own, as a relay does."""
+    started: list[KeyFollower] = []
+
+    def start() -> KeyFollower:
+        follower = KeyFollower(path, Keyring(), clock)
+        follower.load()
+        started.append(follower)
+        return follower
+
+    yield start
+    for follower in started:
+        follower.close()
+
+
+Start = Callable[[], KeyFollower]
+
+
+def imported(follower: KeyFollower) -> bool:
+    return follower._keyring.has_imported
+
+
+def put_in_place(spare: Path, path: Path) -> None:
+    """Replace the store by another as an operator should: with nothing of the old one left beside it."""
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    os.replace(spare, path)
+
+
+async def test_every_change_is_known_to_the_next_request(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        one, two = start(), start()
+        created = await service.create(ANN, "main", ["A"], **BY)
+        assert not one.current()
+        assert admits(one, created.secret)
+        assert admits(two, created.secret)
+        assert one.current()
+
+        await service.edit(ANN, "main", scopes=["B"], networks=["10.0.0.1"], **BY)
+        assert admits(one, created.secret)
+        held = one._keyring.get(created.key.id)
+        assert held is not None
+        assert (held.scopes, held.networks.texts) == (frozenset({"B"}), ("10.0.0.1",))
+
+        changed = await service.change(ANN, "main", **BY)
+        assert [admits(one, each.secret) for each in (created, changed)] == [False, True]
+
+        await service.edit(ANN, "main", expires=1001.0, **BY)
+        assert [admits(one, changed.secret, now) for now in (1000.9, 1001.0)] == [True, False]
+        await service.edit(ANN, "main", expires=None, **BY)
+        assert admits(one, changed.secret, 1001.0)
+
+        await service.delete(ANN, "main", **BY)
+        assert not admits(one, changed.secret)
+        assert not admits(two, changed.secret)
+        assert len(two._keyring) == 0
+
+
+async def test_an_account_that_is_deleted_takes_its_keys_with_it(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        secrets = [(await service.create(ANN, f"k{number}", **BY)).secret for number in range(3)]
+        follower = start()
+        assert all(admits(follower, secret) for secret in secrets)
+        await service.delete_account(ANN, **BY)
+        assert not any(admits(follower, secret) for secret in secrets)
+
+
+async def test_an_overlap_is_honoured_and_ends_by_itself(path: Path, start: Start, clock: Clock) -> None:
+    async with writing(path) as service:
+        old = (await service.import_key(ANN, "main", digest(b"old").hex(), "..old", **BY)).key
+        follower = start()
+        assert imported(follower)
+        new = await service.change(ANN, "main", 60, **BY)
+        assert admits(follower, new.secret)
+        assert admits(follower, "old", 1059.9)
+        assert not admits(follower, "old", 1060.0)
+        clock.now = 1060.0
+        follower.check()
+        assert not imported(follower)
+        assert old.imported
+        assert len(start()._keyring) == 1
+
+
+async def test_a_store_can_be_followed_whose_writers_have_all_gone(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+    assert not path.with_name("keystile.db-wal").exists()
+    follower = start()
+    assert admits(follower, created.secret)
+    async with writing(path) as service:
+        await service.delete(ANN, "main", **BY)
+    assert not admits(follower, created.secret)
+
+
+async def test_a_change_that_comes_while_the_log_is_read_rings_again(
+    path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bell is read before the log: the other way round, this change would be lost."""
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+        follower = start()
+        read = follower._read
+        overtaken: list[int] = []
+
+        def read_and_be_overtaken(connection: sqlite3.Connection) -> None:
+            read(connection)
+            if not overtaken:
+                overtaken.append(run_writer(path, "create", "other", "1"))
+
+        monkeypatch.setattr(follower, "_read", read_and_be_overtaken)
+        await service.edit(ANN, "main", scopes=["A"], **BY)
+        assert admits(follower, created.secret)
+        assert overtaken == [0]
+        assert not follower.current()
+        follower.catch_up()
+        assert follower.current()
+        assert len(follower._keyring) == 2
+
+
+async def test_two_writers_at_once_lose_no_change(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        follower = start()
+        writers = [start_writer(path, "create", f"w{number}-", "5") for number in range(3)]
+        while any(writer.poll() is None for writer in writers):
+            if not follower.current():
+                follower.catch_up()
+        assert [writer.communicate()[0] for writer in writers] == ["5\n"] * 3
+        if not follower.current():
+            follower.catch_up()
+        assert len(follower._keyring) == len(await service.list()) == 15
+
+
+async def test_a_writer_killed_before_it_rang_is_found_by_the_check(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+        follower = start()
+        assert run_writer(path, "die-before-ringing", "main") == -9
+        assert follower.current()  # the lie
+        follower.check()
+        assert not admits(follower, created.secret)
+
+
+async def test_the_next_writer_rings_for_one_that_was_killed(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+        follower = start()
+        assert run_writer(path, "die-before-ringing", "main") == -9
+        await service.create(ANN, "other", **BY)
+        assert not admits(follower, created.secret)
+
+
+@pytest.mark.parametrize("size", [0, 3])
+async def test_a_truncated_bell_hides_no_change(path: Path, start: Start, size: int) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+        other = await service.create(ANN, "other", **BY)
+        follower = start()
+        os.truncate(doorbell_of(path), size)
+        await service.delete(ANN, "main", **BY)
+        assert not admits(follower, created.secret)
+        assert admits(follower, other.secret)
+        os.truncate(doorbell_of(path), size)
+        follower.check()
+        assert follower.current()
+        await service.delete(ANN, "other", **BY)
+        assert not admits(follower, other.secret)
+
+
+async def test_a_bell_that_was_replaced_is_found_by_the_check(path: Path, start: Start) -> None:
+    created = None
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+        other = await service.create(ANN, "other", **BY)
+    follower = start()
+    doorbell_of(path).unlink()
+    async with writing(path) as service:
+        await service.delete(ANN, "main", **BY)
+        assert follower.current()  # it listens to a bell that nobody rings any more
+        follower.check()
+        assert not admits(follower, created.secret)
+        await service.delete(ANN, "other", **BY)
+        assert not admits(follower, other.secret)
+
+
+async def test_a_bell_replaced_under_a_writer_that_stays_hides_nothing(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+        follower = start()
+        doorbell_of(path).unlink()
+        await service.delete(ANN, "main", **BY)
+        assert not admits(follower, created.secret)
+
+
+async def test_a_store_replaced_by_another_is_loaded_whole(path: Path, start: Start, tmp_path: Path) -> None:
+    async with writing(path) as service:
+        mine = await service.create(ANN, "main", **BY)
+    spare = tmp_path / "spare.db"
+    async with writing(spare) as service:
+        theirs = [await service.create(ANN, f"k{number}", **BY) for number in range(4)]
+    follower = start()
+    put_in_place(spare, path)
+    follower.check()
+    assert not admits(follower, mine.secret)
+    assert all(admits(follower, each.secret) for each in theirs)
+    async with writing(path) as service:
+        await service.delete(ANN, "k1", **BY)
+    assert [admits(follower, each.secret) for each in theirs] == [True, False, True, True]
+
+
+async def test_a_store_replaced_and_then_changed_is_loaded_when_the_bell_rings(
+    path: Path, start: Start, tmp_path: Path
+) -> None:
+    async with writing(path) as service:
+        mine = await service.create(ANN, "main", **BY)
+    spare = tmp_path / "spare.db"
+    async with writing(spare) as service:
+        theirs = await service.create(ANN, "spare", **BY)
+    follower = start()
+    put_in_place(spare, path)
+    async with writing(path) as service:
+        await service.create(ANN, "more", **BY)
+    assert not admits(follower, mine.secret)
+    assert admits(follower, theirs.secret)
+
+
+async def test_another_store_copied_over_the_file_is_loaded_whole(path: Path, start: Start, tmp_path: Path) -> None:
+    async with writing(path) as service:
+        mine = await service.create(ANN, "main", **BY)
+    spare = tmp_path / "spare.db"
+    async with writing(spare) as service:
+        theirs = await service.create(ANN, "spare", **BY)
+    follower = start()
+    shutil.copyfile(spare, path)
+    follower.check()
+    assert not admits(follower, mine.secret)
+    assert admits(follower, theirs.secret)
+
+
+async def test_a_store_restored_from_its_copy_is_loaded_whole(path: Path, start: Start, tmp_path: Path) -> None:
+    """Same uuid, and by the time we look the log is as long as the one we followed, but tells of other things."""
+    copy = tmp_path / "copy.db"
+    async with writing(path) as service:
+        kept = await service.create(ANN, "kept", **BY)
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        lost = await service.create(ANN, "lost", **BY)
+        follower = start()
+        assert admits(follower, lost.secret)
+        with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
+        await service.delete(ANN, "kept", **BY)
+        new = [await service.create(ANN, f"k{number}", **BY) for number in range(3)]
+    assert not admits(follower, lost.secret)
+    assert not admits(follower, kept.secret)
+    assert all(admits(follower, each.secret) for each in new)
+
+
+async def test_a_log_pruned_beyond_our_place_is_no_reason_to_miss_anything(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        gone = await service.create(ANN, "gone", **BY)
+        follower = start()
+        await service.delete(ANN, "gone", **BY)
+        stays = await service.create(ANN, "stays", **BY)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes)")
+            connection.commit()
+    assert not admits(follower, gone.secret)
+    assert admits(follower, stays.secret)
+
+
+async def test_a_gap_in_the_log_is_no_reason_to_miss_anything(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        gone = await service.create(ANN, "gone", **BY)
+        follower = start()
+        place = follower._place
+        assert place is not None
+        await service.delete(ANN, "gone", **BY)
+        await service.create(ANN, "stays", **BY)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("DELETE FROM changes WHERE seq = ?", (place.seq + 1,))
+            connection.commit()
+    assert not admits(follower, gone.secret)
+
+
+async def test_a_long_backlog_is_a_whole_load(path: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_BACKLOG", 3)
+    async with writing(path) as service:
+        follower = start()
+        monkeypatch.setattr(follower, "_apply", None)
+        created = [await service.create(ANN, f"k{number}", **BY) for number in range(6)]
+        assert all(admits(follower, each.secret) for each in created)
+
+
+async def test_an_unreadable_store_is_said_so_and_trusted_meanwhile(path: Path, start: Start, clock: Clock) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+        follower = start()
+        await service.create(ANN, "other", **BY)
+    away = path.with_name("away")
+    os.replace(path, away)
+    clock.now = 1500.0
+    assert not follower.catch_up()
+    assert (follower.unreadable_since, follower.current()) == (1500.0, False)
+    assert "keystile.db" in str(follower.unreadable_because)
+    assert admits(follower, created.secret)
+    clock.now = 1501.0
+    follower.check()
+    assert follower.unreadable_since == 1500.0
+    os.replace(away, path)
+    clock.now = 1501.1
+    assert not follower.catch_up()  # within the pause
+    clock.now = 1501.5
+    assert follower.catch_up()
+    assert {follower.unreadable_since, follower.unreadable_because} == {None}
+    assert len(follower._keyring) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 3000])
+async def test_a_damaged_store_is_unreadable_and_leaves_the_keyring(
+    path: Path, start: Start, clock: Clock, content: bytes
+) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+    follower = start()
+    put_in_place(_file_with(path.with_name("spare"), content), path)
+    follower.check()
+    assert follower.unreadable_since == 1000.0
+    assert admits(follower, created.secret)
+
+
+def _file_with(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+async def test_revocations_count_even_when_the_rest_cannot_be_read(
+    path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with writing(path) as service:
+        gone = await service.create(ANN, "gone", **BY)
+        follower = start()
+        await service.delete(ANN, "gone", **BY)
+        await service.create(ANN, "other", **BY)
+        monkeypatch.setattr(follow, "HELD_KEYS", "SELECT broken")
+        assert not follower.catch_up()
+        assert not admits(follower, gone.secret)
+        assert not follower.current()
+
+
+async def test_a_store_that_is_not_there_cannot_be_loaded(path: Path, clock: Clock) -> None:
+    with pytest.raises(StoreUnreadable, match="missing"):
+        KeyFollower(path.parent / "missing" / "keystile.db", Keyring(), clock)
+    follower = KeyFollower(path, Keyring(), clock)
+    with pytest.raises(StoreUnreadable, match=r"keystile\.db"):
+        follower.load()
+    follower.close()
+    assert "keystile.db" not in os.listdir(path.parent)
+
+
+async def test_a_store_of_a_newer_version_cannot_be_loaded(path: Path, clock: Clock) -> None:
+    async with writing(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    follower = KeyFollower(path, Keyring(), clock)
+    with pytest.raises(StoreUnreadable, match="newer"):
+        follower.load()
+    follower.close()
+
+
+async def test_a_follower_writes_nothing(path: Path, start: Start) -> None:
+    async with writing(path):
+        follower = start()
+        connection = follower._connection
+        assert connection is not None
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("DELETE FROM accounts")
+
+
+async def test_checkpoints_do_not_disturb_a_follower(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", **BY)
+        follower = start()
+        held = follower._keyring.get(created.key.id)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        follower.check()
+        assert follower.unreadable_since is None
+        assert follower._keyring.get(created.key.id) is held  # nothing was loaded anew
+        await service.delete(ANN, "main", **BY)
+        assert not admits(follower, created.secret)

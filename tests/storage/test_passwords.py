@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from keystile.storage.passwords import PasswordRefused, Passwords, passwords_of
+
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+RIGHT, WRONG = "correct horse", "battery staple"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "keystile.db"
+
+
+@pytest.fixture
+async def passwords(store: Path) -> AsyncIterator[Passwords]:
+    passwords = await Passwords.open(store, QUICK, lambda: 1000.0)
+    yield passwords
+    await passwords.close()
+
+
+def hashes(store: Path) -> list[str]:
+    with closing(sqlite3.connect(passwords_of(store))) as connection:
+        return [row[0] for row in connection.execute("SELECT hash FROM passwords")]
+
+
+async def test_passwords_lie_in_a_file_of_their_own_for_its_owner_alone(passwords: Passwords, store: Path) -> None:
+    path = passwords_of(store)
+    assert path.name == "keystile-passwords.db"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_password_is_right_or_wrong(passwords: Passwords) -> None:
+    await passwords.set_password("a", RIGHT)
+    assert await passwords.verify("a", RIGHT)
+    assert not await passwords.verify("a", WRONG)
+    assert not await passwords.verify("a", "x" * 2000)
+
+
+async def test_an_account_without_a_password_has_none_that_is_right(passwords: Passwords) -> None:
+    assert not await passwords.verify("nobody", RIGHT)
+    assert not await passwords.verify(None, "no account has this password")
+
+
+async def test_a_new_password_takes_the_place_of_the_old_one(passwords: Passwords) -> None:
+    await passwords.set_password("a", RIGHT)
+    await passwords.set_password("a", WRONG)
+    assert await passwords.verify("a", WRONG)
+    assert not await passwords.verify("a", RIGHT)
+
+
+async def test_a_deleted_password_is_gone(passwords: Passwords) -> None:
+    await passwords.set_password("a", RIGHT)
+    await passwords.delete("a")
+    await passwords.delete("a")
+    assert not await passwords.verify("a", RIGHT)
+
+
+@pytest.mark.parametrize("bad", ["", "short", "x" * 1025])
+async def test_a_password_too_short_or_too_long_is_refused_without_being_repeated(
+    passwords: Passwords, bad: str
+) -> None:
+    with pytest.raises(PasswordRefused) as caught:
+        await passwords.set_password("a", bad)
+    assert not bad or bad not in str(caught.value)
+
+
+async def test_only_an_argon2id_hash_is_kept(passwords: Passwords, store: Path) -> None:
+    await passwords.set_password("a", RIGHT)
+    assert hashes(store)[0].startswith("$argon2id$")
+    assert RIGHT.encode() not in passwords_of(store).read_bytes()
+
+
+async def test_a_hash_of_lower_cost_is_made_anew_when_the_password_is_seen(passwords: Passwords, store: Path) -> None:
+    await passwords.set_password("a", RIGHT)
+    before = hashes(store)
+    dearer = await Passwords.open(store, PasswordHasher(time_cost=2, memory_cost=8, parallelism=1))
+    assert not await dearer.verify("a", WRONG)
+    assert hashes(store) == before
+    assert await dearer.verify("a", RIGHT)
+    assert "t=2" in hashes(store)[0]
+    assert await dearer.verify("a", RIGHT)
+    await dearer.close()
+
+
+async def test_a_damaged_hash_is_a_wrong_password(passwords: Passwords, store: Path) -> None:
+    await passwords.set_password("a", RIGHT)
+    with closing(sqlite3.connect(passwords_of(store))) as connection:
+        connection.execute("UPDATE passwords SET hash = 'damaged'")
+        connection.commit()
+    assert not await passwords.verify("a", RIGHT)

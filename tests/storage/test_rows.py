@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from keystile.keys.audit import What
+from keystile.keys.keyring import KeyRow
+from keystile.storage import rows
+from tests.storage.ground import ANN, BY, writing
+
+
+def test_a_row_of_a_key_becomes_a_key() -> None:
+    row = ("k", "a", ANN, "main", "12345", "A B", "10.0.0.1", 5.0, 1.0, 1, 3, 2.0, "192.0.2.1", 4.0, "54321")
+    key = rows.api_key(row)
+    assert (key.scopes, key.networks.texts, key.imported, key.version) == (frozenset("AB"), ("10.0.0.1",), True, 3)
+    assert (key.last_used_at, key.last_used_from, key.old_until, key.old_hint) == (2.0, "192.0.2.1", 4.0, "54321")
+
+
+def test_a_row_of_an_event_becomes_an_event() -> None:
+    event = rows.event((7, 1.0, "me", "here", "key.created", ANN, "k", "main", "12345", "new"))
+    assert (event.seq, event.what, event.key_hint, event.details) == (7, What.KEY_CREATED, "12345", "new")
+
+
+async def test_the_columns_for_a_keyring_are_those_it_expects(tmp_path: Path) -> None:
+    path = tmp_path / "keystile.db"
+    async with writing(path) as service:
+        key = (await service.import_key(ANN, "main", "ab" * 32, "12345", ["A"], **BY)).key
+        await service.change(ANN, "main", 60, **BY)
+    with closing(sqlite3.connect(path)) as connection:
+        (row,) = map(KeyRow._make, connection.execute(rows.HELD_KEYS))
+    assert (row.id, row.account, row.name, row.scopes, row.networks) == (key.id, ANN, "main", "A", "")
+    assert (row.imported, row.old_digest, row.old_until, row.old_imported) == (0, b"\xab" * 32, 1060.0, 1)
+
+
+async def test_questions_find_one_all_or_nothing(tmp_path: Path) -> None:
+    async with writing(tmp_path / "keystile.db") as service:
+        created = await service.create(ANN, "main", **BY)
+        reading = service._store
+        owner = created.key.account_id
+        assert await reading.key(owner, "main") == created.key
+        assert await reading.key(owner, "Main") is None
+        assert await reading.keys(owner) == await reading.keys() == (created.key,)
+        assert await reading.keys("nobody") == ()
+        assert await reading.account("nobody@x.org") is None

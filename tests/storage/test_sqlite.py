@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from keystile.keys.errors import KeyRuleBroken
+from keystile.keys.key import Account
+from keystile.keys.service import KeyService
+from keystile.storage.doorbell import Doorbell, doorbell_of
+from keystile.storage.errors import StoreBusy, StoreUnreadable
+from keystile.storage.sqlite import SqliteStore
+from tests.storage.ground import ANN, BY, Clock, run_writer, start_writer, writing
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keystile.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    async with await SqliteStore.open(path) as store:
+        yield store
+
+
+@pytest.fixture
+async def service(store: SqliteStore) -> KeyService:
+    service = KeyService(store, Clock())
+    await service.create_account(ANN, **BY)
+    return service
+
+
+def modes(folder: Path) -> set[int]:
+    return {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+
+
+async def test_every_file_of_a_store_is_for_its_owner_alone(service: KeyService, tmp_path: Path) -> None:
+    assert modes(tmp_path) == {0o600}
+
+
+async def test_what_was_kept_is_there_when_the_store_is_opened_again(path: Path) -> None:
+    async with writing(path) as service:
+        created = await service.create(ANN, "main", ["A", "B"], ["10.0.0.0/8", "2001:db8::1"], 2000.5, **BY)
+    async with writing(path) as service:
+        assert await service.list() == (created.key,)
+
+
+async def test_a_store_in_a_missing_directory_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnreadable, match="does not exist"):
+        await SqliteStore.open(tmp_path / "missing" / "keystile.db")
+
+
+async def test_a_store_with_strange_characters_in_its_path_opens(tmp_path: Path) -> None:
+    folder = tmp_path / "50% of ?mode=ro#é"
+    os.mkdir(folder)
+    async with writing(folder / "a b.db") as service:
+        await service.create(ANN, "main", **BY)
+    assert sorted(os.listdir(folder)) == ["a b.db", "a b.db.doorbell"]
+
+
+async def test_fifteen_keys_are_exact_with_many_processes(path: Path) -> None:
+    async with writing(path):
+        pass
+    writers = [start_writer(path, "create", f"w{number}-", "8") for number in range(5)]
+    made = [int(writer.communicate(timeout=90)[0]) for writer in writers]
+    assert sum(made) == 15
+    async with writing(path) as service:
+        assert len(await service.list(ANN)) == 15
+
+
+async def test_many_processes_may_make_the_store_at_once(path: Path) -> None:
+    async def make() -> str:
+        async with await SqliteStore.open(path) as store:
+            return (await store._reads.ask("SELECT value FROM meta"))[0][0]  # type: ignore[no-any-return]
+
+    assert len(set(await asyncio.gather(*(make() for _ in range(8))))) == 1
+
+
+async def test_a_block_that_raises_leaves_nothing_and_does_not_ring(service: KeyService, store: SqliteStore) -> None:
+    before = store._bell.count()
+
+    async def half() -> None:
+        async with store.change() as tx:
+            await tx.add_account(Account("b", "bob@x.org", False, 0.0))
+            assert await tx.account("bob@x.org")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await half()
+    assert await store.account("bob@x.org") is None
+    assert store._bell.count() == before
+
+
+async def test_what_is_not_committed_is_not_seen(service: KeyService, store: SqliteStore) -> None:
+    async with store.change() as tx:
+        await tx.add_account(Account("b", "bob@x.org", False, 0.0))
+        assert await store.account("bob@x.org") is None
+    assert await store.account("bob@x.org")
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+async def test_a_cancelled_change_is_done_and_rung_or_not_done(
+    service: KeyService, store: SqliteStore, turns: int
+) -> None:
+    """Wherever the cancellation falls: what is committed has rung, and the next change finds the way free."""
+    before = store._bell.count()
+    task = asyncio.create_task(service.create(ANN, "main", **BY))
+    for _ in range(turns):
+        await asyncio.sleep(0.0002)
+    task.cancel()
+    await asyncio.wait([task])
+    assert bool(await service.list()) == (store._bell.count() != before)
+    await service.create(ANN, "other", **BY)
+
+
+async def test_another_process_that_keeps_the_lock_makes_the_store_busy(path: Path) -> None:
+    async with writing(path):
+        pass
+    other = Doorbell(path)
+    async with await SqliteStore.open(path, lock_timeout=0.05) as store:
+        service = KeyService(store)
+        with other.locked():
+            with pytest.raises(StoreBusy):
+                await service.create(ANN, "main", **BY)
+            assert await service.list() == ()
+        await service.create(ANN, "main", **BY)
+    other.close()
+
+
+async def test_changes_are_on_disk_before_they_are_answered(service: KeyService, store: SqliteStore) -> None:
+    async with store.change():
+        assert await store._changes.ask("PRAGMA synchronous") == [(2,)]
+    assert await store._uses.ask("PRAGMA synchronous") == [(1,)]
+    assert await store._uses.ask("PRAGMA journal_mode") == [("wal",)]
+
+
+async def test_last_uses_are_kept_never_go_back_and_never_ring(service: KeyService, store: SqliteStore) -> None:
+    key = (await service.create(ANN, "main", **BY)).key
+    rung = store._bell.count()
+    await store.record_uses([(key.id, 50.0, "192.0.2.1"), (key.id, 60.0, "192.0.2.2"), ("gone", 1.0, "192.0.2.3")])
+    await store.record_uses([(key.id, 55.0, "192.0.2.4")])
+    found = await service.find_by_name(ANN, "main")
+    assert (found.last_used_at, found.last_used_from, found.version) == (60.0, "192.0.2.2", 1)
+    assert store._bell.count() == rung
+    await service.delete(ANN, "main", **BY)
+    assert await store._reads.ask("SELECT * FROM last_uses") == []
+
+
+async def test_uses_and_changes_at_once_do_not_disturb_each_other(service: KeyService, store: SqliteStore) -> None:
+    key = (await service.create(ANN, "main", **BY)).key
+
+    async def use() -> None:
+        for number in range(20):
+            await store.record_uses([(key.id, float(number), "192.0.2.1")])
+
+    async def edit() -> None:
+        for number in range(20):
+            await service.edit(ANN, "main", scopes=[f"S{number}"], **BY)
+
+    await asyncio.gather(use(), use(), edit())
+    found = await service.find_by_name(ANN, "main")
+    assert (found.last_used_at, found.version) == (19.0, 21)
+
+
+async def test_the_audit_table_is_append_only(service: KeyService, path: Path) -> None:
+    def alter(sql: str) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(sql)
+
+    row = "(seq, at, actor, origin, what, account, details) VALUES (1, 0, '', '', 'key.created', '', '')"
+    for sql in (
+        "UPDATE audit SET actor = 'nobody'",
+        "DELETE FROM audit",
+        f"INSERT OR REPLACE INTO audit {row}",
+    ):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            alter(sql)
+    assert len(await service.audit_events()) == 1
+
+
+async def test_a_change_log_row_tells_of_every_way_a_key_can_change(service: KeyService, store: SqliteStore) -> None:
+    async def told() -> list[tuple[str, str]]:
+        rows = await store._reads.ask("SELECT key_id, kind FROM changes WHERE seq > ? ORDER BY seq", (place[0],))
+        place[0] += len(rows)
+        return list(dict.fromkeys((row[0], row[1]) for row in rows))
+
+    place = [1]
+    key = (await service.create(ANN, "main", **BY)).key.id
+    assert await told() == [(key, "put")]
+    await service.edit(ANN, "main", scopes=["A"], **BY)
+    assert await told() == [(key, "put")]
+    await service.change(ANN, "main", 60, **BY)
+    assert await told() == [(key, "put")]
+    await service.change(ANN, "main", **BY)
+    assert await told() == [(key, "put")]
+    await service.delete(ANN, "main", **BY)
+    assert await told() == [(key, "revoke")]
+    other = (await service.import_key(ANN, "old", "ab" * 32, "12345", **BY)).key.id
+    await service.delete_account(ANN, **BY)
+    assert await told() == [(other, "put"), (other, "revoke")]
+
+
+async def test_a_writer_goes_over_to_a_store_put_in_the_place_of_its_own(service: KeyService, path: Path) -> None:
+    await service.create(ANN, "main", **BY)
+    spare = path.with_name("spare.db")
+    async with writing(spare) as other:
+        await other.create(ANN, "spare", **BY)
+    for name in ("keystile.db-wal", "keystile.db-shm"):
+        os.unlink(path.with_name(name))
+    os.replace(spare, path)
+    assert [key.name for key in await service.list()] == ["spare"]
+    await service.create(ANN, "new", **BY)
+    async with writing(path) as again:
+        assert [key.name for key in await again.list()] == ["new", "spare"]
+
+
+async def test_a_store_that_was_taken_away_is_unreadable_and_comes_back(service: KeyService, path: Path) -> None:
+    away = path.with_name("away")
+    os.replace(path, away)
+    with pytest.raises(StoreUnreadable, match="No such file"):
+        await service.list()
+    with pytest.raises(StoreUnreadable, match="No such file"):
+        await service.create(ANN, "main", **BY)
+    assert path.name not in os.listdir(path.parent)
+    os.replace(away, path)
+    await service.create(ANN, "main", **BY)
+
+
+async def test_a_copy_that_is_not_in_wal_is_brought_back_to_it(path: Path) -> None:
+    async with writing(path) as service:
+        await service.create(ANN, "main", **BY)
+    copy = path.with_name("copy.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    async with await SqliteStore.open(copy) as store:
+        assert await store._reads.ask("PRAGMA journal_mode") == [("wal",)]
+        assert len(await store.keys()) == 1
+
+
+async def test_opening_rings_when_it_has_made_the_store(path: Path) -> None:
+    bell = Doorbell(path)
+    before = bell.count()
+    async with writing(path):
+        pass
+    assert bell.count() != before
+    assert doorbell_of(path).name in os.listdir(path.parent)
+    bell.close()
+
+
+async def test_a_rule_that_is_broken_passes_through_the_store(service: KeyService) -> None:
+    with pytest.raises(KeyRuleBroken):
+        await service.create_account(ANN, **BY)
+    await service.create_account("bob@x.org", **BY)
+
+
+async def test_a_killed_writer_leaves_all_of_a_change_or_nothing(path: Path) -> None:
+    async with writing(path) as service:
+        await service.create(ANN, "main", **BY)
+        assert run_writer(path, "die-before-committing", "main") == -9
+        assert len(await service.list()) == 1
+        await service.edit(ANN, "main", scopes=["A"], **BY)  # and the lock was let go
+        assert run_writer(path, "die-before-ringing", "main") == -9
+        assert await service.list() == ()
+        assert (await service.audit_events(1))[0].what == "key.deleted"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+async def test_what_was_answered_is_there_whenever_the_writer_is_killed(path: Path) -> None:
+    dice = random.Random(7)
+    async with writing(path) as service:
+        await service.create(ANN, "main", **BY)
+        for _ in range(6):
+            with start_writer(path, "edit-for-ever", "main") as writer:
+                assert writer.stdout is not None
+                answered = writer.stdout.readline()
+                await asyncio.sleep(dice.uniform(0, 0.05))
+                writer.kill()
+                answered = (answered + writer.stdout.read()).splitlines()[-1]
+            kept = await service.find_by_name(ANN, "main")
+            # The last one may have been committed and not answered any more.
+            assert kept.version in (int(answered), int(answered) + 1)
+            assert (await service.audit_events(1))[0].details.endswith(" ".join(kept.scopes))
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
