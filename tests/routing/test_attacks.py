@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keystile.config.model import Operation
@@ -193,7 +193,7 @@ def assert_harmless(checked: Route, operations: list[Operation], method: str, se
 
 
 @pytest.mark.parametrize("server", SERVERS)
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(TABLE, st.sampled_from(["GET", "POST"]), ATTEMPT)
 @example([row("/a/{x}", "A"), row("/a/b/c", "B")], "GET", "/a/b%2fc")
 @example([row("/*"), row("/a", "A")], "GET", "/a/")
@@ -206,13 +206,10 @@ def test_no_common_server_reads_an_admitted_path_as_one_with_other_needs(
     answer = RouteTable(operations, frozenset({"api"} if fold else ())).find(method.encode(), path.encode())
     segments = SERVERS[server](path)
     if isinstance(answer, Route) and segments is not None:
-        if path.endswith("/") and split(path)[:-1] == segments:
-            # Where only the slash is lost, a path whose row is for another method stays what it was: see table.py.
-            assume(slowly(operations, method, segments, fold) != "wrong_method")
         assert_harmless(answer, operations, method, segments, fold)
 
 
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None)
 @given(TABLE, ATTEMPT, st.lists(st.sampled_from(STEPS), max_size=4), st.sampled_from([split, *SERVERS.values()]))
 def test_no_chain_of_servers_does_either(
     operations: list[Operation],
@@ -230,9 +227,7 @@ def test_no_chain_of_servers_does_either(
     segments = last(text)
     if segments is None or (last is split and "%" in path and not steps):
         return  # nobody routes by what is not decoded at all
-    reached = slowly(operations, "GET", segments, fold=True)
-    if reached != "wrong_method" or not path.endswith("/"):
-        assert_harmless(answer, operations, "GET", segments, fold=True)
+    assert_harmless(answer, operations, "GET", segments, fold=True)
 
 
 # Faults planted in the rules -------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ HELLO = b"5\r\nhello\r\n0\r\n\r\n"
 class Attack:
     """``answers``: for each answer in order, the statuses it may have; ``reached``: method and target of every
     request that the upstream may receive; ``closed``: the connection must end; ``body``: of the first request
-    that reached it; ``absent``: bytes that no upstream may receive.
+    that reached it; ``absent``: bytes that no upstream may receive; ``in_pieces``: byte by byte the same is due.
     """
 
     family: str
@@ -33,7 +33,7 @@ class Attack:
     closed: bool = True
     body: bytes = b""
     absent: tuple[bytes, ...] = ()
-    heads: tuple[int, ...] = ()
+    in_pieces: bool = True
     limits: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -497,7 +497,7 @@ for _name, _bad in {
 served("good-bad-good", "bad for its key only", _good + NO_KEY + b"\r\n" + _good, b"GET /any/a", b"GET /any/a",
        answers=(frozenset({200}), frozenset({401}), frozenset({200})))  # fmt: skip
 served("good-bad-good", "bad for its key, with its body", _good + NO_KEY + b"Content-Length: 5\r\n\r\nhello" + _good,
-       b"GET /any/a", b"GET /any/a",
+       b"GET /any/a", b"GET /any/a", in_pieces=False,
        answers=(frozenset({200}), frozenset({401}), frozenset({200})))  # fmt: skip
 served("good-bad-good", "an empty line between is read over", _good + b"\r\n" + _good, b"GET /any/a", b"GET /any/a")
 served("good-bad-good", "close in the middle", _good + GET + b"Connection: close\r\n\r\n" + HIDDEN,

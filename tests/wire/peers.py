@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from socket import SO_LINGER, SOL_SOCKET
 from typing import ClassVar
 
 Answer = Callable[["RecordedConnection", bytes], Awaitable[None]]
@@ -31,6 +33,11 @@ class RecordedConnection:
         await self.writer.drain()
 
     def reset(self) -> None:
+        self.writer.transport.abort()
+
+    def cut(self) -> None:
+        """End with RST, even where all that came has been read."""
+        self.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 

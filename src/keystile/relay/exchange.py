@@ -133,7 +133,10 @@ class Exchange:
         complete = client.state == ANSWER
         if fields.chunked or fields.content_length > 0:
             head += self._framed_body(complete)
-        connection.transport.write(head)
+        if complete:
+            self.gateway.outbox.put(connection.transport, head)
+        else:
+            connection.transport.write(head)
         if fields.expects_continue and not complete and not self.bytes_in and not self.retried:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.held_size > HELD_BOUND and not connection.paused:
@@ -218,7 +221,12 @@ class Exchange:
             self.request_id,
             b"" if keep_alive and fields.minor_version else _connection_line(keep_alive),
         )
-        self._write_answer(data, body, complete)
+        if complete and len(body) <= COPY_BOUND:
+            self.bytes_out = len(body)
+            self._leave_clean()
+            self.gateway.outbox.put(client.transport, data + (_chunked(body, True) if self.rechunks else body), self)
+        else:
+            self._write_answer(data, body, complete)
 
     def answer_body(self, body: bytes, complete: bool) -> None:
         """More of the answer's body."""
@@ -241,10 +249,18 @@ class Exchange:
 
     def _complete(self) -> None:
         """The answer is whole: the upstream's part is over; ours when its last byte has left."""
+        self._leave_clean()
+        self.written()
+
+    def _leave_clean(self) -> None:
+        """The answer is whole, so the upstream connection can serve others if the request is whole too."""
         self.answered = True
         connection, self.upstream = self.upstream, None
         if connection is not None:
             connection.release(clean=self.client.state == ANSWER)
+
+    def written(self) -> None:
+        """The whole answer has been written: the end, unless bytes of it have not left yet."""
         if not self.client.paused:
             end(self)
 
@@ -286,7 +302,8 @@ class Exchange:
         self.status = status
         self.answered = True
         self.keep_alive = self.fields.keep_alive and client.state == ANSWER and not self.gateway.draining
-        client.write(
+        self.gateway.outbox.put(
+            client.transport,
             b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: %b\r\n%b\r\n%b"
             % (
                 status,
@@ -296,10 +313,9 @@ class Exchange:
                 self.request_id,
                 b"" if self.keep_alive and self.fields.minor_version else _connection_line(self.keep_alive),
                 b"" if self.method == b"HEAD" else body,
-            )
+            ),
+            self,
         )
-        if not client.paused:
-            end(self)
 
     def broken(self, error: WireError) -> None:
         """The request's body cannot be read."""

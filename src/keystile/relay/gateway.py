@@ -31,6 +31,7 @@ from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
 from keystile.wire.client import ClientConnection
 from keystile.wire.faults import WireError
+from keystile.wire.outbox import Outbox
 from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
 from keystile.wire.request_head import RequestFields, RequestHeadReader
 
@@ -87,6 +88,7 @@ class Gateway:
         self.health_path = settings.health_path.encode("ascii") if settings.health_path else None
         self.challenge = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
         self.identities = Identities()
+        self.outbox = Outbox(self.loop)
         self.connections: set[ClientConnection] = set()
         self.in_flight = 0
         self.draining = False

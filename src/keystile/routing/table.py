@@ -86,9 +86,7 @@ class RouteTable:
         if self._folded is not None and first.upstream in self._case_insensitive:
             looks += [(self._folded, fold(segs)) for segs in ways]
         for tree, segs in looks:
-            if not _agrees(first, tree.find(method, segs)):
-                return AMBIGUOUS
-            if not self._slash_agrees(first, tree, method, segs):
+            if not (_agrees(first, tree.find(method, segs)) and self._slash_agrees(first, tree, method, segs)):
                 return AMBIGUOUS
         return first
 
@@ -99,10 +97,7 @@ class RouteTable:
         first for them. Where the table has a row that ends in the slash, its author has told the two apart.
         """
         if segs[-1] == b"":
-            if _tells_slashes_apart(first) or len(segs) == 2:
-                return True
-            other = tree.find(method, segs[:-1])
-            return isinstance(other, NoRoute) or _same(first, other)
+            return _tells_slashes_apart(first) or len(segs) == 2 or _agrees(first, tree.find(method, segs[:-1]))
         other = tree.find(method, (*segs, b"")) if self._slashed else first
         if isinstance(other, NoRoute) or not _tells_slashes_apart(other):
             return True
