@@ -15,10 +15,8 @@ def test_a_setting_of_later_versions_may_be_off() -> None:
             read(value)
 
 
-def test_waiting_for_a_slot_is_refused_by_name() -> None:
+def test_what_is_neither_the_word_nor_a_mapping_is_told_both_ways() -> None:
     assert choices.over_limit("refuse") == "refuse"
-    with pytest.raises(choices.NotYet, match="not yet"):
-        choices.over_limit({"wait_up_to": "2s"})
     with pytest.raises(ValueError, match="write refuse"):
         choices.over_limit("wait")
 

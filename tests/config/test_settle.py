@@ -14,6 +14,7 @@ from keystile.config.model import (
     Settings,
     Tls,
     Upstream,
+    Waiting,
 )
 from tests.config import certificates
 
@@ -53,7 +54,7 @@ trust_without_store: 0s
 keys: {per_account: 5, headers: [Authorization, X-Auth-Token], query_parameter: apikey}
 limits:
   concurrent_requests_per_ip: 7
-  over_limit: refuse
+  over_limit: {wait_up_to: 2s, waiting_per_ip: 3}
   ipv6_prefix_length: 56
   request_timeout: 1m
   head_timeout: 2s
@@ -79,7 +80,7 @@ routes:
     assert settings.management == Management("0.0.0.0", 9443, tls, ("keys.example.com",))
     assert (settings.workers, settings.store) == (3, tmp_path / "logs/k.db")
     assert settings.keys == KeyPolicy(5, ("Authorization", "X-Auth-Token"), "apikey")
-    assert settings.limits == Limits(7, 56, None, 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0)
+    assert settings.limits == Limits(7, 56, Waiting(2.0, 3), 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0)
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.1"))
     assert settings.health_path == "/healthz"
     assert settings.access_log == AccessLog(file=tmp_path / "logs/a.log")

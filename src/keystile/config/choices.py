@@ -42,10 +42,8 @@ def one_of(*words: str, instead: str = "") -> Callable[[object], str]:
 
 
 def over_limit(value: object) -> Literal["refuse"]:
-    """``refuse``; waiting for a slot comes later."""
-    if isinstance(value, dict):
-        raise NotYet(f"{NOT_YET} (waiting for a slot); write refuse")
-    one_of("refuse")(value)
+    """``refuse``; a mapping is read as ``WaitingSection``."""
+    one_of("refuse", instead="refuse, or {wait_up_to: 2s, waiting_per_ip: 20}")(value)
     return "refuse"
 
 

@@ -34,11 +34,11 @@ from keystile.config.kinds import (
     NoCors,
     OnlyTrue,
     Origin,
-    OverLimit,
     Parameter,
     Pattern,
     PlainPath,
     Prefix,
+    Refuse,
     Scope,
     ScopeSource,
     SizeOrNone,
@@ -115,6 +115,26 @@ class KeysSection(Section):
     )
 
 
+class WaitingSection(Section):
+    """How a request may wait for a slot."""
+
+    wait_up_to: Duration = _needed(description="How long a request may wait before it is refused (429).")
+    waiting_per_ip: Annotated[int, kinds.whole(1, 10_000)] = _setting(
+        20, description="How many requests of one client address may wait on one relay."
+    )
+
+
+def kind_of_over_limit(value: Any) -> str:
+    """A mapping, or the word for none."""
+    return "<waiting>" if isinstance(value, dict) else "<refuse>"
+
+
+OverLimit = Annotated[
+    Annotated[WaitingSection, Tag("<waiting>")] | Annotated[Refuse, Tag("<refuse>")],
+    Discriminator(kind_of_over_limit),
+]
+
+
 class LimitsSection(Section):
     """Every bound on what clients and servers may do."""
 
@@ -125,7 +145,7 @@ class LimitsSection(Section):
         64, description="How many leading bits of an IPv6 address make one client address."
     )
     over_limit: OverLimit = _setting(
-        "refuse", description="What happens to a request above that: refuse (429). Waiting is not yet served."
+        "refuse", description="What happens to a request above that: refuse (429), or wait in line for a while."
     )
     request_timeout: Duration = _setting(
         "600s", description="How long a request may take, from its first byte to the last of its answer."
@@ -289,6 +309,8 @@ TAGS: dict[str, type[Section] | None] = {
     "<path>": PathRow,
     "<openapi>": OpenApiRow,
     "<cors>": CorsSection,
+    "<waiting>": WaitingSection,
+    "<refuse>": None,
     "<off>": None,
 }
 

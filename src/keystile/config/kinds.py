@@ -86,7 +86,7 @@ PlainPath = Annotated[str | None, Read(templates.health_path, _any_of(_text(patt
 Pattern = Annotated[str | None, Read(tokens.description_pattern, _any_of(_text(), _NULL))]
 ScopeSource = Annotated[str | None, Read(tokens.scope_source, _any_of(_text(pattern="^(security$|x-)"), _NULL))]
 Version = Annotated[Literal["1.2", "1.3"], Read(choices.tls_version, {"enum": ["1.2", "1.3", 1.2, 1.3]})]
-OverLimit = Annotated[Literal["refuse"], Read(choices.over_limit, {"const": "refuse"})]
+Refuse = Annotated[Literal["refuse"], Read(choices.over_limit, {"const": "refuse"})]
 HostChoice = Annotated[Literal["upstream", "preserve"], _words("upstream", "preserve")]
 AllOrAny = Annotated[Literal["all", "any"], _words("all", "any")]
 Store = Annotated[str, Read(choices.store, _text(pattern="^sqlite:///."))]

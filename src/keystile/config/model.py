@@ -123,7 +123,7 @@ class Operation:
     """One row of the route table, whatever it was read from.
 
     ``methods``: empty means every method. ``path``: a template such as ``/v4/files/{name}`` or ``/v2/*``.
-    ``source``: file and line it stands in, for people. ``row``: index of the row of gateway.yaml (the order that decides).
+    ``source``: file and line it stands in, for people. ``row``: index of its row in gateway.yaml, whose order decides.
     """
 
     methods: tuple[str, ...]

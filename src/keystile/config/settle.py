@@ -6,7 +6,7 @@ Law: this file is the only one that knows both shapes, ``document.py``'s (as wri
 from __future__ import annotations
 
 from keystile.config import files
-from keystile.config.document import Document, LimitsSection, TlsSection, UpstreamSection
+from keystile.config.document import Document, LimitsSection, TlsSection, UpstreamSection, WaitingSection
 from keystile.config.model import (
     AccessLog,
     KeyPolicy,
@@ -16,6 +16,7 @@ from keystile.config.model import (
     Settings,
     Tls,
     Upstream,
+    Waiting,
 )
 from keystile.config.rows import Rows, cors_of
 from keystile.config.written import Written
@@ -55,8 +56,10 @@ def _tls(written: Written, section: TlsSection | None) -> Tls | None:
 
 
 def _limits(section: LimitsSection) -> Limits:
-    # The names are the same on both sides but for the one that has no other value yet.
-    return Limits(**section.model_dump(exclude={"over_limit"}))
+    # The names are the same on both sides but for the one that is a word or a section.
+    over = section.over_limit
+    waiting = Waiting(over.wait_up_to, over.waiting_per_ip) if isinstance(over, WaitingSection) else None
+    return Limits(**section.model_dump(exclude={"over_limit"}), over_limit=waiting)
 
 
 def _access_log(written: Written, place: str | None) -> AccessLog:

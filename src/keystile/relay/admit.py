@@ -58,7 +58,7 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     if type(found) is NoRoute and found.kind == "bad_path":
         exchange.detail = found.reason
         return Refusal.BAD_PATH
-    presented: Presented | Refusal = note.presented
+    presented: Presented | Refusal = exchange.in_query or note.presented
     if mark and gateway.query_parameter is not None:
         presented = _with_query(gateway.query_parameter, exchange, query, presented)
     if type(found) is Route:
@@ -99,6 +99,10 @@ def _authenticate(gateway: Gateway, presented: Presented) -> HeldKey | Refusal:
 
 def _take_slot(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     client = exchange.client
+    waiting = gateway.waiting
+    if waiting is not None and not exchange.waits_until and waiting.has_line(exchange.note.peer.slot):
+        exchange.detail = gateway.cap_detail
+        return Refusal.TOO_MANY_AT_ONCE  # newcomers stand behind those who wait
     row = gateway.slots.take(exchange.note.peer.slot, gateway.cap, client.slot_row)
     if row >= 0:
         client.slot_row = exchange.slot_row = row
@@ -118,8 +122,10 @@ def _with_query(
         return presented
     exchange.target = exchange.path + b"?" + kept if kept else exchange.path
     if len(values) > 1 or presented not in (Refusal.NO_KEY, Refusal.OTHER_CREDENTIALS):
-        return Refusal.TWO_KEYS
-    return read_secret(values[0])
+        exchange.in_query = Refusal.TWO_KEYS
+    else:
+        exchange.in_query = read_secret(values[0])
+    return exchange.in_query
 
 
 def _explained(gateway: Gateway, exchange: Exchange, refusal: Refusal) -> Refusal:

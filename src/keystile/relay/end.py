@@ -20,6 +20,8 @@ def end(exchange: Exchange) -> None:
     gateway = exchange.gateway
     if exchange.slot_row >= 0:
         gateway.slots.give_back(exchange.slot_row)
+    elif exchange.waits_until and gateway.waiting is not None:
+        gateway.waiting.leave(exchange)
     gateway.in_flight -= 1
     gateway.recorder.record(exchange)
     exchange.client.finished(exchange.keep_alive and not exchange.cut)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from keystile.keys.keyring import HeldKey
 from keystile.relay.admit import Note
 from keystile.relay.cors import answer_fields
+from keystile.relay.credentials import Presented
 from keystile.relay.end import end
 from keystile.relay.forward import VIA_ANSWER, request_block, without_cors
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
@@ -45,6 +46,8 @@ class Exchange:
     key: HeldKey | None = None
     path: bytes = b""
     slot_row = -1
+    in_query: Presented | Refusal | None = None  # the key that was in the query, and was taken out of it
+    waits_until = 0.0  # set once the request waits, or has waited, for a slot
     detail: str | None = None
     fields_of_refusal: bytes = b""
     refusal: Refusal | None = None

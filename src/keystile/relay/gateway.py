@@ -26,6 +26,7 @@ from keystile.relay.forward import Identities
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import Refusal, of_fault
 from keystile.relay.upstreams import UpstreamGroup
+from keystile.relay.waiting import WaitingRoom
 from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
@@ -87,6 +88,7 @@ class Gateway:
         self.query_parameter = query.lower().encode("ascii") if query else None
         self.health_path = settings.health_path.encode("ascii") if settings.health_path else None
         self.challenge = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
+        self.waiting = None if limits.over_limit is None else WaitingRoom(self, limits.over_limit)
         self.identities = Identities()
         self.outbox = Outbox(self.loop)
         self.connections: set[ClientConnection] = set()
@@ -212,7 +214,7 @@ class Gateway:
             refusal = admit(self, exchange)
             if refusal is None:
                 exchange.forward()
-            else:
+            elif refusal is not Refusal.TOO_MANY_AT_ONCE or self.waiting is None or not self.waiting.enter(exchange):
                 exchange.refuse(refusal)
         except Exception:
             # A fault of ours: whatever it was, this request gets an answer and its slot goes back.

@@ -34,7 +34,7 @@ class Outbox:
         self._due: list[tuple[asyncio.Transport, bytes, Sender | None]] = []
 
     def put(self, transport: asyncio.Transport, message: bytes, sender: Sender | None = None) -> None:
-        """Write ``message`` at the end of this turn, unless ``transport`` is closing or ``sender`` has ended by then."""
+        """Write ``message`` at the end of this turn, unless ``transport`` closes or ``sender`` ends before."""
         due = self._due
         if not due:
             self._loop.call_soon(self._write)
