@@ -55,6 +55,7 @@ class Exchange:
     group: UpstreamGroup | None = None
     upstream: UpstreamConnection | None = None
     held: list[bytes]  # body bytes that wait for the upstream; only where a body is announced
+    announces_body = False
     held_size = 0
     body_sent = False
     retried = False
@@ -134,7 +135,7 @@ class Exchange:
             self.request_id,
         )
         complete = client.state == ANSWER
-        if fields.chunked or fields.content_length > 0:
+        if self.announces_body:
             head += self._framed_body(complete)
         if complete:
             self.gateway.outbox.put(connection.transport, head)

@@ -206,6 +206,9 @@ class Gateway:
             if self.health_path is not None and target == self.health_path and method in (b"GET", b"HEAD"):
                 self._answer_health(exchange)
                 return
+            if exchange.announces_body and client.fault is not None:
+                exchange.broken(client.fault)
+                return
             if self.draining:
                 exchange.refuse(Refusal.DRAINING)
                 return
@@ -233,6 +236,7 @@ class Gateway:
         request_id = fields.request_id or b"%b%012x" % (self._id_prefix, next(self._ids))
         exchange = Exchange(self, client, method, target, fields, note_of(self, fields, client.peer), request_id)
         if fields.chunked or fields.content_length > 0:
+            exchange.announces_body = True
             first = client.first
             exchange.held = [first] if first else []
             exchange.bytes_in = exchange.held_size = len(first)
@@ -284,7 +288,10 @@ class Gateway:
 
     def _cors_of(self, exchange: Exchange) -> Cors | None:
         """The policy of the operation that was called, known or not admitted: a page may read why it was refused."""
-        return exchange.route.cors if exchange.route is not None else self.settings.cors
+        found: object = exchange.route
+        if found is None:  # refused before the look-up, or nothing was found
+            found = self.table.find(exchange.method, exchange.target.partition(b"?")[0])
+        return found.cors if type(found) is Route else self.settings.cors
 
     # -- peers ------------------------------------------------------------------------------------
 

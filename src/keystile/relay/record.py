@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from keystile.keys.keyring import HeldKey
 from keystile.keys.secret import SECRET_LENGTH, redact
+from keystile.relay.forward import REMEMBERED_KEYS
 from keystile.relay.refusal import Refusal
+from keystile.routing.route import Route
 
 if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange
@@ -50,6 +53,12 @@ COUNTERS: Final = (
 GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable"})
 
 _NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
+_NULL: Final = b"null"
+_NO_KEY: Final = b'"account":null,"key":null'
+_LINE: Final = (
+    b'{"time":"%b","request_id":"%b","address":"%b","method":"%b","path":%b,"route":%b,"status":%d,"refusal":%b,%b,'
+    b'"bytes_in":%d,"bytes_out":%d,"milliseconds":%d,"tls":%b,"cut":%b}\n'
+)
 
 
 class Channel(Protocol):
@@ -78,7 +87,8 @@ class Recorder:
         self._uses: dict[str, tuple[float, str]] = {}
         self._lines: list[bytes] = []
         self._second = 0
-        self._second_text = ""
+        self._second_text = b""
+        self._key_texts: dict[HeldKey, bytes] = {}
 
     def record(self, exchange: Exchange) -> None:
         """Once per exchange, at its end."""
@@ -111,27 +121,50 @@ class Recorder:
             self.log_lines_dropped += 1
 
     def _line(self, exchange: Exchange) -> bytes:
-        key, refusal, route = exchange.key, exchange.refusal, exchange.route
-        line = (
-            f'{{"time":"{self._now()}","request_id":"{exchange.request_id.decode("ascii")}",'
-            f'"address":"{exchange.note.peer.text}","method":"{exchange.method.decode("ascii")}",'
-            f'"path":{_quoted(exchange.path)},"route":{_text(route.path if route else None)},'
-            f'"status":{exchange.status},"refusal":{_text(refusal.slug if refusal else None)},'
-            f'"account":{_text(key.account if key else None)},"key":{_text(key.id if key else None)},'
-            f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out},'
-            f'"milliseconds":{(exchange.gateway.loop.time() - exchange.began) * 1000:.0f},'
-            f'"tls":{_text(exchange.client.peer.tls)},"cut":{"true" if exchange.cut else "false"}}}\n'
+        refusal = exchange.refusal
+        peer = exchange.note.peer
+        return _LINE % (
+            self._now(),
+            exchange.request_id,
+            peer.text.encode("ascii"),
+            exchange.method,
+            _path(exchange.path),
+            _NULL if exchange.route is None else self._route_text(exchange.route),
+            exchange.status,
+            _NULL if refusal is None else b'"%b"' % refusal.slug.encode("ascii"),
+            _NO_KEY if exchange.key is None else self._key_text(exchange.key),
+            exchange.bytes_in,
+            exchange.bytes_out,
+            (exchange.gateway.loop.time() - exchange.began) * 1000,
+            _NULL if peer.tls is None else b'"%b"' % peer.tls.encode("ascii"),
+            b"true" if exchange.cut else b"false",
         )
-        return line.encode("ascii")
 
-    def _now(self) -> str:
+    def _route_text(self, route: Route) -> bytes:
+        """The route's template as JSON; worked out once a route."""
+        text = route.note
+        if not isinstance(text, bytes):
+            text = route.note = json.dumps(route.path).encode("ascii")
+        return text
+
+    def _key_text(self, key: HeldKey) -> bytes:
+        """The members that say whose key it was; remembered for the keys in use."""
+        text = self._key_texts.get(key)
+        if text is None:
+            if len(self._key_texts) >= REMEMBERED_KEYS:
+                self._key_texts.clear()
+            said = f'"account":{json.dumps(key.account)},"key":{json.dumps(key.id)}'
+            text = self._key_texts[key] = said.encode("ascii")
+        return text
+
+    def _now(self) -> bytes:
         """UTC in RFC 3339 with milliseconds; the second's text is made once a second."""
         now = time.time()
         second = int(now)
         if second != self._second:
             self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{int((now - second) * 1000):03d}Z"
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode("ascii")
+        return b"%b.%03dZ" % (self._second_text, (now - second) * 1000)
 
     def counters(self, connections: int, in_flight: int, store_unreadable: bool) -> list[int]:
         """The counters in the order of ``COUNTERS``."""
@@ -185,14 +218,8 @@ class Recorder:
             self.log_lines_dropped += len(lines)
 
 
-def _text(value: str | None) -> str:
-    """A JSON string of text that the gateway itself holds, or null."""
-    return "null" if value is None else json.dumps(value)
-
-
-def _quoted(path: bytes) -> str:
-    """The path as a JSON string; the grammar leaves it visible ASCII."""
-    text = path.decode("ascii", "backslashreplace")
-    if len(path) >= SECRET_LENGTH:
-        text = redact(text)
-    return json.dumps(text) if _NEEDS_ESCAPE.search(path) or len(path) >= SECRET_LENGTH else f'"{text}"'
+def _path(path: bytes) -> bytes:
+    """The path as a JSON string; the grammar leaves it visible ASCII. A key in it is redacted."""
+    if len(path) < SECRET_LENGTH and _NEEDS_ESCAPE.search(path) is None:
+        return b'"%b"' % path
+    return json.dumps(redact(path.decode("ascii", "backslashreplace"))).encode("ascii")

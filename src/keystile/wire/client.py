@@ -73,7 +73,10 @@ class Application(Protocol):
     connections: set[ClientConnection]
 
     def begin(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> None:
-        """A request's head has been read; ``client.first`` holds the body bytes that came with it."""
+        """A request's head has been read; ``client.first`` holds the body bytes that came with it.
+
+        Where it announces a body, ``client.fault`` says what is wrong with those, if anything is.
+        """
 
     def reject(self, client: ClientConnection, error: WireError) -> None:
         """No request can be read: answer if that helps, and end the connection."""
@@ -101,7 +104,7 @@ class ClientConnection(asyncio.Protocol):
         self.served: ServedRequest | None = None
         self.paused = False  # the client does not read fast enough
         self.first = b""
-        self.first_complete = True
+        self.fault: WireError | None = None  # what is wrong with the body bytes that came with the head
         self.due = NEVER
         self.slot_row = -1  # where the limiter last found this peer
         self._advancing = False
@@ -216,8 +219,6 @@ class ClientConnection(asyncio.Protocol):
             rest = self._start_body(fields, rest)
         else:
             self.state = ANSWER
-            self.first = b""
-            self.first_complete = True
         application.begin(self, method, target, fields)
         return rest
 
@@ -257,18 +258,21 @@ class ClientConnection(asyncio.Protocol):
     def _start_body(self, fields: RequestFields, data: bytes) -> bytes:
         """A body follows; take what has come of it into ``first``. What comes after it is returned."""
         self._body_bytes = 0
-        if fields.chunked:
-            self._chunks = ChunkedReader()
-        else:
-            self._left = fields.content_length
-            if fields.content_length > self.application.max_body_size:
-                # Let the application say so: the request is not read, whatever it is.
-                self.state = BODY
-                self.first, self.first_complete = b"", False
-                raise WireError(Fault.BODY_TOO_LARGE, "The request's body is larger than allowed.")
         self.state = BODY
-        self.first, self.first_complete, rest = self._take_body(data)
-        if self.first_complete:
+        self.fault = None
+        try:
+            if fields.chunked:
+                self._chunks = ChunkedReader()
+            else:
+                self._left = fields.content_length
+                if fields.content_length > self.application.max_body_size:
+                    raise WireError(Fault.BODY_TOO_LARGE, "The request's body is larger than allowed.")
+            self.first, complete, rest = self._take_body(data)
+        except WireError as fault:
+            # The head could be read: so the application says what is wrong, in the name of that request.
+            self.first, self.fault = b"", fault
+            return b""
+        if complete:
             self.state = ANSWER
         return rest
 

@@ -14,7 +14,10 @@ docs/performance.md).
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
+
+log = logging.getLogger("keystile.wire")
 
 
 class Sender(Protocol):
@@ -43,10 +46,19 @@ class Outbox:
     def _write(self) -> None:
         due, self._due = self._due, []
         for transport, message, sender in due:
-            if transport.is_closing():
-                continue  # its protocol tells, or has told, who waits for it
-            if sender is None:
-                transport.write(message)
-            elif not sender.ended:
-                transport.write(message)
-                sender.written()
+            try:
+                _write_one(transport, message, sender)
+            except Exception:
+                # A fault of ours in one exchange must not keep the others' messages here.
+                log.exception("a message could not be written; its connection is cut")
+                transport.abort()
+
+
+def _write_one(transport: asyncio.Transport, message: bytes, sender: Sender | None) -> None:
+    if transport.is_closing():
+        return  # its protocol tells, or has told, who waits for it
+    if sender is None:
+        transport.write(message)
+    elif not sender.ended:
+        transport.write(message)
+        sender.written()
