@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
-from asyncio import AbstractEventLoop
 
 
 def pytest_asyncio_loop_factories(

@@ -99,7 +99,7 @@ for _name, _lines in {
 }.items():
     _head = POST + _lines if _lines else POST.replace(b"1.1", b"1.0") + CHUNKED
     refused("TE.TE", _name, _head + b"\r\n" + HELLO + HIDDEN, 400, 501)
-served("TE.TE", "capitals are the same coding", POST + b"TRANSFER-ENCODING:chUNKed \t\r\n\r\n" + HELLO,
+served("TE.TE", "capitals are the same coding", POST + b"TRANSFER-ENCODING:chUNKed\r\n\r\n" + HELLO,
        b"POST /any/a", body=b"hello")  # fmt: skip
 
 for _name, _lines in {
@@ -515,5 +515,7 @@ refused("after an error", "400 for the path with a body to come",
         b"POST //any HTTP/1.1\r\n" + KEYED + b"Content-Length: 5000\r\n\r\n" + HIDDEN)  # fmt: skip
 refused("after an error", "400 for two keys with a body to come",
         POST + b"X-Api-Key: <key>\r\nContent-Length: 5000\r\n\r\n" + HIDDEN)  # fmt: skip
+refused("after an error", "401 with a bad chunk far behind it",
+        NO_KEY + CHUNKED + b"\r\n80000\r\n" + b"x" * 0x80000 + b"\r\nbad\r\n" + HIDDEN, 401)  # fmt: skip
 
 FAMILIES = sorted({attack.family for attack in ATTACKS})

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from socket import SO_LINGER, SOL_SOCKET
-from typing import ClassVar
+from typing import ClassVar, Self
 
 Answer = Callable[["RecordedConnection", bytes], Awaitable[None]]
 
@@ -50,7 +50,7 @@ class RecordingUpstream:
         self.port = 0
         self._server: asyncio.Server | None = None
 
-    async def __aenter__(self) -> RecordingUpstream:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -144,9 +144,9 @@ class RawClient:
             client.reset()
 
     @classmethod
-    async def connect(cls, port: int, source: str | None = None) -> RawClient:
+    async def connect(cls, port: int, source: str | None = None, tls: SSLContext | None = None) -> RawClient:
         local = (source, 0) if source else None
-        return cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=local, limit=1 << 22))
+        return cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=local, limit=1 << 22, ssl=tls))
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)

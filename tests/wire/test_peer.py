@@ -1,0 +1,107 @@
+"""Who is calling: the right-most address that nobody vouches for."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
+
+PROXY = ipaddress.ip_address("10.0.0.1")
+TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+
+
+def behind(*lines: str, socket_ip: str = "10.0.0.1") -> str:
+    return str(client_behind(parse_address(socket_ip), [line.encode() for line in lines], TRUSTED))
+
+
+@pytest.mark.parametrize(
+    ("lines", "client"),
+    [
+        (["1.2.3.4"], "1.2.3.4"),
+        (["6.6.6.6, 1.2.3.4"], "1.2.3.4"),
+        (["6.6.6.6,1.2.3.4 ,\t10.9.9.9"], "1.2.3.4"),
+        (["1.2.3.4", "10.2.2.2"], "1.2.3.4"),
+        (["6.6.6.6", "1.2.3.4"], "1.2.3.4"),
+        (["10.2.2.2, 10.3.3.3"], "10.2.2.2"),
+        (["1.2.3.4:5678"], "1.2.3.4"),
+        (["2001:db8::1"], "2001:db8::1"),
+        (["[2001:db8::1]"], "2001:db8::1"),
+        (["[2001:db8::1]:443"], "2001:db8::1"),
+        (["::ffff:1.2.3.4"], "1.2.3.4"),
+        (["[::ffff:1.2.3.4]:80"], "1.2.3.4"),
+        (["1.2.3.4, ::ffff:10.1.1.1"], "1.2.3.4"),
+        (["1.2.3.4, fd00::1"], "1.2.3.4"),
+    ],
+)
+def test_the_right_most_untrusted_address_is_the_client(lines: list[str], client: str) -> None:
+    assert behind(*lines) == client
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ["", ",", "unknown", "_hidden", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "0x7f000001", "2130706433",
+     "1.2.3.4 5.6.7.8", "localhost", "::ffff:999.1.1.1", "1.2.3.4/8", "-", "é"],
+)  # fmt: skip
+def test_at_garbage_the_last_trusted_hop_is_the_caller(garbage: str) -> None:
+    assert behind(garbage) == "10.0.0.1"
+    assert behind(f"1.2.3.4, {garbage}, 10.7.7.7") == "10.7.7.7"
+
+
+def test_an_address_without_its_closing_bracket_is_garbage() -> None:
+    assert behind("[2001:db8::1") == "10.0.0.1"
+
+
+def test_bytes_that_are_no_text_are_garbage() -> None:
+    assert client_behind(PROXY, [b"1.2.3.4, \xff"], TRUSTED) == PROXY
+
+
+def test_an_untrusted_peer_is_the_client_whatever_it_says() -> None:
+    assert behind("1.2.3.4, 10.0.0.2", socket_ip="9.9.9.9") == "9.9.9.9"
+    assert behind("1.2.3.4", socket_ip="::ffff:9.9.9.9") == "9.9.9.9"
+    assert str(client_behind(PROXY, [b"1.2.3.4"], ())) == "10.0.0.1"
+
+
+def test_without_a_word_the_proxy_itself_is_the_caller() -> None:
+    assert client_behind(PROXY, (), TRUSTED) == PROXY
+
+
+@given(st.lists(st.binary(max_size=60), max_size=4))
+def test_arbitrary_bytes_give_an_address_and_never_raise(lines: list[bytes]) -> None:
+    assert isinstance(client_behind(PROXY, lines, TRUSTED), ipaddress.IPv4Address | ipaddress.IPv6Address)
+
+
+_entries = st.one_of(st.ip_addresses().map(str), st.sampled_from(["10.1.1.1", "x", "", "::ffff:10.2.2.2", "fd00::2"]))
+
+
+@given(st.lists(_entries, max_size=5), st.lists(_entries, max_size=3))
+def test_what_stands_left_of_the_client_never_counts(forged: list[str], true: list[str]) -> None:
+    """Whatever a client writes in front, the answer is what its own address gives."""
+    chain = ["203.0.113.9", *(entry for entry in true if entry and parsed_is_trusted(entry))]
+    assert behind(", ".join([*forged, *chain])) == "203.0.113.9"
+    assert behind(*forged, *chain) == "203.0.113.9"
+
+
+def parsed_is_trusted(text: str) -> bool:
+    try:
+        return is_trusted(parse_address(text), TRUSTED)
+    except ValueError:
+        return False
+
+
+@given(st.ip_addresses(v=4))
+def test_a_mapped_address_is_the_ipv4_address(ip: Address) -> None:
+    assert parse_address(f"::ffff:{ip}") == ip == parse_address(str(ip))
+    assert is_trusted(parse_address(f"::ffff:{ip}"), [ipaddress.ip_network(f"{ip}/32")])
+
+
+def test_a_zone_is_cut_off() -> None:
+    assert parse_address("fe80::1%eth0") == ipaddress.ip_address("fe80::1")
+
+
+def test_a_peer_knows_its_text_and_its_tls() -> None:
+    peer = Peer(ipaddress.ip_address("2001:db8::1"), tls="TLSv1.3", trusted=True, slot=b"12345678")
+    assert (peer.text, peer.tls, peer.trusted, peer.slot) == ("2001:db8::1", "TLSv1.3", True, b"12345678")

@@ -1,0 +1,257 @@
+"""Request heads: what the fields say, which lines go on, and that a doubt is a refusal."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keystile.wire.faults import Fault, WireError
+from keystile.wire.request_head import IDENTITY_FIELDS, RequestFields, RequestHeadReader, origin_form
+
+READER = RequestHeadReader(withheld=["X-Api-Key"])
+
+
+def read(*lines: bytes, version: bytes = b"1", trusted: bool = False, host: bytes = b"Host: a") -> RequestFields:
+    present = [host] if host else []
+    return READER.read(b"\r\n".join([version, *present, *lines, b"", b""]), trusted=trusted)
+
+
+def fault(*lines: bytes, version: bytes = b"1", host: bytes = b"Host: a") -> Fault:
+    with pytest.raises(WireError) as raised:
+        read(*lines, version=version, host=host)
+    return raised.value.fault
+
+
+def test_lines_are_kept_in_order_and_in_their_own_spelling() -> None:
+    fields = read(b"aCCept: */*", b"X:  y z\t ", b"X: \xe9", b"Empty:")
+    assert fields.kept == b"aCCept: */*\r\nX: y z\r\nX: \xe9\r\nEmpty: \r\n"
+    assert (fields.host, fields.content_length, fields.chunked, fields.keep_alive) == (b"a", -1, False, True)
+
+
+@pytest.mark.parametrize("name", sorted(IDENTITY_FIELDS | {b"x-forwarded-for", b"x-forwarded-anything"}))
+@pytest.mark.parametrize("underscores", [False, True])
+def test_identity_fields_go_on_from_trusted_peers_only(name: bytes, underscores: bool) -> None:
+    spelt = name.upper().replace(b"-", b"_") if underscores else name.title()
+    assert read(spelt + b": 6.6.6.6").kept == b""
+    trusted = read(spelt + b": 6.6.6.6", trusted=True)
+    assert b"6.6.6.6" in trusted.kept + b"".join(trusted.forwarded_for)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [b"X-Keystile-Account", b"x_keystile_account", b"X-KEYSTILE-", b"Connection", b"Keep-Alive", b"TE", b"Trailer",
+     b"Upgrade", b"HTTP2-Settings", b"Proxy-Connection", b"proxy_connection", b"Proxy-Authorization", b"Host"],
+)  # fmt: skip
+def test_nobody_sends_these_on(name: bytes, trusted: bool) -> None:
+    fields = read(name + b": x", host=b"" if name == b"Host" else b"Host: a", trusted=trusted)
+    assert fields.kept == b""
+
+
+def test_a_trusted_peer_is_read() -> None:
+    fields = read(
+        b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-For: 5.6.7.8", b"X-Forwarded-Proto: HTTPS",
+        b"X-Forwarded-Host: public.example", b"X-Request-Id: abc-1", trusted=True,
+    )  # fmt: skip
+    assert fields.forwarded_for == (b"1.2.3.4", b"5.6.7.8")
+    assert (fields.forwarded_proto, fields.forwarded_host) == (b"https", b"public.example")
+    assert (fields.request_id, fields.kept) == (b"abc-1", b"")
+
+
+def test_what_a_trusted_peer_says_badly_is_not_believed() -> None:
+    fields = read(b"X-Forwarded-Proto: gopher", b"X-Forwarded-Host: a/b", b"X-Request-Id: a b\x80", trusted=True)
+    assert (fields.forwarded_proto, fields.forwarded_host, fields.request_id) == (b"", b"", b"")
+
+
+def test_an_untrusted_peer_does_not_choose_its_request_id() -> None:
+    fields = read(b"X-Request-Id: mine", b"x_request_id: mine", b"X-Forwarded-For: 6.6.6.6")
+    assert (fields.request_id, fields.kept, fields.forwarded_for) == (b"", b"", ())
+
+
+@pytest.mark.parametrize("name", [b"X-Api-Key", b"x-api-key", b"X_API_KEY", b"x-Api_key"])
+def test_every_spelling_of_a_withheld_field_is_handed_over(name: bytes) -> None:
+    fields = read(name + b":  secret \t")
+    assert fields.withheld == ((b"x-api-key", b"secret"),)
+    assert fields.kept == b""
+
+
+def test_a_withheld_field_is_handed_over_as_often_as_it_came() -> None:
+    values = [value for _, value in read(b"X-Api-Key: 1", b"x_api_key: 2", b"X-Api-Key:").withheld]
+    assert values == [b"1", b"2", b""]
+    assert [value for _, value in read(b"X-Api-Key: 1", b"X-Api-Key: 1").withheld] == [b"1", b"1"]
+
+
+def test_fields_that_connection_names_are_left_out() -> None:
+    fields = read(b"Cookie: c", b"A_B: c", b"Other: d", b"Connection: keep-alive, COOKIE ,a-b,,", b"Connection: x")
+    assert fields.kept == b"Other: d\r\n"
+    assert fields.keep_alive
+
+
+def test_connection_cannot_name_what_the_gateway_reads() -> None:
+    fields = read(b"Connection: host, content-length, x-api-key", b"Content-Length: 5", b"X-Api-Key: s")
+    assert (fields.host, fields.content_length, len(fields.withheld)) == (b"a", 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "keeps"),
+    [
+        (b"1", [], True),
+        (b"1", [b"Connection: close"], False),
+        (b"1", [b"Connection: Close , x"], False),
+        (b"1", [b"Connection: keep-alive", b"Connection: close"], False),
+        (b"1", [b"Connection: close", b"Connection: keep-alive"], False),
+        (b"1", [b"Connection: closed"], True),
+        (b"0", [], False),
+        (b"0", [b"Connection: keep-alive"], True),
+        (b"0", [b"Connection: close", b"Connection: keep-alive"], False),
+        (b"0", [b"Connection: keep-alive, close"], False),
+    ],
+)
+def test_how_long_a_connection_lives(version: bytes, lines: list[bytes], keeps: bool) -> None:
+    assert read(*lines, version=version).keep_alive is keeps
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"+5", b"-5", b"0x5", b"5_0", b"5 0", b"5,5", b"5.0", b"\xb2", b"9" * 19, b"\x0b5", b"5;x"]
+)
+def test_a_length_is_one_plain_number(value: bytes) -> None:
+    assert fault(b"Content-Length: " + value) in (Fault.BAD_FRAMING, Fault.MALFORMED)
+
+
+def test_lengths_that_are_plain() -> None:
+    assert read(b"Content-Length: 0").content_length == 0
+    assert read(b"content-length:\t 007 ").content_length == 7
+    assert read(b"Content-Length: " + b"9" * 18).content_length == 10**18 - 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"Content-Length: 5", b"Content-Length: 5"],
+        [b"Content-Length: 5", b"content-length: 5"],
+        [b"Content-Length: 5", b"Transfer-Encoding: chunked"],
+        [b"Transfer-Encoding: chunked", b"Content-Length: 5"],
+        [b"Transfer-Encoding: chunked", b"transfer-encoding: chunked"],
+        [b"Transfer-Encoding: chunked, chunked"],
+        [b"Transfer-Encoding: gzip"],
+        [b"Transfer-Encoding: gzip, chunked"],
+        [b"Transfer-Encoding: xchunked"],
+        [b"Transfer-Encoding:"],
+        [b"Content_Length: 5"],
+        [b"transfer_encoding: chunked"],
+    ],
+)
+def test_there_is_one_framing_or_a_refusal(lines: list[bytes]) -> None:
+    assert fault(*lines) in (Fault.BAD_FRAMING, Fault.UNKNOWN_CODING, Fault.MALFORMED)
+
+
+def test_chunks_belong_to_http_1_1() -> None:
+    assert read(b"Transfer-Encoding: Chunked").chunked
+    assert fault(b"Transfer-Encoding: chunked", version=b"0") is Fault.BAD_FRAMING
+
+
+@pytest.mark.parametrize("host", [b"", b"Host:", b"Host: a\r\nHost: a", b"Host: a b", b"Host: u@a", b"Host: a/b"])
+def test_http_1_1_has_exactly_one_host(host: bytes) -> None:
+    assert fault(host=host) is Fault.BAD_HOST
+
+
+def test_http_1_0_may_do_without_a_host() -> None:
+    assert read(version=b"0", host=b"").host == b""
+    assert fault(version=b"0", host=b"Host: a\r\nhost: b") is Fault.BAD_HOST
+
+
+def test_expectations() -> None:
+    assert read(b"Expect: 100-Continue").expects_continue
+    assert not read(b"Expect: 100-continue", version=b"0").expects_continue
+    assert b"Expect" not in read(b"Expect: 100-continue").kept
+    for value in (b"", b"x", b"100-continue, x"):
+        assert fault(b"Expect: " + value) is Fault.UNKNOWN_EXPECTATION
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"X : y", b"X\t: y", b" X: y", b"\tX: y", b": y", b":", b"X", b"X Y: z", b"X: \x00", b"X: a\rb", b"X: a\nb", b"X: \x7f",
+     b"X\x80: y", b"X: a\r\n b", b"X: a\r\n\tb", b"X:\r\n b", b"X(: y", b'X": y', b"X: \x0b", b"X: \x1b"],
+)  # fmt: skip
+@pytest.mark.parametrize("first", [False, True])
+def test_a_line_that_is_not_well_formed_is_refused_wherever_it_stands(line: bytes, first: bool) -> None:
+    block = b"1\r\n%b\r\nHost: a\r\n\r\n" if first else b"1\r\nHost: a\r\n%b\r\n\r\n"
+    with pytest.raises(WireError) as raised:
+        READER.read(block % line)
+    assert raised.value.fault in (Fault.MALFORMED, Fault.BAD_HOST)
+
+
+def test_fields_are_counted_whether_they_repeat_or_not() -> None:
+    reader = RequestHeadReader(max_fields=5)
+    for lines in (b"".join(b"x%d: y\r\n" % i for i in range(4)), b"x: y\r\n" * 4):
+        reader.read(b"1\r\nHost: a\r\n%b\r\n" % lines)
+        with pytest.raises(WireError) as raised:
+            reader.read(b"1\r\nHost: a\r\n%bz: y\r\n\r\n" % lines)
+        assert raised.value.fault is Fault.HEAD_TOO_LARGE
+
+
+def test_what_is_remembered_of_names_is_bounded() -> None:
+    reader = RequestHeadReader(withheld=["X-Api-Key"])
+    for i in range(5000):
+        reader.read(b"1\r\nHost: a\r\nN%d: y\r\n\r\n" % i)
+    assert max(map(len, reader._rules)) <= 2048
+    assert len(reader.read(b"1\r\nHost: a\r\nX-Api-Key: y\r\n\r\n").withheld) == 1
+
+
+def test_trust_is_not_remembered_from_one_peer_to_another() -> None:
+    line = b"X-Forwarded-For: 6.6.6.6"
+    assert read(line, trusted=True).forwarded_for == (b"6.6.6.6",)
+    assert read(line).forwarded_for == ()
+    assert read(line, trusted=True).forwarded_for == (b"6.6.6.6",)
+
+
+_names = st.sampled_from(
+    [b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"X", b"x_y", b"X-Api-Key", b"Content_Length",
+     b"Expect", b"", b" X", b"X-Forwarded-For", b"Upgrade"]
+)  # fmt: skip
+_values = st.one_of(
+    st.sampled_from([b"a", b"5", b"chunked", b"close", b"100-continue", b"", b"x, y", b"websocket", b"\x00", b"a\nb"]),
+    st.binary(max_size=8),
+)
+_lines = st.lists(st.tuples(_names, _values).map(lambda line: b"%b: %b\r\n" % line), max_size=6).map(b"".join)
+
+
+@given(st.one_of(_lines, st.binary(max_size=60)), st.sampled_from([b"0", b"1"]), st.booleans())
+def test_arbitrary_fields_are_read_or_refused(lines: bytes, version: bytes, trusted: bool) -> None:
+    block = version + b"\r\n" + lines.replace(b"\r\n\r\n", b"\r\n") + b"\r\n"
+    if block.find(b"\r\n\r\n") != len(block) - 4:
+        return  # a connection cuts its heads at the first empty line
+    try:
+        fields = READER.read(block, trusted=trusted)
+    except WireError:
+        return
+    assert not (fields.chunked and fields.content_length >= 0)
+    assert version == b"0" or fields.host
+    kept = fields.kept.split(b"\r\n")
+    assert kept.pop() == b""
+    for line in kept:
+        name, colon, value = line.partition(b": ")
+        assert colon
+        assert name.strip() == name != b""
+        assert not set(value) & {0, 10, 13}
+        assert name.lower().replace(b"_", b"-") not in (b"host", b"content-length", b"connection", b"x-api-key", b"expect")
+
+
+def test_a_path_is_the_target() -> None:
+    for target in (b"/", b"/a?b", b"//a", b"/http://b/"):
+        assert origin_form(target, b"a") == target
+
+
+def test_absolute_form_becomes_a_path() -> None:
+    assert origin_form(b"http://A.example:80/b?c", b"a.example:80") == b"/b?c"
+    assert origin_form(b"https://a", b"a") == b"/"
+
+
+@pytest.mark.parametrize(
+    "target", [b"*", b"a:443", b"a", b"http://b/", b"http://u@a/", b"http://a:80/", b"ftp://a/", b"http:///", b"http://a?b"]
+)
+def test_other_forms_are_refused(target: bytes) -> None:
+    with pytest.raises(WireError) as raised:
+        origin_form(target, b"a")
+    assert raised.value.fault is Fault.BAD_TARGET
