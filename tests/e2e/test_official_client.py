@@ -369,7 +369,7 @@ def test_the_old_client_of_these_tests_really_speaks_an_old_version(certificates
 def test_a_client_below_the_floor_is_refused(
     gateway: Gateway, certificates: tuple[Path, Path], listener: int, version: ssl.TLSVersion
 ) -> None:
-    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|EOF"):  # an alert, or none and the end
         spoken(client_context(certificates[0], version), gateway.ports[listener])
 
 

@@ -18,6 +18,11 @@ Answer = Callable[["RecordedConnection", bytes], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
+def _cut(writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
 class RecordedConnection:
     """One connection that the upstream accepted: ``received`` is every byte of it, ``requests`` the whole requests."""
 
@@ -37,8 +42,7 @@ class RecordedConnection:
 
     def cut(self) -> None:
         """End with RST, even where all that came has been read."""
-        self.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        _cut(self.writer)
 
 
 class RecordingUpstream:
@@ -183,6 +187,10 @@ class RawClient:
 
     def reset(self) -> None:
         self.writer.transport.abort()
+
+    def cut(self) -> None:
+        """End with RST, whatever has been sent."""
+        _cut(self.writer)
 
     async def close(self) -> None:
         self.writer.close()

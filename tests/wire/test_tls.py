@@ -111,6 +111,17 @@ async def test_a_refusal_over_tls_can_be_read_before_the_end(files: tuple[Path, 
         assert upstream.connections == []
 
 
+async def test_the_first_request_over_tls_gets_its_own_answer_where_it_is_refused_too(files: tuple[Path, Path]) -> None:
+    """The handshake's last bytes (session tickets) are still leaving when the refusal is written."""
+    listener = Listener("127.0.0.1", 0, Tls(*files))
+    async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:
+        client = await RawClient.connect(relay.port, tls=client_context())
+        await client.send(b"GET /any/a HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await client.answer())[0] == 401
+        await client.send(b"GET /any/a HTTP/1.1\r\nHost: a\r\nX-Api-Key: %b\r\n\r\n" % relay.key())
+        assert (await client.answer())[0] == 200
+
+
 async def test_plain_http_on_a_tls_listener_gets_nothing(files: tuple[Path, Path]) -> None:
     listener = Listener("127.0.0.1", 0, Tls(*files))
     async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:

@@ -356,7 +356,7 @@ class Exchange:
         """The client left: nobody waits for the answer any more."""
         if self.ended:
             return
-        self.cut = not self.answered
+        self.cut = not self.answered or self.client.paused
         self._leave_upstream()
         self.client.abort()
         end(self)

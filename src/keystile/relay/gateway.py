@@ -154,6 +154,8 @@ class Gateway:
         for server in self._servers:
             server.close()
         for client in list(self.connections):
+            if client.served is not None:
+                client.served.client_gone()
             client.transport.abort()
         for group in self.upstreams.values():
             for pool in group.pools:
@@ -186,6 +188,8 @@ class Gateway:
                 for group in self.upstreams.values():
                     for pool in group.pools:
                         pool.close_unused(now)
+                for client in list(self.connections):
+                    client.notice_leaving()
                 self.follower.check()
 
     async def _flush(self) -> None:
@@ -210,6 +214,7 @@ class Gateway:
                 exchange.broken(client.fault)
                 return
             if self.draining:
+                exchange.path = target.partition(b"?")[0]
                 exchange.refuse(Refusal.DRAINING)
                 return
             if method == b"OPTIONS" and fields.requested_method and self._answer_preflight(exchange):
@@ -224,11 +229,11 @@ class Gateway:
             log.exception("request %s failed", exchange.request_id.decode("ascii"))
             exchange.refuse(Refusal.INTERNAL_ERROR)
 
-    def reject(self, client: ClientConnection, error: WireError) -> None:
+    def reject(self, client: ClientConnection, method: bytes, error: WireError) -> None:
         """No request could be read: say why, and close."""
         fields = RequestFields(1)
         fields.keep_alive = False
-        exchange = self._exchange(client, b"-", b"-", fields)
+        exchange = self._exchange(client, method, b"", fields)
         exchange.detail = error.detail
         exchange.refuse(of_fault(error.fault))
 
@@ -250,6 +255,7 @@ class Gateway:
         """Whether this relay takes requests; for load balancers, without a key."""
         since = self.follower.unreadable_since
         refusing = since is not None and time() - since > self.trust_without_store
+        exchange.path = exchange.target
         state = b"draining" if self.draining else b"keys unavailable" if refusing else b"ok"
         body = b'{"status": "%b"}\n' % state
         exchange.own_answer(
@@ -289,7 +295,8 @@ class Gateway:
     def _cors_of(self, exchange: Exchange) -> Cors | None:
         """The policy of the operation that was called, known or not admitted: a page may read why it was refused."""
         found: object = exchange.route
-        if found is None:  # refused before the look-up, or nothing was found
+        if found is None and exchange.refusal is not Refusal.INTERNAL_ERROR:
+            # Refused before the look-up, or nothing was found.
             found = self.table.find(exchange.method, exchange.target.partition(b"?")[0])
         return found.cors if type(found) is Route else self.settings.cors
 

@@ -205,7 +205,7 @@ class Recorder:
         message: list[bytes] = []
         size = 0
         for line in self._lines:
-            if size + len(line) > MESSAGE_BYTES:
+            if message and size + len(line) > MESSAGE_BYTES:
                 self._send_lines(message)
                 message, size = [], 0
             message.append(line)

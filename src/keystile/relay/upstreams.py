@@ -24,7 +24,7 @@ class UpstreamGroup:
     def in_turn(self) -> Iterator[Pool]:
         """Every pool once, beginning with the one whose turn it is."""
         pools = self.pools
-        first = self._next = (self._next + 1) % len(pools)
+        first = self._next
         for i in range(len(pools)):
             yield pools[(first + i) % len(pools)]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from socket import SO_LINGER, SOL_SOCKET
+from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_INFO
 from typing import Final, Protocol, cast
 
 from keystile.limits.deadlines import NEVER, CoarseClock
@@ -33,6 +33,8 @@ LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
 #: ``struct linger`` {on, 0 s}: close() then sends RST and discards what was not sent (socket(7)).
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+#: ``tcpi_state``, the first byte of ``struct tcp_info`` (tcp(7)), of a connection that no side has closed.
+_ESTABLISHED: Final = 1
 
 
 class ServedRequest(Protocol):
@@ -78,8 +80,8 @@ class Application(Protocol):
         Where it announces a body, ``client.fault`` says what is wrong with those, if anything is.
         """
 
-    def reject(self, client: ClientConnection, error: WireError) -> None:
-        """No request can be read: answer if that helps, and end the connection."""
+    def reject(self, client: ClientConnection, method: bytes, error: WireError) -> None:
+        """No request can be read (``method``: what is known of it, or ``-``): answer, and end the connection."""
 
     def peer_of(self, transport: asyncio.Transport) -> Peer:
         """Who is calling."""
@@ -103,6 +105,7 @@ class ClientConnection(asyncio.Protocol):
         self.state = HEAD
         self.served: ServedRequest | None = None
         self.paused = False  # the client does not read fast enough
+        self.deaf = False  # we do not read at present
         self.first = b""
         self.fault: WireError | None = None  # what is wrong with the body bytes that came with the head
         self.due = NEVER
@@ -187,7 +190,8 @@ class ClientConnection(asyncio.Protocol):
             try:
                 data = self._read_request(data, end + 4)
             except WireError as error:
-                self._reject(error)
+                line = REQUEST_LINE.match(data)
+                self._reject(error, line[1] if line is not None else b"-")
                 break
         else:
             if data and self.state == ANSWER:
@@ -314,6 +318,7 @@ class ClientConnection(asyncio.Protocol):
         """Bytes of a later request: they wait for their turn."""
         self._waiting += data
         if len(self._waiting) > PIPELINE_BOUND:
+            self.deaf = True
             self.transport.pause_reading()
 
     # -- what the application does --------------------------------------------------------------
@@ -324,12 +329,21 @@ class ClientConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading the body: it cannot be passed on."""
+        self.deaf = True
         self.transport.pause_reading()
 
     def resume(self) -> None:
         """Go on reading the body."""
         if len(self._waiting) <= PIPELINE_BOUND:
+            self.deaf = False
             self.transport.resume_reading()
+
+    def notice_leaving(self) -> None:
+        """While nothing is read a close goes unnoticed: ask the kernel (once a second, where it matters)."""
+        if self.deaf and self.served is not None and not self.served.answered:
+            socket = self.transport.get_extra_info("socket")
+            if socket.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0] != _ESTABLISHED:
+                self.served.client_gone()
 
     def abort(self) -> None:
         """Cut the connection with a reset, so that a client cannot take what it has for a whole answer."""
@@ -345,11 +359,13 @@ class ClientConnection(asyncio.Protocol):
         application = self.application
         if self.transport.is_closing():
             return
-        if not keep_alive or self.state != ANSWER:
+        if not keep_alive or self.state != ANSWER or application.draining:
             self._close_slowly()
             return
         self.state = HEAD
-        self.transport.resume_reading()
+        if self.deaf:
+            self.deaf = False
+            self.transport.resume_reading()
         if self._waiting:
             if not self._advancing:
                 self._advance(self._take_waiting())
@@ -373,10 +389,10 @@ class ClientConnection(asyncio.Protocol):
 
     # -- ends -----------------------------------------------------------------------------------
 
-    def _reject(self, error: WireError) -> None:
+    def _reject(self, error: WireError, method: bytes = b"-") -> None:
         self.state = BODY  # whatever still comes is not read as a request
         self._waiting.clear()
-        self.application.reject(self, error)
+        self.application.reject(self, method, error)
 
     def _close_slowly(self) -> None:
         """Close, but let the client read the answer first (RFC 9112 §9.6)."""
@@ -388,6 +404,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self.transport.can_write_eof() and self.peer.tls is None:
             self.transport.write_eof()
+        self.deaf = False
         self.transport.resume_reading()
         self.due = self.application.clock.now + self.application.clock.after(LINGER_SECONDS)
 

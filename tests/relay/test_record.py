@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from keystile.config.model import AccessLog
+from keystile.keys import secret as secrets
+from keystile.relay import record
+from keystile.relay.record import COUNTERS, GAUGES, Recorder
+from keystile.relay.refusal import Refusal
+from tests.relay.running import KeptMessages, Running, request, running, until
+from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
+
+FIELDS = [
+    "time",
+    "request_id",
+    "address",
+    "method",
+    "path",
+    "route",
+    "status",
+    "refusal",
+    "account",
+    "key",
+    "bytes_in",
+    "bytes_out",
+    "milliseconds",
+    "tls",
+    "cut",
+]
+
+
+class Full:
+    """A channel that takes nothing while it is ``full``."""
+
+    def __init__(self) -> None:
+        self.full = True
+        self.taken: list[tuple[bytes, bytes]] = []
+
+    def send(self, kind: bytes, payload: bytes) -> bool:
+        if not self.full:
+            self.taken.append((kind, payload))
+        return not self.full
+
+
+def channel_of(relay: Running, channel: Any) -> None:
+    relay.gateway.recorder._channel = channel
+
+
+async def test_a_line_says_what_happened() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        key = relay.key("ModifyContacts")
+        answer = await relay.ask("/v4/contacts?token=hidden", key=key, method=b"POST", body=b"hello")
+        (line,) = relay.lines
+        assert list(line) == FIELDS
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+        assert line.pop("milliseconds") >= 0
+        assert line.pop("request_id").encode() == answer.field(b"X-Request-Id")
+        assert line == {
+            "address": "127.0.0.1",
+            "method": "POST",
+            "path": "/v4/contacts",
+            "route": "/v4/contacts",
+            "status": 200,
+            "refusal": None,
+            "account": "owner@example.com",
+            "key": "key1",
+            "bytes_in": 5,
+            "bytes_out": 2,
+            "tls": None,
+            "cut": False,
+        }
+
+
+async def test_every_exchange_has_its_line_even_where_no_request_could_be_read() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        client = await RawClient.connect(relay.port)
+        good = request("/open")
+        await client.send(good + request("/v4/contacts") + request("/any/a%2e%2e/%22quoted%22", key=relay.key()))
+        for status in (200, 401, 200):
+            assert (await client.answer())[0] == status
+        await client.send(b"rubbish\r\n\r\n")
+        assert (await client.answer())[0] == 400
+        lines = relay.lines
+        assert [(line["status"], line["refusal"], line["key"]) for line in lines] == [
+            (200, None, None),
+            (401, "api-key-required", None),
+            (200, None, "key1"),
+            (400, "bad-request", None),
+        ]
+        assert lines[2]["path"] == "/any/a%2e%2e/%22quoted%22"
+        assert lines[2]["route"] == "/any/*"
+
+
+@pytest.mark.parametrize("path", ['/any/"', "/any/'\"", "/any/{}", "/any/\\", '/open?"'])
+async def test_no_path_breaks_a_line(path: str) -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        await relay.ask(path, key=relay.key())
+        (line,) = relay.lines
+        assert line["path"] == path.partition("?")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "path_in_log"),
+    [("/healthz", "/healthz"), ("/v4/contacts?x", "/v4/contacts")],
+)
+async def test_what_the_gateway_answers_itself_has_its_path_in_the_log(path: str, path_in_log: str) -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port, health_path="/healthz") as relay:
+        relay.gateway.draining = True
+        assert (await relay.ask(path)).status == 503
+        (line,) = relay.lines
+        assert (line["path"], line["status"]) == (path_in_log, 503)
+
+
+async def test_a_key_in_a_path_is_redacted() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        key = relay.key()
+        text = key.decode()
+        for path in (f"/any/{text}", f"/any/a/{text}.json", f"/any/%3D{text}", f"/any/{text.lower()}", f"/{text}"):
+            assert (await relay.ask(path, key=key)).status in (200, 404)
+        logged = relay.channel.of(b"L") + b"".join(json.dumps(line).encode() for line in relay.lines)
+        for spelling in (key, key.lower()):
+            assert spelling[:40] not in logged
+        assert all(secrets.hint(text).lower() in line["path"].lower() for line in relay.lines)
+        assert relay.lines[0]["path"] == f"/any/[key …{secrets.hint(text)}]"
+
+
+async def test_a_query_and_a_key_in_it_are_never_logged() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port, keys={"query_parameter": "apikey"}) as relay:
+        text = relay.key().decode()
+        for target in (f"/any/x?apikey={text}&secret=1", f"/nothing?apikey={text}", f"/open?x={text}", "/open?", "/?a"):
+            await relay.ask(target)
+        assert len(relay.lines) == 5
+        assert not [line for line in relay.lines if "?" in line["path"]]
+        assert text.encode() not in relay.channel.of(b"L")
+        assert b"secret" not in relay.channel.of(b"L")
+
+
+async def test_without_an_access_log_no_line_is_made() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port, access_log=AccessLog(enabled=False)) as relay:
+        assert (await relay.ask("/any/x", key=relay.key())).status == 200
+        assert relay.lines == []
+        assert relay.counters["requests"] == 1
+        assert len(relay.uses) == 1
+
+
+# -- last uses ------------------------------------------------------------------------------------------------
+
+
+async def test_last_uses_are_handed_over_without_being_asked_for() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        one, two = relay.key(), relay.key(networks=["10.0.0.0/8"])
+        before = time.time()
+        for _ in range(3):
+            await relay.ask("/any/x", key=one)
+        await relay.ask("/any/x", key=one, source="127.0.0.2")
+        await relay.ask("/any/x", key=two)
+        await relay.ask("/any/x")
+        await until(lambda: b"key2" in relay.channel.of(b"U"))
+        uses = relay.uses
+        latest = {key: (at, address) for key, at, address in uses}
+        assert latest["key1"][1] == "127.0.0.2"
+        assert latest["key2"][1] == "127.0.0.1"
+        assert all(before <= at <= time.time() for _, at, _ in uses)
+        count = len(uses)
+        assert len(relay.uses) == count  # handed over once
+
+
+async def test_uses_that_the_channel_does_not_take_go_with_the_next_batch() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        channel = Full()
+        channel_of(relay, channel)
+        await relay.ask("/any/x", key=relay.key())
+        relay.hand_over()
+        await relay.ask("/any/x", key=relay.key())
+        relay.hand_over()
+        channel.full = False
+        relay.hand_over()
+        uses = [use for kind, payload in channel.taken if kind == b"U" for use in json.loads(payload)]
+        assert [key for key, _, _ in uses] == ["key1", "key2"]
+        assert relay.counters["log_lines_dropped"] == 2
+        assert not [payload for kind, payload in channel.taken if kind == b"L"]
+
+
+async def test_what_waits_is_bounded_and_what_is_dropped_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "WAITING_LINES", 3)
+    monkeypatch.setattr(record, "WAITING_USES", 2)
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        channel = Full()
+        channel_of(relay, channel)
+        keys = [relay.key() for _ in range(4)]
+        client = await RawClient.connect(relay.port)
+        await client.send(b"".join(request("/any/x", key=key) for key in (*keys, keys[0])))
+        for _ in range(5):
+            assert (await client.answer())[0] == 200
+        channel.full = False
+        counters = relay.counters
+        assert (counters["log_lines_dropped"], counters["uses_dropped"]) == (2, 2)
+        lines = b"".join(payload for kind, payload in channel.taken if kind == b"L")
+        assert lines.count(b"\n") == 3
+
+
+async def test_batches_fit_into_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "MESSAGE_BYTES", 1000)
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        client = await RawClient.connect(relay.port)
+        await client.send(request("/open") * 30)
+        for _ in range(30):
+            assert (await client.answer())[0] == 200
+        assert len(relay.lines) == 30
+        payloads = [payload for kind, payload in relay.channel.messages if kind == b"L"]
+        assert all(0 < len(payload) <= 1000 for payload in payloads)
+        assert all(payload.endswith(b"\n") for payload in payloads)
+
+
+async def test_a_line_longer_than_a_message_sends_no_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "MESSAGE_BYTES", 100)
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        await relay.ask("/open")
+        assert len(relay.lines) == 1
+        assert all(payload for _, payload in relay.channel.messages)
+
+
+# -- counters ---------------------------------------------------------------------------------------------------
+
+
+async def test_counters_count() -> None:
+    async def answer(connection: RecordedConnection, sent: bytes) -> None:
+        if b"/any/cut" in sent:
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234")
+            connection.writer.close()
+        elif b"/any/wait" in sent:
+            await connection.closed.wait()
+        else:
+            await connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with RecordingUpstream(answer) as upstream, running(upstream.port) as relay:
+        key = relay.key()
+        await relay.ask("/any/x", key=key, method=b"POST", body=b"12345678")
+        await relay.ask("/any/x")
+        await relay.ask("/nothing", key=key)
+        cut = await RawClient.connect(relay.port)
+        await cut.send(request("/any/cut", key=key))
+        await cut.closed()
+        waiting = await RawClient.connect(relay.port)
+        await waiting.send(request("/any/wait", key=key))
+        await until(lambda: relay.gateway.in_flight == 1 and len(relay.gateway.connections) == 1)
+        counters = relay.counters
+        found = {name: value for name, value in counters.items() if value}
+        assert found == {
+            "requests": 4,
+            "bytes_in": 8,
+            "bytes_out": 4,
+            "cut": 1,
+            "connections": 1,
+            "in_flight": 1,
+            "status_2xx": 2,
+            "status_4xx": 2,
+            "refused_no_key": 1,
+            "refused_not_found": 1,
+            "refused_upstream_broken": 1,
+        }
+        waiting.reset()
+        await until(lambda: relay.gateway.in_flight == 0)
+        counters = relay.counters
+        assert (counters["requests"], counters["cut"], counters["in_flight"], counters["connections"]) == (5, 2, 0, 0)
+
+
+async def test_a_retry_is_counted() -> None:
+    async def once(connection: RecordedConnection, sent: bytes) -> None:
+        if len(connection.requests) == 1:
+            await connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        else:
+            connection.reset()
+
+    async with RecordingUpstream(once) as upstream, running(upstream.port) as relay:
+        for _ in range(2):
+            assert (await relay.ask("/open")).status == 204
+        assert relay.counters["retries"] == 1
+
+
+def test_the_names_of_counters_are_those_of_the_values() -> None:
+    stored: list[Sequence[int]] = []
+    recorder = Recorder(KeptMessages(), stored.append, logs=True)
+    recorder.statuses[101] = 1
+    recorder.statuses[599] = 5
+    recorder.refused[Refusal.DRAINING] = 7
+    recorder.flush(3, 4, True)
+    counters = dict(zip(COUNTERS, stored[0], strict=True))
+    assert {name: value for name, value in counters.items() if value} == {
+        "connections": 3,
+        "in_flight": 4,
+        "store_unreadable": 1,
+        "status_1xx": 1,
+        "status_5xx": 5,
+        "refused_draining": 7,
+    }
+    assert set(COUNTERS) >= GAUGES
+    assert len(set(COUNTERS)) == len(COUNTERS)

@@ -1,0 +1,88 @@
+"""``python -m tests.soak bursts|kills|deletes|cpu|stopped``: measure real processes under load.
+
+Law: arguments and printing. Exit code 0, or 1 where a promise was broken; every fault is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import uvloop
+
+from tests.soak import bursts, cpu, deletes, kills, stopped, table
+
+Found = tuple[list[dict[str, object]], list[str]]
+TITLES = {
+    "bursts": "Bursts of 25 at once from one address",
+    "kills": "kill -9 of relays under load",
+    "deletes": "Changes of keys under load",
+    "cpu": "CPU per request",
+    "stopped": "One relay stopped (SIGSTOP)",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one measurement."""
+    chosen = _parser().parse_args(arguments)
+    rows, faults = uvloop.run(_work(chosen))
+    if chosen.what in ("kills", "stopped"):
+        for row in rows:
+            table.show_facts(TITLES[chosen.what], row)
+    else:
+        table.show(TITLES[chosen.what], rows)
+    print("\n" + ("\n".join(f"FAULT: {fault}" for fault in faults) or "no faults"), flush=True)
+    return 1 if faults else 0
+
+
+def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
+    match chosen.what:
+        case "bursts":
+            return bursts.main(chosen.rounds, chosen.relays, chosen.seed)
+        case "kills":
+            return kills.main(chosen.kills, chosen.relays, chosen.seed, chosen.minutes, chosen.pause)
+        case "deletes":
+            return deletes.main(chosen.deletes, chosen.others, chosen.by_command, chosen.relays, chosen.seed)
+        case "cpu":
+            return cpu.main(chosen.rounds, chosen.seconds, chosen.relays)
+        case _:
+            return stopped.main(chosen.seconds, chosen.times, chosen.relays, chosen.seed)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Real processes under load.")
+    what = parser.add_subparsers(dest="what", required=True)
+    one = what.add_parser("bursts")
+    one.add_argument("--rounds", type=int, default=10_000, help="in all")
+    one.add_argument("--relays", type=_numbers, default=[1, 2, 4])
+    one = what.add_parser("kills")
+    one.add_argument("--kills", type=int, default=1000)
+    one.add_argument("--relays", type=int, default=4)
+    one.add_argument("--minutes", type=float, default=15.0, help="after which no relay is killed any more")
+    one.add_argument("--pause", type=float, default=0.5, help="seconds from one kill to the next, at least")
+    one = what.add_parser("deletes")
+    one.add_argument("--deletes", type=int, default=10_000)
+    one.add_argument("--others", type=int, default=500, help="edits, changes, expiries, imports, creates: each")
+    one.add_argument("--by-command", type=int, default=20, help="further deletes by keystile keys delete")
+    one.add_argument("--relays", type=int, default=4)
+    one = what.add_parser("cpu")
+    one.add_argument("--rounds", type=int, default=5)
+    one.add_argument("--seconds", type=float, default=3.0)
+    one.add_argument("--relays", type=_numbers, default=[1, 2])
+    one = what.add_parser("stopped")
+    one.add_argument("--seconds", type=float, default=3.0)
+    one.add_argument("--times", type=int, default=3)
+    one.add_argument("--relays", type=int, default=2)
+    for each in what.choices.values():
+        each.add_argument("--seed", type=int, default=20)
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

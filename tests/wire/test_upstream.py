@@ -1,0 +1,251 @@
+"""A server's connection and the pool: what is doubtful never serves anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keystile.wire.upstream import IDLE_SECONDS, MAX_ANSWER_HEAD, MAX_INTERIM, Pool, UpstreamConnection
+from tests.relay.running import until
+from tests.wire.peers import RecordingUpstream
+from tests.wire.splitting import in_pieces, splits
+from tests.wire.transports import KeptAnswer, carried
+
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+UNTIL_END = b"HTTP/1.1 200 OK\r\n\r\nhello"
+HINTS = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+Outcome = tuple[str, list[int], int, bytes, bool]
+
+
+@pytest.fixture(scope="module")
+def silent_socket() -> Iterator[socket.socket]:
+    """A socket in which nothing lies."""
+    one, other = socket.socketpair()
+    with one, other:
+        yield one
+
+
+def outcome(sock: socket.socket, pieces: list[bytes], method: bytes, ends: bool) -> Outcome:
+    """How the answer ended, its interims, status and body, and whether the connection may be used again."""
+    connection, transport, answer, pool = carried(sock, method)
+    for piece in pieces:
+        if not transport.ended:
+            connection.data_received(piece)
+    usable = bool(pool.given_back) and connection.silent() and not transport.ended
+    if ends and not transport.ended:
+        connection.eof_received()
+        connection.connection_lost(None)
+    assert answer.outcome != "open" or not ends
+    return answer.outcome, answer.interims, answer.head.status if answer.head else 0, answer.received, usable
+
+
+_fragments = st.sampled_from(
+    [LENGTH, CHUNKS, UNTIL_END, HINTS, b"HTTP/1.1 ", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 N\r\n", b"HTTP/1.1 304 N\r\n",
+     b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 101 S\r\n\r\n", b"\r\n", b"\r", b"\n", b"Content-Length: 5\r\n", b"hello",
+     b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"5\r\n", b"0\r\n\r\n", b"A: b\r\n", b"\x00", b" x\r\n"]
+)  # fmt: skip
+_streams = st.lists(st.one_of(_fragments, st.binary(max_size=6)), max_size=10).map(b"".join)
+
+
+@given(_streams, splits, st.sampled_from([b"GET", b"HEAD"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_arbitrary_bytes_mean_the_same_in_every_split(
+    silent_socket: socket.socket, stream: bytes, cuts: list[int], method: bytes
+) -> None:
+    whole = outcome(silent_socket, [stream], method, ends=True)
+    split = outcome(silent_socket, in_pieces(stream, cuts), method, ends=True)
+    if whole[0] == split[0] == "broken":  # how much of a broken answer was passed on is a matter of time
+        assert split[4] is whole[4] is False
+    else:
+        assert split == whole
+
+
+@pytest.mark.parametrize(
+    ("stream", "method", "body"),
+    [
+        (LENGTH, b"GET", b"hello"),
+        (CHUNKS, b"GET", b"hello"),
+        (HINTS * 3 + LENGTH, b"GET", b"hello"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"HEAD", b""),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"HEAD", b""),
+        (b"HTTP/1.1 204 N\r\n\r\n", b"GET", b""),
+        (b"HTTP/1.1 304 N\r\nContent-Length: 5\r\n\r\n", b"GET", b""),
+    ],
+)
+def test_a_clean_answer_gives_the_connection_back(
+    silent_socket: socket.socket, stream: bytes, method: bytes, body: bytes
+) -> None:
+    for pieces in ([stream], [bytes([byte]) for byte in stream]):
+        outcome_, _, _, received, usable = outcome(silent_socket, pieces, method, ends=False)
+        assert (outcome_, received, usable) == ("whole", body, True)
+        # One byte more, with it or behind it, and it serves nobody else.
+        for more in ([*pieces, b"x"], [*pieces[:-1], pieces[-1] + b"x"]):
+            outcome_, _, _, received, usable = outcome(silent_socket, more, method, ends=False)
+            assert (outcome_, received, usable) == ("whole", body, False)
+
+
+def test_an_answer_that_lasts_until_the_end_needs_a_clean_end(silent_socket: socket.socket) -> None:
+    assert outcome(silent_socket, [UNTIL_END], b"GET", ends=True)[0] == "whole"
+    connection, transport, answer, pool = carried(silent_socket)
+    connection.data_received(UNTIL_END)
+    connection.connection_lost(ConnectionResetError())
+    assert (answer.outcome, pool.given_back, transport.ended) == ("broken", [], "aborted")
+
+
+@pytest.mark.parametrize("size", range(len(LENGTH)))
+def test_a_shortened_answer_is_broken(silent_socket: socket.socket, size: int) -> None:
+    assert outcome(silent_socket, [LENGTH[:size]], b"GET", ends=True)[0] == "broken"
+
+
+def test_interim_answers_are_bounded(silent_socket: socket.socket) -> None:
+    most = outcome(silent_socket, [HINTS * MAX_INTERIM + LENGTH], b"GET", ends=False)
+    assert most[:3] == ("whole", [103] * MAX_INTERIM, 200)
+    assert outcome(silent_socket, [HINTS * (MAX_INTERIM + 1) + LENGTH], b"GET", ends=False)[0] == "broken"
+
+
+def test_interim_answers_are_counted_for_each_answer(silent_socket: socket.socket) -> None:
+    connection, _, answer, _ = carried(silent_socket)
+    for _ in range(3):
+        connection.data_received(HINTS * MAX_INTERIM + LENGTH)
+        assert answer.outcome == "whole"
+        connection.carried = answer = KeptAnswer(connection)
+
+
+@pytest.mark.parametrize("ended", [b"\r\n\r\n", b""])
+def test_a_head_is_bounded(silent_socket: socket.socket, ended: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: "
+    for pieces in (in_pieces(head + b"x" * MAX_ANSWER_HEAD + ended, [30000, 60000]), [head + b"x" * MAX_ANSWER_HEAD + ended]):
+        assert outcome(silent_socket, pieces, b"GET", ends=False)[0] == "broken"
+    fits = head + b"x" * (MAX_ANSWER_HEAD - len(head) - 4) + b"\r\n\r\n"
+    assert outcome(silent_socket, [fits], b"GET", ends=False)[0] == "whole"
+
+
+def test_a_head_is_read_for_the_method_that_asked(silent_socket: socket.socket) -> None:
+    """The same bytes again, now to a GET: the memory of the last head must not say that no body comes."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    connection, _, answer, pool = carried(silent_socket, b"HEAD")
+    connection.data_received(head)
+    assert answer.outcome == "whole"
+    for method, outcome_ in ((b"GET", "open"), (b"HEAD", "whole")):
+        connection.carried = answer = KeptAnswer(connection, method)
+        connection.data_received(head)
+        assert answer.outcome == outcome_
+        if outcome_ == "open":
+            connection.data_received(b"hello")
+    assert len(pool.given_back) == 3
+
+
+def test_bytes_that_nobody_asked_for_end_the_connection(silent_socket: socket.socket) -> None:
+    connection, transport, _, _ = carried(silent_socket)
+    connection.data_received(LENGTH)
+    assert not transport.ended
+    connection.data_received(LENGTH)
+    assert transport.ended == "aborted"
+    assert not connection.silent()
+
+
+def test_a_connection_with_unsent_bytes_is_not_given_back(silent_socket: socket.socket) -> None:
+    connection, transport, answer, pool = carried(silent_socket)
+    connection.pause_writing()
+    connection.data_received(LENGTH)
+    assert (answer.outcome, pool.given_back, transport.ended) == ("whole", [], "aborted")
+
+
+def test_a_connection_whose_request_is_not_over_is_not_given_back(silent_socket: socket.socket) -> None:
+    connection, transport, _, pool = carried(silent_socket)
+    connection.data_received(LENGTH[:-1])
+    connection.release(clean=True)
+    assert (pool.given_back, transport.ended) == ([], "aborted")
+
+
+# -- the pool, with real sockets --------------------------------------------------------------------------
+
+
+async def used(pool: Pool) -> UpstreamConnection:
+    """A connection that has carried a request and lies in the pool."""
+    connection = pool.take() or await pool.connect()
+    answer = connection.carried = KeptAnswer(connection)
+    connection.transport.write(b"GET / HTTP/1.1\r\n\r\n")
+    await until(lambda: answer.outcome == "whole")
+    return connection
+
+
+async def test_the_connection_used_last_is_given_out_first_and_once() -> None:
+    async with RecordingUpstream() as upstream:
+        pool = Pool("127.0.0.1", upstream.port, 1.0)
+        assert pool.take() is None
+        first = await used(pool)
+        assert pool.take() is first
+        assert pool.take() is None
+        second = await used(pool)
+        first.release(clean=True)
+        assert [pool.take(), pool.take(), pool.take()] == [first, second, None]
+        for connection in (first, second):
+            connection.abort()
+
+
+async def test_a_connection_in_which_something_lies_is_not_given_out() -> None:
+    """Nothing has told us yet: the bytes, or the end, are in the kernel only."""
+    for late in (b"x", None):
+        async with RecordingUpstream() as upstream:
+            pool = Pool("127.0.0.1", upstream.port, 1.0)
+            connection = await used(pool)
+            with socket.socket(fileno=os.dup(upstream.connections[0].writer.get_extra_info("socket").fileno())) as sock:
+                if late is None:
+                    sock.shutdown(socket.SHUT_WR)
+                else:
+                    sock.send(late)
+            # The loop has had no turn since.
+            assert pool.take() is None
+            assert connection.transport.is_closing()
+
+
+async def test_unused_connections_are_closed_after_a_while() -> None:
+    async with RecordingUpstream() as upstream:
+        pool = Pool("127.0.0.1", upstream.port, 1.0)
+        connection = await used(pool)
+        pool.close_unused(connection.idle_since + IDLE_SECONDS - 0.01)
+        assert not connection.transport.is_closing()
+        pool.close_unused(connection.idle_since + IDLE_SECONDS + 0.01)
+        assert connection.transport.is_closing()
+        assert pool.take() is None
+        await asyncio.wait_for(upstream.connections[0].closed.wait(), 5)
+
+
+async def test_a_closed_pool_has_nothing_left() -> None:
+    async with RecordingUpstream() as upstream:
+        pool = Pool("127.0.0.1", upstream.port, 1.0)
+        connection = await used(pool)
+        pool.close()
+        assert connection.transport.is_closing()
+        assert pool.take() is None
+
+
+async def test_connecting_fails_when_nobody_listens() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match=r"refused|Connect"):
+            await Pool("127.0.0.1", sock.getsockname()[1], 1.0).connect()
+
+
+async def test_connecting_takes_no_longer_than_allowed() -> None:
+    """A listener whose queue is full: SYNs are dropped and no answer comes."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(sock.getsockname())
+        with pytest.raises(TimeoutError):
+            await Pool("127.0.0.1", sock.getsockname()[1], 0.05).connect()
+        for one in waiting:
+            one.close()
