@@ -6,15 +6,13 @@ can say what an upstream saw. It runs in a thread of its own, since the official
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
+from tests.e2e.api import Handler, in_thread, served
 from tests.e2e.examples import Described, Document
 
 
@@ -75,30 +73,5 @@ class Backend:
         """Serve on a free port while the block lasts."""
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.add_routes(self._routes)
-        with in_thread() as loop:
-            runner = web.AppRunner(app)
-
-            async def start() -> None:
-                await runner.setup()
-                await web.TCPSite(runner, "127.0.0.1", 0).start()
-
-            asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-            self.port = runner.addresses[0][1]
-            try:
-                yield self
-            finally:
-                asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-
-
-@contextmanager
-def in_thread() -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop that runs in a thread while the block lasts."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+        with in_thread(served(app)) as self.port:
+            yield self

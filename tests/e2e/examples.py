@@ -22,6 +22,16 @@ _STRINGS = {
 }
 
 
+class _Loader(yaml.CSafeLoader):
+    """As JSON would have it: what looks like a date is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """One operation of the document; ``facts`` as they stand there."""
@@ -44,7 +54,7 @@ class Document:
     """An OpenAPI document."""
 
     def __init__(self, file: Path) -> None:
-        self._document: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        self._document: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), _Loader)
 
     def operations(self) -> Iterator[Described]:
         for path, item in self._document["paths"].items():

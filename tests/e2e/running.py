@@ -58,24 +58,28 @@ def settings(upstream_port: int, routes: Sequence[Mapping[str, Any]], **more: An
 
 
 class Gateway:
-    """``keystile serve`` in ``directory``; what it prints goes to files there. ``ports``: of its listeners."""
+    """``keystile serve`` in ``directory``; what it prints goes to files there. ``ports``: of its listeners.
 
-    def __init__(self, directory: Path, written: Mapping[str, Any]) -> None:
+    ``commands_file``: what all other commands read instead of gateway.yaml; it must name the same store.
+    """
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, directory: Path, written: Mapping[str, Any], *, commands_file: Path | None = None) -> None:
         self.directory = directory
         self.file = directory / "gateway.yaml"
         self.file.write_text(yaml.safe_dump(dict(written)), encoding="utf-8")
+        self.commands_file = commands_file or self.file
         self.out = directory / "serve.out"
         self.err = directory / "serve.err"
         self.said: list[Said] = []  # what all other commands said
         self.secrets: list[str] = []  # what all other commands showed
         self.ports: list[int] = []
         self.management = 0
+    def start(self) -> None:
         with self.out.open("ab") as out, self.err.open("ab") as err:
-            command = self._command("serve")
-            self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=directory)
-
-    def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "keystile", "-c", str(self.file), *words]
+            command = _command(self.file, "serve")
+            self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=self.directory)
 
     def wait_until_ready(self) -> None:
         until(self._is_ready, within=30)
@@ -102,7 +106,12 @@ class Gateway:
     def run(self, *words: str, stdin: str = "") -> Said:
         """What another command says while the gateway runs (or before)."""
         done = subprocess.run(
-            self._command(*words), input=stdin, capture_output=True, text=True, cwd=self.directory, timeout=30
+            _command(self.commands_file, *words),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            timeout=30,
         )
         said = Said(done.returncode, done.stdout, done.stderr)
         self.said.append(said)
@@ -169,6 +178,10 @@ class Gateway:
         return float(value)
 
 
+def _command(file: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "keystile", "-c", str(file), *words]
+
+
 def answered(connection: http.client.HTTPConnection, method: str, path: str, **how: Any) -> tuple[int, bytes]:
     """Status and body of a call on this connection, which stays open."""
     connection.request(method, path, **how)
@@ -177,9 +190,12 @@ def answered(connection: http.client.HTTPConnection, method: str, path: str, **h
 
 
 @contextmanager
-def serving(directory: Path, written: Mapping[str, Any]) -> Iterator[Gateway]:
+def serving(
+    directory: Path, written: Mapping[str, Any], *, commands_file: Path | None = None
+) -> Iterator[Gateway]:
     """A gateway that runs, with one account."""
-    gateway = Gateway(directory, written)
+    gateway = Gateway(directory, written, commands_file=commands_file)
+    gateway.start()
     try:
         gateway.wait_until_ready()
         gateway.create_account()

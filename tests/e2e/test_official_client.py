@@ -9,17 +9,20 @@ import ssl
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import ElasticEmail
 import pytest
-from ElasticEmail.exceptions import ForbiddenException, UnauthorizedException
+import yaml
+from ElasticEmail.exceptions import BadRequestException, ForbiddenException, UnauthorizedException
 
 from tests.e2e.backend import Backend
 from tests.e2e.examples import Described, Document
 from tests.e2e.running import DOCUMENT, LEVELS, Gateway, make_certificate, serving, settings, trusting
 
+# Its package does not say what it exports, which type checkers insist on.
+ElasticEmail: Any = import_module("ElasticEmail")
 HEADER = "X-ElasticEmail-ApiKey"
 READER = ("ViewContacts", "ViewCampaigns")
 _document = Document(DOCUMENT)
@@ -73,7 +76,11 @@ def gateway(
         ],
         keys={"headers": [HEADER], "per_account": 50},
     )
-    with serving(tmp_path_factory.mktemp("gateway"), written) as gateway:
+    folder = tmp_path_factory.mktemp("gateway")
+    # A command that does not have to read the large document is done in a quarter of the time.
+    short = folder / "short.yaml"
+    short.write_text(yaml.safe_dump({**written, "routes": [{"path": "/", "public": True, "upstream": "api"}]}))
+    with serving(folder, written, commands_file=short) as gateway:
         yield gateway
 
 
@@ -163,7 +170,7 @@ def test_a_list_whose_name_has_a_slash_arrives_as_it_was_written(official: Offic
 
 def test_a_contact_name_that_reads_as_another_operation_is_refused(reading: Official, backend: Backend) -> None:
     before = len(backend.received)
-    with pytest.raises(ElasticEmail.exceptions.BadRequestException):
+    with pytest.raises(BadRequestException):
         reading.api("Contacts").contacts_by_email_get("export/x/status")
     assert len(backend.received) == before
 
@@ -209,8 +216,8 @@ def test_a_key_without_the_level_is_refused_by_name(reading: Official, backend: 
     before = len(backend.received)
     with pytest.raises(ForbiddenException) as refused:
         reading.api("Campaigns").campaigns_by_name_delete("Spring")
-    assert "ModifyCampaigns" in refused.value.body
-    assert refused.value.headers["Content-Type"] == "application/problem+json"
+    assert "ModifyCampaigns" in str(refused.value.body)
+    assert (refused.value.headers or {})["Content-Type"] == "application/problem+json"
     assert len(backend.received) == before
 
 
@@ -266,7 +273,7 @@ def some_keys(gateway: Gateway, secret: str, all_levels: frozenset[str]) -> Mapp
     in_order = sorted(all_levels)
     wanted = {level_rows()[operation.name] for operation in OPERATIONS}
     wanted |= {frozenset(in_order[::2]), frozenset(in_order[1::2])}
-    return {levels: gateway.create_key(" ".join(sorted(levels)) or "nothing", *levels) for levels in wanted}
+    return {levels: gateway.create_key(f"key {number}", *levels) for number, levels in enumerate(wanted)}
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +311,7 @@ def test_an_operation_passes_with_its_levels_and_not_without(
     lacking = max((held for held in clients if not held >= needed), key=lambda held: (len(held & needed), len(held)))
     with pytest.raises(ForbiddenException) as refused:
         call(clients[lacking])
-    assert all(level in refused.value.body for level in needed - lacking)
+    assert all(level in str(refused.value.body) for level in needed - lacking)
     assert len(backend.received) == before
 
 
@@ -369,7 +376,7 @@ def test_the_old_client_of_these_tests_really_speaks_an_old_version(certificates
 def test_a_client_below_the_floor_is_refused(
     gateway: Gateway, certificates: tuple[Path, Path], listener: int, version: ssl.TLSVersion
 ) -> None:
-    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|EOF"):  # an alert, or none and the end
+    with pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|EOF"):  # an alert, or none and the end
         spoken(client_context(certificates[0], version), gateway.ports[listener])
 
 

@@ -35,6 +35,7 @@ class Upstream:
         self.highest = 0
         self.over = 0
         self.relay_of: dict[int, bytes] = {}
+        self.calls_of: Counter[int] = Counter()
         self.on_arrival: Callable[[str], None] = lambda _: None
         self.held: dict[str, list[_Connection]] = {}
         self._busy: dict[str, set[_Connection]] = {}
@@ -62,6 +63,16 @@ class Upstream:
             self.over += now > self.cap
         elif now > self.cap:
             self.over += self._living(address) > self.cap
+
+    def note(self, client: int, relay: bytes) -> None:
+        """Which client's request it was, and through which relay it came."""
+        self.relay_of[client] = relay
+        self.calls_of[client] += 1
+
+    def forget(self, client: int) -> None:
+        """The client has hung up."""
+        self.relay_of.pop(client, None)
+        self.calls_of.pop(client, None)
 
     def end(self, connection: _Connection, address: str) -> None:
         """It has been answered, or its connection has ended."""
@@ -101,7 +112,7 @@ class _Connection(asyncio.Protocol):
         assert forwarded is not None
         self.address = forwarded[1].decode()
         if (client := CLIENT.search(head)) and (relay := REQUEST_ID.search(head)):
-            self.upstream.relay_of[int(client[1])] = relay[1]
+            self.upstream.note(int(client[1]), relay[1])
         self.upstream.begin(self, self.address)
         self._serve(head.split(b" ", 2)[1].split(b"/"))
 

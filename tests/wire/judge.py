@@ -63,6 +63,7 @@ def judge_request(request: bytes) -> Received:
     names = [name for name, _ in fields]
     assert not FORBIDDEN & set(names), f"fields that must not go on: {FORBIDDEN & set(names)}"
     assert names.count(b"host") == 1
+    assert [v for n, v in fields if n == b"via"][-1:] in ([b"1.1 keystile"], [b"1.0 keystile"])
     for name, value in IDENTITY.items():
         assert [v for n, v in fields if n == name] == [value], f"{name!r} is not the gateway's own word: {fields}"
     assert {n for n in names if n.startswith(b"x-keystile-")} <= set(IDENTITY)
@@ -115,7 +116,7 @@ async def _one_answer(client: RawClient, to_head: bool) -> Received:
     if status < 200 or status == 204:
         assert framing == []
         return Received(match[1], fields, b"")
-    assert len([1 for n, _ in fields if n == b"x-request-id"]) == 1
+    assert [n for n, _ in fields].count(b"x-request-id") == 1
     if to_head or status == 304:
         assert len(framing) <= 1
         return Received(match[1], fields, b"")

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from socket import SO_LINGER, SOL_SOCKET
+from ssl import SSLContext
 from typing import ClassVar, Self
 
 Answer = Callable[["RecordedConnection", bytes], Awaitable[None]]
@@ -184,6 +185,11 @@ class RawClient:
             return await asyncio.wait_for(self.reader.read(), 10)
         except ConnectionError:
             return b""
+
+    async def until_reset(self) -> None:
+        """Read until the connection is reset (``ConnectionError``) or ends."""
+        while await asyncio.wait_for(self.reader.read(65536), 10):
+            pass
 
     def reset(self) -> None:
         self.writer.transport.abort()

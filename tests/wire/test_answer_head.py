@@ -135,9 +135,18 @@ def test_a_missing_reason_is_made_an_empty_one() -> None:
 
 _line = st.one_of(
     st.sampled_from(
-        [b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Connection: close", b"A: b", b" fold", b"X :y", b"",
-         b"Connection: a", b"content-length:"]
-    ),  # fmt: skip
+        [
+            b"Content-Length: 5",
+            b"Transfer-Encoding: chunked",
+            b"Connection: close",
+            b"A: b",
+            b" fold",
+            b"X :y",
+            b"",
+            b"Connection: a",
+            b"content-length:",
+        ]
+    ),
     st.binary(max_size=12),
 )
 _start = st.one_of(

@@ -21,8 +21,7 @@ def read(pieces: list[bytes]) -> Outcome:
         try:
             body += reader.feed(piece)
         except WireError as error:
-            assert error.fault is Fault.BAD_FRAMING
-            return b"", b"", "refused"
+            return b"", b"", "refused" if error.fault is Fault.BAD_FRAMING else "refused as something else"
         if reader.done:
             return body, reader.rest + b"".join(pieces[i + 1 :]), "done"
     return body, b"", "open"
@@ -50,7 +49,10 @@ def test_arbitrary_bytes_mean_the_same_in_every_split(data: bytes, cuts: list[in
 
 @pytest.mark.parametrize(
     "data",
-    [b"5;" + b"e" * (MAX_CHUNK_LINE - 2) + b"\r\nhello\r\n0\r\n\r\n", b"0\r\nX: " + b"y" * (MAX_TRAILERS - 3) + b"\r\n\r\n"],
+    [
+        b"5;" + b"e" * (MAX_CHUNK_LINE - 2) + b"\r\nhello\r\n0\r\n\r\n",
+        b"0\r\nX: " + b"y" * (MAX_TRAILERS - 3) + b"\r\n\r\n",
+    ],
     ids=["size line", "trailer"],
 )
 def test_a_line_of_the_greatest_length_is_read_byte_by_byte_too(data: bytes) -> None:
@@ -74,10 +76,7 @@ def test_trailers_are_bounded_in_all() -> None:
 
 @pytest.mark.parametrize("size", [MAX_CHUNK_LINE + 100, 10 * MAX_CHUNK_LINE])
 def test_an_endless_line_is_refused_before_it_ends(size: int) -> None:
-    reader = ChunkedReader()
-    with pytest.raises(WireError):
-        for _ in range(size):
-            reader.feed(b"0")
+    assert read([b"0"] * size)[2] == "refused"
 
 
 def test_a_bare_line_feed_is_refused_at_once() -> None:

@@ -110,7 +110,9 @@ def test_every_size_up_to_15_digits_is_a_chunk_line(size: int) -> None:
         assert int(match[1], 16) == size
 
 
-@pytest.mark.parametrize("line", [b"", b"+5", b"-5", b"0x5", b" 5", b"5 ", b"5 ;a", b"g", b"1" * 16, b"5;\n", b"5;\x00"])
+@pytest.mark.parametrize(
+    "line", [b"", b"+5", b"-5", b"0x5", b" 5", b"5 ", b"5 ;a", b"g", b"1" * 16, b"5;\n", b"5;\x00"]
+)
 def test_what_is_no_chunk_line(line: bytes) -> None:
     assert CHUNK_LINE.fullmatch(line) is None
 

@@ -52,6 +52,13 @@ class KeptTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def how(self) -> str:
+        """How the connection ended, or the empty string."""
+        return self.ended
+
     def is_closing(self) -> bool:
         return bool(self.ended)
 
@@ -142,7 +149,7 @@ class KeepingApplication:
         request.client.write(ANSWERED)
         request.client.finished(request.fields.keep_alive and request.client.state == ANSWER)
 
-    def reject(self, client: ClientConnection, error: WireError) -> None:
+    def reject(self, client: ClientConnection, method: bytes, error: WireError) -> None:
         self.faults.append(error)
         self.refuse(client)
 
@@ -164,7 +171,7 @@ def connected(application: KeepingApplication) -> tuple[ClientConnection, KeptTr
 
 
 class KeptAnswer:
-    """Implements ``wire.upstream.ForwardedRequest``: keeps the answer and gives the connection back when it is whole."""
+    """Implements ``wire.upstream.ForwardedRequest``: keeps the answer, and gives the connection back at its end."""
 
     def __init__(self, connection: UpstreamConnection, method: bytes = b"GET") -> None:
         self.connection = connection
@@ -211,7 +218,9 @@ class KeptPool:
         self.given_back.append(connection)
 
 
-def carried(sock: socket.socket, method: bytes = b"GET") -> tuple[UpstreamConnection, KeptTransport, KeptAnswer, KeptPool]:
+def carried(
+    sock: socket.socket, method: bytes = b"GET"
+) -> tuple[UpstreamConnection, KeptTransport, KeptAnswer, KeptPool]:
     """A server's connection that carries a request. ``sock`` is only asked whether something lies in it."""
     pool = KeptPool()
     connection, transport = UpstreamConnection(cast(Pool, pool)), KeptTransport(sock)

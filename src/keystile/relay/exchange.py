@@ -60,7 +60,8 @@ class Exchange:
     body_sent = False
     retried = False
     answer_started = False
-    answered = False  # the whole answer has been written (not necessarily all of it has left)
+    answered = False  # the whole answer is there, written or about to be
+    all_written = False  # the whole answer has been written (not necessarily all of it has left)
     cut = False  # the answer was cut
     rechunks = False
     keep_alive = False
@@ -112,12 +113,12 @@ class Exchange:
             else:
                 self._connected(connection)
                 return
-            if self.ended:
+            if self.answered or self.ended:
                 return
         self.refuse(refusal)
 
     def _connected(self, connection: UpstreamConnection) -> None:
-        if self.ended:
+        if self.answered or self.ended:
             connection.release(clean=True)
         else:
             self._send(connection)
@@ -265,6 +266,7 @@ class Exchange:
 
     def written(self) -> None:
         """The whole answer has been written: the end, unless bytes of it have not left yet."""
+        self.all_written = True
         if not self.client.paused:
             end(self)
 
@@ -280,7 +282,7 @@ class Exchange:
 
     def client_drained(self) -> None:
         """The client reads again, or has read all."""
-        if self.answered:
+        if self.all_written:
             end(self)
         elif self.upstream is not None:
             self.upstream.transport.resume_reading()

@@ -70,6 +70,9 @@ class WaitingRoom:
     def _serve(self, address: bytes, now: float) -> None:
         while (line := self._lines.get(address)) is not None:
             exchange = line[0]
+            if exchange.answered:  # refused meanwhile; its end is on its way
+                self.leave(exchange)
+                continue
             refusal = admit(self._gateway, exchange)
             if refusal is Refusal.TOO_MANY_AT_ONCE and now < exchange.waits_until:
                 return

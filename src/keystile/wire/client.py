@@ -38,7 +38,7 @@ _ESTABLISHED: Final = 1
 
 
 class ServedRequest(Protocol):
-    """What a connection tells the request that it is serving. ``answered``: the whole answer has been written."""
+    """What a connection tells the request that it is serving. ``answered``: the whole answer is there."""
 
     answered: bool
 
@@ -112,7 +112,7 @@ class ClientConnection(asyncio.Protocol):
         self.slot_row = -1  # where the limiter last found this peer
         self._advancing = False
         self._waiting = bytearray()  # bytes that cannot be used yet
-        self._searched = 0  # how far _waiting was searched for the end of a head
+        self._searched = -1  # how far _waiting was searched for the end of a head; -1: none has begun
         self._left = 0  # body bytes to come, where Content-Length said so
         self._chunks: ChunkedReader | None = None
         self._body_bytes = 0
@@ -138,7 +138,7 @@ class ClientConnection(asyncio.Protocol):
         if state == HEAD:
             if self._waiting:
                 self._waiting += data
-                if self._waiting.find(b"\r\n\r\n", self._searched) < 0:
+                if self._waiting.find(b"\r\n\r\n", max(self._searched, 0)) < 0:
                     self._wait_for_head()
                     return
                 data = self._take_waiting()
@@ -239,14 +239,14 @@ class ClientConnection(asyncio.Protocol):
     def _take_waiting(self) -> bytes:
         data = bytes(self._waiting)
         self._waiting.clear()
-        self._searched = 0
+        self._searched = -1
         return data
 
     def _wait_for_head(self) -> None:
         """A head has begun and not ended: its time runs, and its size is bounded."""
         waiting = self._waiting
         application = self.application
-        if self._searched == 0:
+        if self._searched < 0:
             self._head_began = application.clock.now
             self.due = self._head_began + min(application.head_time, application.request_time)
             if not waiting[:1].isalpha() and not b"\r\n".startswith(waiting[:2]):
@@ -255,7 +255,7 @@ class ClientConnection(asyncio.Protocol):
         if len(waiting) > application.max_head_size:
             self._reject(_size_fault(bytes(waiting), application.max_head_size))
             return
-        self._searched = max(1, len(waiting) - 3)
+        self._searched = max(0, len(waiting) - 3)
 
     # -- bodies ---------------------------------------------------------------------------------
 

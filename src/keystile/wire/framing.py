@@ -84,7 +84,8 @@ class ChunkedReader:
         end = data.find(b"\r\n", position, position + bound + 2)
         if end < 0:
             # A bare LF can never become part of a valid line: say so now rather than wait for more.
-            if len(data) - position > bound or b"\n" in data[position:]:
+            unfinished = len(data) - position - data.endswith(b"\r")
+            if unfinished > bound or b"\n" in data[position:]:
                 raise WireError(Fault.BAD_FRAMING, "A line between chunks is not well-formed.")
             return position
         if self._part is _SIZE:

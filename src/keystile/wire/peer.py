@@ -65,6 +65,6 @@ def client_behind(socket_ip: Address, forwarded_for: Sequence[bytes], trusted: S
 
 def _without_port(text: str) -> str:
     """``[::1]:80`` and ``1.2.3.4:80`` without brackets and port; anything else as it is."""
-    if text.startswith("["):
+    if text.startswith("[") and "]" in text:
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
