@@ -59,7 +59,8 @@ def test_the_schema_takes_what_is_right(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "limit: {}", "limits: {request_timeout: 10 parsecs}", "workers: 65", "limits: {over_limit: {waiting_per_ip: 2}}",
+        "limit: {}", "limits: {request_timeout: 10 parsecs}", "workers: 65",
+        "limits: {over_limit: {waiting_per_ip: 2}}",
         "store: postgresql://x", "slots: valkey://x", "management_routes: {prefix: /v4}", "listeners: 5",
         "cors: {}", "limits: {concurrent_requests_per_ip: 0}", "access_log: true",
         "listeners: [{address: '[::]:1', tls: {certificate: a, private_key: b, legacy: {minimum_version: '1.0'}}}]",

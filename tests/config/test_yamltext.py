@@ -196,7 +196,10 @@ def _as_texts(value: object) -> object:
         return {str(name): _as_texts(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_as_texts(inner) for inner in value]
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value  # type: ignore[call-overload]
+    if isinstance(value, str):
+        return value
+    # 0 equals False, so the words are chosen by type.
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_a_path_is_told_as_it_is_written() -> None:

@@ -325,6 +325,8 @@ class Exchange:
 
     def broken(self, error: WireError) -> None:
         """The request's body cannot be read."""
+        if self.answered:
+            return  # the answer is on its way; the connection ends after it
         self.detail = error.detail
         self.refuse(of_fault(error.fault))
 

@@ -15,10 +15,10 @@ FIELD_VALUE: Final = rb"[\t -~\x80-\xff]"
 
 #: Request line up to the minor version, which stays in front of the fields: what follows ``HTTP/1.`` is
 #: all that the reading of the fields depends on.
-REQUEST_LINE: Final = re.compile(rb"([A-Z-]{1,24}+) ([!-~]++) HTTP/1\.(?=[01]\r\n)")
+REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,23}+) ([!-~]++) HTTP/1\.(?=[01]\r\n)")
 
 #: A request line of some other version of HTTP; only for telling 505 from 400.
-OTHER_VERSION: Final = re.compile(rb"[A-Z-]{1,24}+ [!-~]++ HTTP/[0-9](?:\.[0-9])?\r\n")
+OTHER_VERSION: Final = re.compile(rb"[A-Z][A-Z-]{0,23}+ [!-~]++ HTTP/[0-9](?:\.[0-9])?\r\n")
 
 #: A whole answer head (RFC 9112 §4), field lines and empty line included: status, and the reason with its space.
 ANSWER_HEAD: Final = re.compile(

@@ -65,6 +65,7 @@ def client_behind(socket_ip: Address, forwarded_for: Sequence[bytes], trusted: S
 
 def _without_port(text: str) -> str:
     """``[::1]:80`` and ``1.2.3.4:80`` without brackets and port; anything else as it is."""
-    if text.startswith("[") and "]" in text:
-        return text[1:].partition("]")[0]
+    if text.startswith("["):
+        address, bracket, port = text[1:].partition("]")
+        return address if bracket and (not port or port.startswith(":")) else text
     return text.partition(":")[0] if text.count(":") == 1 else text
