@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -31,7 +32,9 @@ SMALL = Parts(
     counters="tests.process.stand_in",
     management_process="tests.process.stand_in",
 )
+IMPATIENT = replace(SMALL, silent_at_most=1.5)
 WITH_MANAGEMENT = Parts(relay="tests.process.stand_in:build", counters="tests.process.stand_in")
+PARTS = {"small": SMALL, "impatient": IMPATIENT, "full": WITH_MANAGEMENT}
 NAME = slot_name(IPv4Address("192.0.2.7"), 64)
 
 
@@ -144,7 +147,7 @@ def main() -> int:
     settings = settings_for(
         Path(directory), workers=int(workers), listeners=(Listener("127.0.0.1", int(port)),)
     )
-    return serve(settings, announce=sys.stdout, parts=SMALL if parts == "small" else WITH_MANAGEMENT)
+    return serve(settings, announce=sys.stdout, parts=PARTS[parts])
 
 
 if __name__ == "__main__":

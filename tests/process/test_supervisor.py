@@ -221,3 +221,17 @@ def test_while_one_relay_is_stopped_the_others_serve(gateway: Start) -> None:
         assert {running.say("pid") != str(stopped) for _ in range(50)} == {True}
     finally:
         os.kill(stopped, signal.SIGCONT)
+
+
+def test_a_relay_that_stays_silent_is_ended_so_that_nobody_waits_without_bound(gateway: Start) -> None:
+    running = gateway(parts="impatient").wait_until_ready()
+    connections = [running.connect() for _ in range(30)]
+    owners = [int(running.say("pid", connection)) for connection in connections]
+    victim = owners[0]
+    os.kill(victim, signal.SIGSTOP)
+    assert connections[0].recv(100) == b"", "the connection to the silent relay ends"
+    until(lambda: victim not in running.pids("relay"), within=2.0)
+    until(lambda: len(running.pids("relay")) == 2)
+    assert f"relay {victim} gave no sign of life for 1.5 s: killed" in running.errors.read_text()
+    for connection in connections:
+        connection.close()

@@ -37,6 +37,9 @@ GRACE = 2.0
 LAST_WORDS = 3.0
 """Seconds that management has at the end to write what relays have handed over."""
 LOOK_AT_MUTEX = 0.15
+SILENT_AT_MOST = 15.0
+"""Seconds without a sign of life (stopped, or stuck in one callback) after which a relay is killed and replaced."""
+LOOK_FOR_LIFE = 1.0
 RELAY, MANAGEMENT = "relay", "management"
 
 
@@ -45,13 +48,15 @@ class Parts:
     """What the children are made of; tests put others in.
 
     ``relay``: ``module:function`` that builds a relay. ``counters``: the module that has the names of a
-    relay's ``COUNTERS``, and which of them are ``GAUGES``. The others are modules to execute.
+    relay's ``COUNTERS``, and which of them are ``GAUGES``. ``…_process`` are modules to execute; ``silent_at_most``
+    is in seconds.
     """
 
     relay: str = "keystile.app:build_relay"
     counters: str = "keystile.relay.record"
     relay_process: str = "keystile.process.relay"
     management_process: str = "keystile.process.management"
+    silent_at_most: float = SILENT_AT_MOST
 
 
 def serve(settings: Settings, *, announce: TextIO, parts: Parts | None = None) -> int:
@@ -101,6 +106,7 @@ class Supervisor:
         self._settings = shared.settings
         self._announce = announce
         self._parts = parts
+        self._patience = parts.silent_at_most
         self._places: list[Place] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._began = time.monotonic()
@@ -124,6 +130,7 @@ class Supervisor:
     async def _start(self) -> None:
         """Management first: it makes the store that relays only read. Raises StartFailed."""
         self._begin(self._watch_mutex())
+        self._begin(self._watch_life())
         for crew in ([Place(MANAGEMENT, 0)], [Place(RELAY, n + 1) for n in range(self._settings.workers)]):
             self._places += crew
             for place in crew:
@@ -234,6 +241,21 @@ class Supervisor:
                 log(f"{children[holder].role} {holder} is stopped while it counts for all: killed")
                 children[holder].send_signal(signal.SIGKILL)
             suspect = holder
+
+    async def _watch_life(self) -> None:
+        """End a relay that has been silent for long: whoever has a connection to it would wait without bound.
+
+        It must be silent at two looks: after a pause of the whole machine everybody has been silent.
+        """
+        suspects: set[int] = set()
+        while True:
+            await asyncio.sleep(LOOK_FOR_LIFE)
+            silent = {relay.pid for relay in self._shared.counters.relays() if relay.silent_for > self._patience}
+            for child in self._children(RELAY):
+                if child.pid in silent & suspects:
+                    log(f"{child.role} {child.pid} gave no sign of life for {self._patience:g} s: killed")
+                    child.send_signal(signal.SIGKILL)
+            suspects = silent
 
     # -- stop -------------------------------------------------------------------------------------------
 
