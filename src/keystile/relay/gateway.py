@@ -242,7 +242,7 @@ class Gateway:
         exchange = Exchange(self, client, method, target, fields, note_of(self, fields, client.peer), request_id)
         if fields.chunked or fields.content_length > 0:
             exchange.announces_body = True
-            first = client.first
+            first, client.first = client.first, b""
             exchange.held = [first] if first else []
             exchange.bytes_in = exchange.held_size = len(first)
         if self.recorder.logs:
