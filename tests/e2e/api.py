@@ -22,8 +22,11 @@ def in_thread(entered: AbstractAsyncContextManager[int]) -> Iterator[int]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        yield asyncio.run_coroutine_threadsafe(entered.__aenter__(), loop).result(10)
-        asyncio.run_coroutine_threadsafe(entered.__aexit__(None, None, None), loop).result(10)
+        value = asyncio.run_coroutine_threadsafe(entered.__aenter__(), loop).result(10)
+        try:
+            yield value
+        finally:
+            asyncio.run_coroutine_threadsafe(entered.__aexit__(None, None, None), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

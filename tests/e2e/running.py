@@ -178,6 +178,11 @@ class Gateway:
         return float(value)
 
 
+def iso(moment: float) -> str:
+    """Unix seconds as a date that commands take."""
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
 def _command(file: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "keystile", "-c", str(file), *words]
 

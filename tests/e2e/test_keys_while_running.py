@@ -6,7 +6,7 @@ import hashlib
 import http.client
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.e2e.api import answering
-from tests.e2e.running import OWNER, Gateway, answered, connections_to_every_relay, serving, settings
+from tests.e2e.running import OWNER, Gateway, answered, connections_to_every_relay, iso, serving, settings
 from tests.process.running import until
 
 RELAYS = 4
@@ -62,10 +62,6 @@ def name() -> str:
 
 def everywhere(status: int) -> list[int]:
     return [status] * RELAYS
-
-
-def iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 @pytest.mark.parametrize("_", range(5))

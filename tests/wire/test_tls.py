@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -128,3 +129,17 @@ async def test_plain_http_on_a_tls_listener_gets_nothing(files: tuple[Path, Path
         await client.send(b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n")
         assert not (await client.closed()).startswith(b"HTTP/")
         assert upstream.connections == []
+
+
+async def test_many_requests_with_bodies_on_one_tls_connection_are_all_answered(files: tuple[Path, Path]) -> None:
+    """uvloop's TLS with a write limit of zero pauses and resumes by turns, with nothing to write."""
+    listener = Listener("127.0.0.1", 0, Tls(*files))
+    async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:
+        key = relay.key()
+        client = await RawClient.connect(relay.port, tls=client_context())
+        for _ in range(10):
+            await client.send(b"POST /any/a HTTP/1.1\r\nHost: a\r\nX-Api-Key: %b\r\nContent-Length: 5\r\n\r\n" % key)
+            await asyncio.sleep(0.01)
+            await client.send(b"hello")
+            assert (await client.answer())[0] == 200
+        assert len(upstream.requests) == 10

@@ -5,7 +5,7 @@ is the application's business (``Application``), which gets one request at a
 time: bytes of the next one wait here, a small bound of them, and then reading
 stops (pipelining, RFC 9112 §9.3.2).
 
-The write buffer's limit is zero: uvloop writes at once, and ``paused`` means
+The write buffer's limit is the least: uvloop writes at once, and ``paused`` means
 exactly that bytes of the answer have not reached the kernel yet.
 """
 
@@ -126,9 +126,10 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accepted (and, on TLS, the handshake is done)."""
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=0)
         application = self.application
         self.peer = application.peer_of(self.transport)
+        # uvloop's TLS pauses at "size >= high", its TCP at "size > high": both mean "a byte is left" this way.
+        self.transport.set_write_buffer_limits(high=0 if self.peer.tls is None else 1)
         application.connections.add(self)
         self.due = application.clock.now + application.head_time
 
