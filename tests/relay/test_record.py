@@ -302,3 +302,19 @@ def test_the_names_of_counters_are_those_of_the_values() -> None:
     }
     assert set(COUNTERS) >= GAUGES
     assert len(set(COUNTERS)) == len(COUNTERS)
+
+
+async def test_usage_is_handed_over_by_key_hour_and_refusal() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        key = relay.key("ViewContacts")
+        for path in ("/v4/contacts", "/v4/contacts", "/v4/files/a"):
+            await relay.ask(path, key=key)
+        await relay.ask("/v4/contacts")
+        relay.hand_over()
+        sums = json.loads(relay.channel.of(b"C"))
+        hour = int(time.time() // 3600)
+        assert sums[0][1] in (hour - 1, hour)
+        assert [[key_id, why, n] for key_id, _, why, n in sums] == [["key1", "", 2], ["key1", "scope-missing", 1]]
+        relay.channel.messages.clear()
+        relay.hand_over()
+        assert relay.channel.of(b"C") == b""

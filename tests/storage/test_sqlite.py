@@ -291,3 +291,16 @@ async def test_what_was_answered_is_there_whenever_the_writer_is_killed(path: Pa
             assert (await service.audit_events(1))[0].details.endswith(" ".join(kept.scopes))
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+async def test_usage_is_added_up_ends_with_its_key_and_never_rings(service: KeyService, store: SqliteStore) -> None:
+    key = (await service.create(ANN, "main", **BY)).key
+    rung = store._bell.count()
+    await store.record_usage([(key.id, 5, "", 2), (key.id, 6, "scope-missing", 1), ("gone", 5, "", 9)])
+    await store.record_usage([(key.id, 5, "", 3)])
+    assert await store.usage(key.id, 0) == ((key.id, 5, "", 5), (key.id, 6, "scope-missing", 1))
+    assert await store.usage(key.id, 6) == ((key.id, 6, "scope-missing", 1),)
+    assert await store.usage("gone", 0) == ()
+    assert store._bell.count() == rung
+    await service.delete(ANN, "main", **BY)
+    assert await store.usage(key.id, 0) == ()

@@ -17,6 +17,7 @@ from keystile.keys.audit import AuditEvent
 from keystile.keys.key import Account, ApiKey
 
 Use = tuple[str, float, str]
+UsageSum = tuple[str, int, str, int]
 """A last use: id of the key, Unix seconds, IP address."""
 
 

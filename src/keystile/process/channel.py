@@ -6,7 +6,7 @@ the other go, and a management that comes back finds what was sent meanwhile, up
 A message is taken whole or dropped whole, and dropped ones are counted.
 
 Kinds in use: ``USES`` — last uses, JSON ``[[key id, Unix seconds, address], …]``; ``LOG`` — access-log
-lines, each ended by a newline, UTF-8.
+lines, each ended by a newline, UTF-8; ``USAGE`` — sums, JSON ``[[key id, hour, refusal, requests], …]``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 USES = b"U"
 LOG = b"L"
+USAGE = b"C"
 MAX_PAYLOAD = 60_000
 """Bytes that one message may carry; a longer one is dropped (and counted) like any that finds no room."""
 BUFFER = 1024 * 1024

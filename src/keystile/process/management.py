@@ -25,6 +25,7 @@ from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
 from keystile.management.health import Check, Health, examine
 from keystile.management.metrics import Sample, counter_samples
+from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
 from keystile.process.charge import Charge, Line, run
@@ -55,6 +56,7 @@ class Desk:
     gauges: Collection[str]
     store: SqliteStore
     uses: UseWriter
+    usage: UsageWriter
     lines: LogWriter
     receiver: channel.Receiver
     keys: int = 0
@@ -101,6 +103,7 @@ class Desk:
             ("messages_dropped_total", "", self.counters.dropped() + self.receiver.unknown),
             ("log_lines_unwritten_total", "", self.lines.dropped),
             ("last_uses_unwritten_total", "", self.uses.dropped),
+            ("usage_unwritten_total", "", self.usage.dropped),
             *await self._key_samples(),
         ]
 
@@ -125,15 +128,17 @@ class Desk:
         """From start to clean-up of the application; at the end all that relays handed over is written."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.receiver, self.receive)
-        writing = loop.create_task(self.uses.run())
+        writing = [loop.create_task(self.uses.run()), loop.create_task(self.usage.run())]
         yield
-        writing.cancel()
-        with suppress(asyncio.CancelledError):
-            await writing
+        for task in writing:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         loop.remove_reader(self.receiver)
         while self.receiver.receive():
             continue
         await self.uses.flush()
+        await self.usage.flush()
         await asyncio.to_thread(self.lines.close, LAST_LINES)
         await self.store.close()
 
@@ -157,8 +162,8 @@ async def work(charge: Charge, line: Line) -> None:
 async def _open(charge: Charge, settings: Settings) -> Desk:
     names = charge.made()
     store = await SqliteStore.open(settings.store)
-    uses, lines = UseWriter(store), LogWriter(settings.access_log.file)
-    handlers = {channel.USES: uses.add, channel.LOG: lines.add}
+    uses, usage, lines = UseWriter(store), UsageWriter(store), LogWriter(settings.access_log.file)
+    handlers = {channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add}
     return Desk(
         settings=settings,
         slots=SlotTable.attach(charge.slots),
@@ -167,6 +172,7 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         gauges=names.GAUGES,
         store=store,
         uses=uses,
+        usage=usage,
         lines=lines,
         receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
     )

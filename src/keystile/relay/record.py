@@ -41,6 +41,7 @@ _FIXED: Final = (
     "in_flight",
     "log_lines_dropped",
     "uses_dropped",
+    "usage_dropped",
     "store_unreadable",
 )
 #: Names of the counters that a relay keeps, in the order in which it stores them.
@@ -82,9 +83,11 @@ class Recorder:
         self.retries = 0
         self.log_lines_dropped = 0
         self.uses_dropped = 0
+        self.usage_dropped = 0
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
         self._uses: dict[str, tuple[float, str]] = {}
+        self._sums: dict[tuple[str, Refusal | None], int] = {}
         self._lines: list[bytes] = []
         self._second = 0
         self._second_text = b""
@@ -105,6 +108,8 @@ class Recorder:
         key = exchange.key
         if key is not None:
             self._use(key.id, exchange.note.peer.text)
+            place = (key.id, exchange.refusal)
+            self._sums[place] = self._sums.get(place, 0) + 1
         if self.logs:
             self._log(exchange)
 
@@ -179,6 +184,7 @@ class Recorder:
             in_flight,
             self.log_lines_dropped,
             self.uses_dropped,
+            self.usage_dropped,
             int(store_unreadable),
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
@@ -188,6 +194,8 @@ class Recorder:
         """Hand everything over. What the channel does not take is dropped and counted, last uses are kept."""
         if self._uses:
             self._flush_uses()
+        if self._sums:
+            self._flush_sums()
         if self._lines:
             self._flush_lines()
         self._store_counters(self.counters(connections, in_flight, store_unreadable))
@@ -200,6 +208,15 @@ class Recorder:
                 return  # they stay and go with the next batch
             for key_id, _, _ in batch:
                 del self._uses[str(key_id)]
+
+    def _flush_sums(self) -> None:
+        hour = int(time.time() // 3600)
+        sums = [(key_id, hour, why.slug if why else "", n) for (key_id, why), n in self._sums.items()]
+        self._sums.clear()
+        for first in range(0, len(sums), 400):
+            batch = sums[first : first + 400]
+            if not self._channel.send(b"C", json.dumps(batch).encode("ascii")):
+                self.usage_dropped += sum(n for *_, n in batch)
 
     def _flush_lines(self) -> None:
         message: list[bytes] = []

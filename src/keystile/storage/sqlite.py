@@ -17,7 +17,7 @@ from types import TracebackType
 
 from keystile.keys.audit import AuditEvent
 from keystile.keys.key import Account, ApiKey
-from keystile.keys.store import Use
+from keystile.keys.store import UsageSum, Use
 from keystile.storage import rows
 from keystile.storage.connection import Connection
 from keystile.storage.doorbell import LOCK_TIMEOUT, Doorbell
@@ -30,6 +30,10 @@ _NEWEST = 2**63 - 1
 _USED = """INSERT INTO last_uses (key_id, at, address) SELECT id, ?2, ?3 FROM keys WHERE id = ?1
     ON CONFLICT (key_id) DO UPDATE SET at = excluded.at, address = excluded.address
     WHERE excluded.at > last_uses.at"""
+
+_COUNTED = """INSERT INTO usage (key_id, hour, refusal, requests) SELECT id, ?2, ?3, ?4 FROM keys WHERE id = ?1
+    ON CONFLICT (key_id, hour, refusal) DO UPDATE SET requests = requests + excluded.requests"""
+_USAGE = "SELECT key_id, hour, refusal, requests FROM usage WHERE key_id = ? AND hour >= ? ORDER BY hour, refusal"
 
 
 class SqliteStore:
@@ -110,10 +114,21 @@ class SqliteStore:
 
     async def record_uses(self, uses: Iterable[Use]) -> None:
         """Keep last uses in one transaction; older ones than known, and those of keys that are gone, are dropped."""
+        await self._note(_USED, uses)
+
+    async def record_usage(self, sums: Iterable[UsageSum]) -> None:
+        """Add sums of usage in one transaction; those of keys that are gone are dropped."""
+        await self._note(_COUNTED, sums)
+
+    async def usage(self, key_id: str, since_hour: int) -> tuple[UsageSum, ...]:
+        """The sums of a key from an hour (since 1970) on, oldest first."""
+        return tuple(await self._reads.ask(_USAGE, (key_id, since_hour)))
+
+    async def _note(self, statement: str, rows_: Iterable[tuple[object, ...]]) -> None:
         async with self._noting:
             try:
                 await self._uses.begin()
-                await self._uses.many(_USED, list(uses))
+                await self._uses.many(statement, list(rows_))
                 await self._uses.commit()
             except BaseException:
                 await self._uses.roll_back()

@@ -1,0 +1,64 @@
+"""Usage is summed, written in batches, and waits where the store is away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pytest
+
+from keystile.management import usage
+from keystile.management.usage import Sum, UsageWriter
+
+
+class Store:
+    def __init__(self) -> None:
+        self.batches: list[list[Sum]] = []
+        self.broken = False
+
+    async def record_usage(self, sums: Iterable[Sum]) -> None:
+        if self.broken:
+            raise OSError("disk full")
+        self.batches.append(list(sums))
+
+
+def batch(*sums: Sum) -> bytes:
+    return json.dumps(sums).encode()
+
+
+async def test_sums_of_several_relays_are_added_up_and_written_once() -> None:
+    store = Store()
+    writer = UsageWriter(store)
+    writer.add(batch(("a", 5, "", 2), ("a", 5, "scope-missing", 1)))
+    writer.add(batch(("a", 5, "", 3), ("a", 6, "", 1)))
+    await writer.flush()
+    await writer.flush()
+    assert store.batches == [[("a", 5, "", 5), ("a", 5, "scope-missing", 1), ("a", 6, "", 1)]]
+
+
+async def test_what_cannot_be_written_is_not_lost_and_not_counted_twice() -> None:
+    store = Store()
+    writer = UsageWriter(store)
+    writer.add(batch(("a", 5, "", 2)))
+    store.broken = True
+    await writer.flush()
+    writer.add(batch(("a", 5, "", 3)))
+    store.broken = False
+    await writer.flush()
+    assert store.batches == [[("a", 5, "", 5)]]
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}5", b"[[1]]", b'[["a", "x", "", 1]]', b"5", b"\xff"])
+async def test_a_batch_that_is_none_is_dropped_and_counted(payload: bytes) -> None:
+    store = Store()
+    writer = UsageWriter(store)
+    writer.add(payload)
+    await writer.flush()
+    assert (store.batches, writer.dropped) == ([], 1)
+
+
+async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "MOST_WAITING", 1)
+    writer = UsageWriter(Store())
+    writer.add(batch(("a", 5, "", 1), ("b", 5, "", 1), ("a", 5, "", 1)))
+    assert writer.dropped == 1
