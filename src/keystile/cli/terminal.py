@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TextIO
 
+from keystile.keys.secret import redact
+
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -66,6 +68,7 @@ def warn(text: str) -> None:
 def show_error(text: str) -> None:
     """Print an error on standard error; lines stay lines."""
     safe = "\n".join(printable(line) for line in text.splitlines())
+    safe = redact(safe)  # a key given where something else belongs must not reach a terminal's log
     print(f"{styled('keystile:', 'red', sys.stderr)} {safe}", file=sys.stderr)
 
 

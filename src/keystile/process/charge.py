@@ -24,7 +24,7 @@ from typing import Any
 
 import uvloop
 
-from keystile.process.log import log
+from keystile.process.log import catch_library_logs, log
 
 ORPHANED_FOR = 2.0
 """Seconds that a child with last words may outlive the supervisor (the alarm's default ends it)."""
@@ -139,6 +139,7 @@ def run(work: Callable[[Charge, Line], Awaitable[None]], *, last_words: bool) ->
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    catch_library_logs()
     charge = Charge.from_json(sys.argv[1])
     _end_with(charge.supervisor, signal.SIGTERM if last_words else signal.SIGKILL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -25,6 +25,7 @@ from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
 from keystile.management.health import Check, Health, examine
 from keystile.management.metrics import Sample, counter_samples
+from keystile.management.server import Runner
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
@@ -149,7 +150,7 @@ async def work(charge: Charge, line: Line) -> None:
     desk = await _open(charge, taken.settings)
     app = build(Sources(desk.health, desk.samples), taken.settings.management.hosts)
     app.cleanup_ctx.append(desk.at_work)
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+    runner = Runner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     opened = socket.socket(fileno=charge.listeners[0])
     site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import unquote
 
 from keystile.keys.keyring import HeldKey
 from keystile.keys.secret import SECRET_LENGTH, redact
@@ -239,4 +240,11 @@ def _path(path: bytes) -> bytes:
     """The path as a JSON string; the grammar leaves it visible ASCII. A key in it is redacted."""
     if len(path) < SECRET_LENGTH and _NEEDS_ESCAPE.search(path) is None:
         return b'"%b"' % path
-    return json.dumps(redact(path.decode("ascii", "backslashreplace"))).encode("ascii")
+    return json.dumps(_redacted(path.decode("ascii", "backslashreplace"))).encode("ascii")
+
+
+def _redacted(text: str) -> str:
+    """``text`` without keys; where one is percent-encoded, even twice, the decoded text without it."""
+    decoded = unquote(unquote(text, "latin-1"), "latin-1") if "%" in text else text
+    said = redact(decoded)
+    return said if said != decoded else redact(text)
