@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import socket
-import ssl
-import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -19,7 +16,7 @@ from ElasticEmail.exceptions import BadRequestException, ForbiddenException, Una
 
 from tests.e2e.backend import Backend
 from tests.e2e.examples import Described, Document
-from tests.e2e.running import DOCUMENT, LEVELS, Gateway, make_certificate, serving, settings, trusting
+from tests.e2e.running import DOCUMENT, LEVELS, Gateway, make_certificate, serving, settings
 
 # Its package does not say what it exports, which type checkers insist on.
 ElasticEmail: Any = import_module("ElasticEmail")
@@ -57,7 +54,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def gateway(
     backend: Backend, certificates: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """Listeners: plain, TLS with the usual floor, TLS 1.3 only."""
+    """Listeners: plain, and TLS."""
     certificate, key = map(str, certificates)
     tls = {"certificate": certificate, "private_key": key}
     written = settings(
@@ -72,7 +69,6 @@ def gateway(
         listeners=[
             {"address": "127.0.0.1:0"},
             {"address": "127.0.0.1:0", "tls": tls},
-            {"address": "127.0.0.1:0", "tls": {**tls, "minimum_version": "1.3"}},
         ],
         keys={"headers": [HEADER], "per_account": 50},
     )
@@ -313,82 +309,3 @@ def test_an_operation_passes_with_its_levels_and_not_without(
         call(clients[lacking])
     assert all(level in str(refused.value.body) for level in needed - lacking)
     assert len(backend.received) == before
-
-
-# -- the floor of TLS --------------------------------------------------------------------------------------
-
-
-def client_context(certificate: Path, version: ssl.TLSVersion) -> ssl.SSLContext:
-    """A client that speaks one version only, and would take weak ciphers to do so."""
-    context = trusting(certificate)
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        context.minimum_version, context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, version
-        context.minimum_version = version
-    return context
-
-
-def spoken(context: ssl.SSLContext, port: int) -> str | None:
-    """The version of TLS that this client and that port agree on; raises SSLError."""
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as connection,
-    ):
-        # With TLS 1.3 a server refuses after the client thinks all is well: only an answer is an answer.
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
-        return connection.version()
-
-
-def agreed_in_memory(client: ssl.SSLContext, server: ssl.SSLContext) -> str | None:
-    """The version that two contexts agree on, without sockets."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
-        server.wrap_bio(to_server, to_client, server_side=True),
-    ]
-    open_ends = list(ends)
-    for _ in range(10):
-        for end in list(open_ends):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            open_ends.remove(end)
-    assert not open_ends
-    return ends[0].version()
-
-
-def test_the_old_client_of_these_tests_really_speaks_an_old_version(certificates: tuple[Path, Path]) -> None:
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(*certificates)
-    server.set_ciphers("ALL:@SECLEVEL=0")
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        server.minimum_version = ssl.TLSVersion.TLSv1
-        old = client_context(certificates[0], ssl.TLSVersion.TLSv1_1)
-    assert agreed_in_memory(old, server) == "TLSv1.1"
-
-
-@pytest.mark.parametrize(
-    ("listener", "version"),
-    [(1, ssl.TLSVersion.TLSv1_1), (2, ssl.TLSVersion.TLSv1_1), (2, ssl.TLSVersion.TLSv1_2)],
-)
-def test_a_client_below_the_floor_is_refused(
-    gateway: Gateway, certificates: tuple[Path, Path], listener: int, version: ssl.TLSVersion
-) -> None:
-    with pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|EOF"):  # an alert, or none and the end
-        spoken(client_context(certificates[0], version), gateway.ports[listener])
-
-
-@pytest.mark.parametrize(
-    ("listener", "version", "name"),
-    [
-        (1, ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
-        (1, ssl.TLSVersion.TLSv1_3, "TLSv1.3"),
-        (2, ssl.TLSVersion.TLSv1_3, "TLSv1.3"),
-    ],
-)
-def test_a_client_at_the_floor_or_above_is_served(
-    gateway: Gateway, certificates: tuple[Path, Path], listener: int, version: ssl.TLSVersion, name: str
-) -> None:
-    assert spoken(client_context(certificates[0], version), gateway.ports[listener]) == name
