@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystile.limits import mutex, slots
-from keystile.limits.slots import CROWDED, FULL, UNAVAILABLE, ColumnInUse, NoColumn, SlotTable, slot_name
+from keystile.limits.slots import CROWDED, FULL, UNAVAILABLE, NoColumn, SlotTable, slot_name
 
 CAP = 20
 NAME = slot_name(IPv4Address("192.0.2.1"), 64)
@@ -201,29 +202,72 @@ def _hold(fd: int, ready: Any, taken: int) -> None:
     signal.pause()
 
 
-def test_a_column_is_cleared_after_its_owners_death_and_not_before(table: SlotTable) -> None:
+def test_a_column_is_cleared_after_its_owners_death_and_only_that_one(table: SlotTable) -> None:
     here, there = processes.Pipe()
+    assert table.take(NAME, CAP) >= 0
     with child(_hold, table.fd, there, 15) as process:
         column = here.recv()
-        assert table.count(NAME) == 15
-        with pytest.raises(ColumnInUse):
-            table.clear_column(column)
-        with pytest.raises(ColumnInUse):
-            table.clear_column(table.column)
+        assert table.count(NAME) == 16
         process.kill()
         process.join()
-        assert [table.take(NAME, CAP) >= 0 for _ in range(6)] == [True] * 5 + [False]
-        assert column in table.clear_dead()
+        assert [table.take(NAME, CAP) >= 0 for _ in range(5)] == [True] * 4 + [False]
+        assert table.clear_after(process.pid) == [column]
+        assert table.clear_after(process.pid) == []
         assert table.count(NAME) == 5
         assert [table.take(NAME, CAP) >= 0 for _ in range(16)] == [True] * 15 + [False]
 
 
-def test_who_claims_a_dead_ones_column_finds_it_clear(table: SlotTable) -> None:
+def test_nobody_has_a_dead_ones_column_before_it_is_cleared(table: SlotTable) -> None:
     here, there = processes.Pipe()
-    for _ in range(3):
-        with child(_hold, table.fd, there, 15):
-            assert here.recv() == 1
-            assert table.count(NAME) == 15
+    with child(_hold, table.fd, there, 15) as first:
+        dead = here.recv()
+        first.kill()
+        first.join()
+        with child(_hold, table.fd, there, 2):
+            assert here.recv() != dead
+            assert table.clear_after(first.pid) == [dead]
+            assert table.count(NAME) == 2
+            with child(_hold, table.fd, there, 3):
+                assert here.recv() == dead
+                assert table.count(NAME) == 5
+
+
+def test_who_looks_into_a_dead_process_does_not_keep_its_slots(table: SlotTable) -> None:
+    """A reference to its open file (as a look into /proc takes for a moment) outlives the process and its lock.
+
+    Found by 1,000 kills: once in a thousand the slots were not back before a new relay claimed the column.
+    """
+    here, there = processes.Pipe()
+    with child(_hold, table.fd, there, 15) as process:
+        column = here.recv()
+        kept = _files_of(process.pid)
+        process.kill()
+        process.join()
+        assert table.clear_after(process.pid) == [column]
+        assert table.count(NAME) == 0
+        with child(_hold, table.fd, there, 1):
+            assert here.recv() != column  # its lock is still held; there are others
+        for each in kept:
+            os.close(each)
+        with child(_hold, table.fd, there, 1):
+            assert here.recv() == column
+
+
+def _files_of(pid: int) -> list[int]:
+    """Every open file of a process: the same file description, as pidfd_getfd (Linux 5.6) gives it."""
+    pidfd_getfd = 438
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    kept = [libc.syscall(pidfd_getfd, pidfd, int(name), 0) for name in os.listdir(f"/proc/{pid}/fd")]
+    os.close(pidfd)
+    assert any(fd >= 0 for fd in kept), os.strerror(ctypes.get_errno())
+    return [fd for fd in kept if fd >= 0]
+
+
+def test_there_cannot_be_more_columns_than_owners_fit_into_the_head() -> None:
+    SlotTable.create(rows=64, columns=896).close()
+    with pytest.raises(ValueError, match="896 at most"):
+        SlotTable.create(rows=64, columns=897)
 
 
 # -- the mutex -----------------------------------------------------------------------------------------
@@ -259,7 +303,7 @@ def test_after_a_kill_inside_the_mutex_the_next_take_goes_on_at_once(table: Slot
             assert time.perf_counter() - began < 0.05
             assert row >= 0
             table.give_back(row)
-        table.clear_dead()
+        table.clear_after(process.pid)
     rows = [table.take(NAME, CAP) for _ in range(CAP + 1)]
     assert rows.count(FULL) == 1
     assert rows[-1] == FULL

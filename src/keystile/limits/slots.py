@@ -9,7 +9,8 @@ owner writes it. From this follows all the rest:
 
 * Counting up needs the mutex (between looking at a row's sum and adding to it nobody else may add);
   counting down does not, since a smaller number seen late can only refuse, never admit.
-* A process that dies takes nothing along: its column is set to zero and all it held is back.
+* A process that dies takes nothing along: whoever waited for its end (the supervisor) sets its column to zero,
+  and all it held is back. Nobody else may have the column before that.
 * A row of zeros is free, whatever name stands in it. Nothing is ever deleted, memory never grows.
 * A name stands in one row at most: a new row is taken only after the name's whole window was searched.
 * No half-made change can be left by a kill inside the mutex: every write is one aligned store, and a name
@@ -48,12 +49,11 @@ _MAGIC = b"KSTSLOT1"
 _HEADER = struct.Struct("=8sII16sI")  # magic, rows, columns, hash key, 1 if the lock word shows its owner
 _HEADER_SIZE = 4096
 _MUTEX_AT = 128
+_OWNERS_AT = 512
+_MOST_COLUMNS = (_HEADER_SIZE - _OWNERS_AT) // 4 // 4 * 4
 _LANES = 0xFFFF
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL if sys.platform == "linux" else 0
-
-class ColumnInUse(Exception):
-    """The column's owner is alive."""
 
 
 class NoColumn(Exception):
@@ -86,8 +86,9 @@ class SlotTable:
     """The counts of all client addresses, in memory shared by supervisor, management and relays.
 
     The supervisor ``create``s it, children ``attach`` to the inherited ``fd``; a process that wants to
-    ``take`` claims a column first. ``columns`` should be at least twice the number of relays (old ones
-    drain while new ones start) and is rounded up to a multiple of four.
+    ``take`` claims a column first, and whoever waits for that process's end calls ``clear_after``.
+    ``columns`` should be at least twice the number of relays (old ones drain while new ones start) and is
+    rounded up to a multiple of four; 896 at most.
     """
 
     def __init__(self, fd: int) -> None:
@@ -105,6 +106,7 @@ class SlotTable:
         self._names = self._all[_HEADER_SIZE:names_end].cast("Q")
         self._counts = self._all[names_end:].cast("H")
         self._words = self._all[names_end:].cast("Q")
+        self._owners = self._all[_OWNERS_AT : _OWNERS_AT + 4 * self.columns].cast("I")
         self._stride = self.columns // 4
         self.mutex = Mutex(self._all[_MUTEX_AT : _MUTEX_AT + mutex.SIZE])
         # Of their own for the hot path: an attribute less on the way.
@@ -116,6 +118,8 @@ class SlotTable:
     def create(cls, rows: int = 32768, columns: int = 16) -> SlotTable:
         """A new table in a sealed memfd (1.3 MB by default). ``fd`` is inheritable."""
         rows, columns = max(rows, WINDOW), -(-columns // 4) * 4
+        if columns > _MOST_COLUMNS:
+            raise ValueError(f"{columns} columns, but {_MOST_COLUMNS} at most")
         fd = os.memfd_create("keystile-slots", os.MFD_ALLOW_SEALING)
         os.truncate(fd, _HEADER_SIZE + rows * 8 + rows * columns * 2)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
@@ -135,7 +139,7 @@ class SlotTable:
         """Let go of memory, column and file descriptor."""
         self.mutex.release()
         del self.mutex, self._at
-        for view in (self._names, self._counts, self._words, self._all):
+        for view in (self._names, self._counts, self._words, self._owners, self._all):
             view.release()
         self._map.close()
         os.close(self._lock_fd)
@@ -211,30 +215,30 @@ class SlotTable:
     # -- columns --------------------------------------------------------------------------------------
 
     def claim_column(self) -> int:
-        """Own a column until this process ends. Raises NoColumn when all have owners."""
+        """Own a column until ``clear_after`` this process's end. Raises NoColumn when all have owners.
+
+        The record lock keeps two that claim at once apart, and no more: the kernel lets go of it when the last
+        reference to the file is gone, which may be long after the owner's end (somebody may be looking into
+        /proc). So who owns a column is written beside it.
+        """
         for column in range(self.columns):
-            if self._lock_column(column):
-                self._zero(column)  # whatever a dead owner left
-                self.column = column
-                return column
+            if not self._owners[column] and self._lock_column(column):
+                if not self._owners[column]:
+                    self._owners[column] = os.getpid()
+                    self.column = column
+                    return column
+                self._lock_column(column, fcntl.F_UNLCK)
         raise NoColumn(f"all {self.columns} columns of the slot table are in use")
 
-    def clear_column(self, column: int) -> None:
-        """Give back all that a dead process held. Raises ColumnInUse while the owner lives."""
-        if column == self.column or not self._lock_column(column):
-            raise ColumnInUse(f"the owner of column {column} is alive")
-        self._zero(column)
-        self._lock_column(column, fcntl.F_UNLCK)
+    def clear_after(self, pid: int) -> list[int]:
+        """Give back all that a process held which *has ended*; returns its columns (one, or none).
 
-    def clear_dead(self) -> list[int]:
-        """Clear every column without a living owner; returns them."""
-        cleared = []
-        for column in range(self.columns):
-            try:
-                self.clear_column(column)
-            except ColumnInUse:
-                continue
-            cleared.append(column)
+        Only for the one who has waited for that end: nothing here can tell that it is true.
+        """
+        cleared = [column for column in range(self.columns) if self._owners[column] == pid]
+        for column in cleared:
+            self._counts[column :: self.columns] = memoryview(array("H", bytes(2 * self.rows)))
+            self._owners[column] = 0  # last: from here on it may have a new owner
         return cleared
 
     def _lock_column(self, column: int, kind: int = fcntl.F_WRLCK) -> bool:
@@ -243,9 +247,6 @@ class SlotTable:
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: somebody else has it
             return False
         return True
-
-    def _zero(self, column: int) -> None:
-        self._counts[column :: self.columns] = memoryview(array("H", bytes(2 * self.rows)))
 
     # -- looking on (no mutex: for status and metrics, true to within what is moving) ------------------
 

@@ -62,9 +62,9 @@ class Shared:
             factory=factory,
         )
 
-    def clean_up_after_relay(self, place: int) -> None:
-        """What a dead relay held goes back at once; what it counted is kept."""
-        self.slots.clear_dead()
+    def clean_up_after_relay(self, place: int, pid: int) -> None:
+        """What a relay held that has ended goes back at once; what it counted is kept."""
+        self.slots.clear_after(pid)
         self.counters.fold(place)
 
     def stop_listening(self) -> None:

@@ -196,7 +196,7 @@ class Supervisor:
         worked = time.monotonic() - began if began else 0.0
         place.child = None
         if place.role == RELAY:
-            self._shared.clean_up_after_relay(place.number)
+            self._shared.clean_up_after_relay(place.number, child.pid)
         if not self._stop.is_set():
             log(f"{place.role} {child.pid} {how_it_ended(code)}")
         return worked >= STEADY_AFTER
