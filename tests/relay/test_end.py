@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 def cut(client: RawClient) -> None:
     """Leave with RST, as a client does that is killed in the middle of things."""
-    client.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.writer.transport.abort()
 
 
@@ -373,6 +374,36 @@ async def test_a_slot_is_back_before_the_answer_can_be_acted_upon() -> None:
             assert (await client.answer())[0] == 200
         await clients[0].send(request("/any/x", key=key) * 100)
         assert {(await clients[0].answer())[0] for _ in range(100)} == {200}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"no answer",
+    ],
+)
+async def test_a_slot_is_back_before_the_last_byte_leaves(answer: bytes) -> None:
+    """Else a client that is quick, or a relay that loses its core after the write, is refused below the cap."""
+    async with RecordingUpstream(answer) as upstream, running(upstream.port) as relay:
+        client = await RawClient.connect(relay.port)
+        peer = client.writer.get_extra_info("socket")
+        came_before: list[bytes] = []
+        give_back = relay.gateway.slots.give_back
+
+        def watched(row: int) -> None:
+            with socket.socket(fileno=os.dup(peer.fileno())) as same:
+                try:
+                    came_before.append(same.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+                except BlockingIOError:
+                    came_before.append(b"")
+            give_back(row)
+
+        relay.gateway.slots.give_back = watched
+        await client.send(request("/any/x", key=relay.key()))
+        assert (await client.answer())[0] in (200, 502)
+        assert came_before == [b""]
 
 
 async def test_a_slot_is_held_until_a_slow_reader_has_the_last_byte() -> None:

@@ -17,7 +17,7 @@ from keystile.keys.keyring import HeldKey
 from keystile.relay.admit import Note
 from keystile.relay.cors import answer_fields
 from keystile.relay.credentials import Presented
-from keystile.relay.end import end
+from keystile.relay.end import end, free_slot
 from keystile.relay.forward import VIA_ANSWER, request_block, without_cors
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.upstreams import UpstreamGroup
@@ -229,6 +229,7 @@ class Exchange:
         if complete and len(body) <= COPY_BOUND:
             self.bytes_out = len(body)
             self._leave_clean()
+            free_slot(self)
             self.gateway.outbox.put(client.transport, data + (_chunked(body, True) if self.rechunks else body), self)
         else:
             self._write_answer(data, body, complete)
@@ -240,6 +241,8 @@ class Exchange:
     def _write_answer(self, head: bytes, body: bytes, complete: bool) -> None:
         self.bytes_out += len(body)
         transport = self.client.transport
+        if complete and len(body) <= COPY_BOUND and not self.client.paused:
+            free_slot(self)
         if self.rechunks:
             if head:
                 transport.write(head + _chunked(body, complete))
@@ -308,6 +311,7 @@ class Exchange:
         self.status = status
         self.answered = True
         self.keep_alive = self.fields.keep_alive and client.state == ANSWER and not self.gateway.draining
+        free_slot(self)
         self.gateway.outbox.put(
             client.transport,
             b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: %b\r\n%b\r\n%b"
