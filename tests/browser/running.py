@@ -1,0 +1,133 @@
+"""A real gateway, a real browser, and what people do in it.
+
+Law: the page is reached as people reach it: through its address, by what it shows. Debian's chromium is driven by
+Playwright; nothing is loaded from elsewhere, and a page that tries fails the test that sees it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from tests.e2e.backend import Backend
+from tests.e2e.examples import Document
+from tests.e2e.running import DOCUMENT, OWNER, PASSWORD, Gateway, serving, settings
+from tests.node.packages import package
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+HEADER = "X-ElasticEmail-ApiKey"
+SHOTS = os.environ.get("KEYSTILE_SCREENSHOTS")
+"""A directory for pictures of each state, for people to look at; none are taken without it."""
+
+
+def needs_chromium() -> str:
+    """The browser's path. Skips where there is none, but not in CI, which installs it."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("no chromium: .ci/run installs it")
+        pytest.skip("no chromium here (Debian: apt install chromium)")
+    return CHROMIUM
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium, for one test: Playwright wants the test's own loop."""
+    path = needs_chromium()
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            yield running
+        finally:
+            await running.close()
+
+
+@dataclass
+class Site:
+    """The gateway, and the API behind it."""
+
+    gateway: Gateway
+    backend: Backend
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway.management}"
+
+    def call(self, key: str, path: str = "/v4/contacts", source: str = "127.0.0.1", method: str = "GET") -> int:
+        """The status of a call with a key, through the gateway, from an address."""
+        return self.gateway.call(method, path, headers={HEADER: key}, source=source)[0]
+
+
+@contextmanager
+def site(directory: Path, **more: Any) -> Iterator[Site]:
+    """A gateway that has read the API's own document, with the account OWNER."""
+    with Backend(Document(DOCUMENT), "/v4").running() as backend:
+        route = {
+            "openapi": str(DOCUMENT),
+            "prefix": "/v4",
+            "scope_from_description": "Required Access Level: (.+)",
+        }
+        written = settings(backend.port, [route], keys={"headers": [HEADER]}, **more)
+        with serving(directory, written) as gateway:
+            yield Site(gateway, backend)
+
+
+@dataclass
+class Visitor:
+    """One person: a browser context of its own, and what went wrong in it."""
+
+    page: Page
+    site: Site
+    wrong: list[str] = field(default_factory=list)
+
+    async def sign_in(self, email: str = OWNER, password: str = PASSWORD) -> None:
+        await self.page.goto(f"{self.site.url}/keys")
+        await self.page.get_by_label("E-mail").fill(email)
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.keyboard.press("Enter")
+        await self.page.wait_for_url("**/keys*")
+
+    async def shot(self, name: str) -> None:
+        """A picture for people, where they asked for pictures."""
+        if SHOTS:
+            await self.page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+
+    async def violations(self) -> list[str]:
+        """What axe-core finds on the page as it stands."""
+        source = (package("axe-core") / "axe.min.js").read_text(encoding="utf-8")
+        await self.page.evaluate(source)
+        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{self.page.url}: {each['id']}: {each['help']}: {json.dumps([node['target'] for node in each['nodes']])}"
+            for each in found["violations"]
+        ]
+
+
+@asynccontextmanager
+async def visiting(opened: Browser, where: Site, **how: Any) -> AsyncIterator[Visitor]:
+    """A person with a browser; ``how`` as for a Playwright context (viewport, color_scheme …).
+
+    Every message of the console, every error of a script and every request to elsewhere is a fault.
+    """
+    context: BrowserContext = await opened.new_context(**how)
+    page = await context.new_page()
+    visitor = Visitor(page, where)
+    page.on("pageerror", lambda error: visitor.wrong.append(f"script: {error}"))
+    page.on("console", lambda said: visitor.wrong.append(f"console: {said.text}") if said.type == "error" else None)
+    page.on(
+        "request",
+        lambda asked: None if asked.url.startswith((where.url, "data:")) else visitor.wrong.append(f"to {asked.url}"),
+    )
+    try:
+        yield visitor
+    finally:
+        await context.close()
+    assert not visitor.wrong, visitor.wrong
