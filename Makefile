@@ -1,6 +1,6 @@
 # Everything a developer types. Needs Python 3.11 or newer and nothing else: each target sets up what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean
+.PHONY: help run test check bench fuzz clean
 
 # The first Python that is new enough; PYTHON=... on the command line wins.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -18,6 +18,7 @@ help:
 	@echo 'make test   the tests; make test ARGS="-k slots" for some of them'
 	@echo 'make check  ruff, mypy --strict, and the import map'
 	@echo 'make bench  CPU per request, side by side with HAProxy'
+	@echo 'make fuzz   10 million executions, guided by coverage; make fuzz ARGS="--runs 100000 --targets relay"'
 	@echo 'make clean  away with everything that can be made again'
 
 run: $(RUNTIME)
@@ -34,8 +35,11 @@ check: $(DEVELOPMENT)
 bench: $(DEVELOPMENT)
 	$(BIN)/python -m bench $(ARGS)
 
+fuzz: $(DEVELOPMENT)
+	nice -n 19 $(BIN)/python -m tests.fuzz $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -37,7 +37,9 @@ ONLY_IN: dict[str, set[str]] = {
     "sqlite3": {"storage"},
     "argon2": {"storage"},
     "httptools": {"wire", "relay"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "management"},
+    "jinja2": {"management"},
+    "markdown_it": {"management"},
     "yaml": {"config", "routing"},
     "ssl": {"wire", "config", "management", "process", "app"},
 }

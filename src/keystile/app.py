@@ -15,7 +15,12 @@ from keystile.config.load import load
 from keystile.config.model import Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.keys.service import KeyService
+from keystile.keys.smtp import SmtpService
 from keystile.limits.slots import SlotTable
+from keystile.management.access import Access
+from keystile.management.catalogue import Catalogue
+from keystile.management.context import Services
+from keystile.management.look import GatewayView
 from keystile.relay.gateway import Gateway
 from keystile.relay.record import Channel
 from keystile.routing.conflicts import check_conflicts, known_scopes
@@ -57,6 +62,25 @@ async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passw
             await passwords.close()
 
 
+@asynccontextmanager
+async def open_access(settings: Settings) -> AsyncIterator[Access]:
+    """The rules of coming in, on the store of these settings. Raises StoreError."""
+    async with await SqliteStore.open(settings.store) as store:
+        keys = KeyService(store, per_account=settings.keys.per_account)
+        access = await Access.open(settings.store, keys, store)
+        try:
+            yield access
+        finally:
+            await access.close()
+
+
+@asynccontextmanager
+async def open_smtp(settings: Settings) -> AsyncIterator[SmtpService]:
+    """The service of SMTP credentials on the store of these settings. Raises StoreError."""
+    async with await SqliteStore.open(settings.store) as store:
+        yield SmtpService(store)
+
+
 # -- for the relay process -------------------------------------------------------------------------------
 
 
@@ -66,6 +90,9 @@ class Accepted(Protocol):
     @property
     def settings(self) -> Settings:
         """The settings."""
+
+    def contents(self, path: Path) -> bytes:
+        """The accepted contents of a file that they name. Raises KeyError for another."""
 
     def file(self, path: Path) -> AbstractContextManager[Path]:
         """A path under which the accepted contents of ``path`` can be read while the block lasts."""
@@ -92,3 +119,22 @@ def build_relay(
         store_counters,
         tls_context,
     )
+
+
+# -- for the management process ---------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_services(snapshot: Accepted, store: SqliteStore, look: GatewayView) -> AsyncIterator[Services]:
+    """What the management application works with, over an open store. Raises StoreError."""
+    settings = snapshot.settings
+    scopes = known_scopes(settings.operations)
+    keys = KeyService(store, per_account=settings.keys.per_account, known_scopes=scopes)
+    access = await Access.open(settings.store, keys, store)
+    try:
+        await access.warm()
+        documents = {path: snapshot.contents(path) for path in settings.documents}
+        catalogue = Catalogue.of(settings, documents)
+        yield Services(settings, keys, store, SmtpService(store), access, catalogue, look)
+    finally:
+        await access.close()

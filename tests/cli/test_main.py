@@ -17,8 +17,9 @@ COMMANDS = {
     "routes": set(),
     "status": set(),
     "demo": set(),
-    "accounts": {"create", "password", "list", "delete"},
+    "accounts": {"create", "password", "link", "setup-link", "list", "delete"},
     "keys": {"create", "list", "edit", "change", "delete", "import"},
+    "smtp": {"create", "list", "edit", "change", "delete", "verify"},
 }
 
 
@@ -50,6 +51,9 @@ def test_every_command_takes_a_file() -> None:
         ["keys", "create", "--account", "ann@example.com"],
         ["keys", "create", "--account", "a@example.com", "--name", "x", "--expires", "soon"],
         ["keys", "edit", "--account", "a@example.com", "--name", "x", "--scope", "A", "--no-scopes"],
+        ["smtp", "create", "--account", "a@example.com"],
+        ["smtp", "edit", "--account", "a@example.com", "--name", "m@x.org", "--allow", "::1", "--allow-everywhere"],
+        ["smtp", "verify", "--name", "m@x.org", "--address", "here"],
         ["accounts", "create"],
         ["serve", "--port", "1"],
     ],

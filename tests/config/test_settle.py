@@ -10,6 +10,7 @@ from keystile.config.model import (
     Limits,
     Listener,
     Management,
+    ManagementRoutes,
     Server,
     Settings,
     Tls,
@@ -67,7 +68,7 @@ limits:
 trusted_proxies: [10.0.0.0/8, 192.0.2.1]
 health_path: /healthz
 access_log: logs/a.log
-management_routes: null
+management_routes: {prefix: /v4/security/}
 cors: {origins: ["*"], headers: [X-A], max_age: 60}
 upstreams:
   api: {servers: ["http://a", "http://[::1]:81"], host: preserve, case_insensitive: true}
@@ -83,6 +84,7 @@ routes:
     assert settings.limits == Limits(7, 56, Waiting(2.0, 3), 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0)
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.1"))
     assert settings.health_path == "/healthz"
+    assert settings.management_routes == ManagementRoutes("/v4/security")
     assert settings.access_log == AccessLog(file=tmp_path / "logs/a.log")
     assert settings.upstreams == (Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True),)
     assert (settings.trust_without_store, settings.warnings) == (0.0, ())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keystile.keys.audit import differences, facts_of
+from keystile.keys.audit import AuditEvent, By, What, differences, facts_of
 from keystile.keys.key import ApiKey
 from keystile.keys.networks import EVERYWHERE, Networks
 
@@ -20,3 +20,10 @@ def test_an_edit_is_told_by_what_differs() -> None:
         "expires: never → 1970-01-02T00:00:00+00:00"
     )
     assert differences(KEY, replace(KEY, version=9)) == ""
+
+
+def test_who_asks_makes_the_event_of_a_credential_or_of_an_account() -> None:
+    by = By("me", "here")
+    event = by.event(5.0, What.KEY_DELETED, "ann@x.org", KEY, "gone")
+    assert event == AuditEvent(5.0, "me", "here", What.KEY_DELETED, "ann@x.org", "k", "main", "12345", "gone")
+    assert by.event(5.0, What.ACCOUNT_DELETED, "ann@x.org").key_id is None

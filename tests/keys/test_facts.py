@@ -11,6 +11,7 @@ from keystile.keys.errors import KeyRuleBroken
 CASES: list[tuple[str, Callable[[], object]]] = [
     ("bad_email", lambda: facts.email("nobody")),
     ("bad_name", lambda: facts.name(" ")),
+    ("bad_name", lambda: facts.smtp_name("mailer")),
     ("bad_scope", lambda: facts.scopes(["two words"])),
     ("bad_scope", lambda: facts.scopes(f"s{number}" for number in range(257))),
     ("bad_network", lambda: facts.networks(["10.0.0.0/99"])),
@@ -39,6 +40,7 @@ def test_what_breaks_a_rule_has_its_code_and_a_sentence(code: str, ask: Callable
 
 def test_what_is_right_becomes_a_value() -> None:
     assert facts.email("Ann@X.org") == "ann@x.org"
+    assert facts.smtp_name(" Mailer@X.org") == "mailer@x.org"
     assert facts.scopes(["A", " A "]) == {"A"}
     assert facts.networks(["10.0.0.1"]).texts == ("10.0.0.1",)
     assert facts.expiry(None, now=1.0) is None

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from keystile.keys.key import Account, ApiKey
+from keystile.keys.key import Account, ApiKey, SmtpCredential
 from tests.keys.test_audit import KEY
 
 
@@ -16,5 +16,5 @@ def test_facts_cannot_be_altered() -> None:
 
 
 def test_no_field_has_room_for_a_secret_or_a_digest() -> None:
-    names = {field.name for field in dataclasses.fields(ApiKey)}
+    names = {field.name for kind in (ApiKey, SmtpCredential) for field in dataclasses.fields(kind)}
     assert not {name for name in names if "secret" in name or "digest" in name}

@@ -3,7 +3,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystile.keys.networks import EVERYWHERE, Address, Networks
@@ -111,3 +111,73 @@ def test_a_bad_entry_is_named_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
         Networks.parse(["192.0.2.1", text])
     assert repr(text) in str(caught.value)
+
+
+# -- one list within another ------------------------------------------------------------------------------
+
+
+def _window(first: str, count: int) -> list[Address]:
+    start = ip_address(first)
+    return [start + number for number in range(count)]
+
+
+# Addresses next to one another where something begins or ends; between these windows nothing of ours does, so one
+# address stands for each gap. Between ::fffe:ffff:ffff and ::1:0:0:0 lie the mapped ones, which are IPv4.
+NEAR_V4 = [*_window("0.0.0.0", 3), *_window("10.0.0.0", 8), *_window("255.255.255.253", 3)]
+NEAR_V6 = [
+    *_window("::", 4),
+    *_window("::fffe:ffff:fffd", 3),
+    *_window("::1:0:0:0", 3),
+    *_window("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd", 3),
+]
+GAPS = [ip_address(text) for text in ("5.0.0.1", "99.0.0.1", "::8", "2001:db8::1")]
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> str:
+    where = draw(st.sampled_from([NEAR_V4, NEAR_V6]))
+    first, last = sorted(draw(st.tuples(*[st.integers(0, len(where) - 1)] * 2)))
+    mapped = "::ffff:" if where is NEAR_V4 and draw(st.booleans()) else ""
+    ends = [f"{mapped}{where[number]}" for number in (first, last)]
+    return ends[0] if first == last and draw(st.booleans()) else "-".join(ends)
+
+
+LISTS = st.lists(spans(), min_size=1, max_size=5).map(Networks.parse)
+
+
+@settings(max_examples=600)
+@given(LISTS, LISTS)
+def test_one_list_contains_another_exactly_if_every_address_does(own: Networks, other: Networks) -> None:
+    def allowed(networks: Networks) -> set[Address]:
+        return {address for address in (*NEAR_V4, *NEAR_V6, *GAPS) if networks.allows(address)}
+
+    assert own.contains(other) == (allowed(other) <= allowed(own))
+
+
+@given(LISTS)
+def test_everywhere_contains_every_list_and_lies_within_none(some: Networks) -> None:
+    assert EVERYWHERE.contains(some)
+    assert EVERYWHERE.contains(EVERYWHERE)
+    assert not some.contains(EVERYWHERE)
+    assert some.contains(some)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "contains"),
+    [
+        (["10.0.0.0/8"], ["10.1.0.0/16", "10.255.255.255"], True),
+        (["10.0.0.0/8"], ["10.1.0.0/16", "11.0.0.0"], False),
+        (["10.0.0.0/25", "10.0.0.128/25"], ["10.0.0.0/24"], True),  # two that meet
+        (["10.0.0.0-10.0.0.126", "10.0.0.128/25"], ["10.0.0.0/24"], False),  # but for one address
+        (["10.0.0.0/24"], ["10.0.0.0/23"], False),
+        (["10.0.0.0/8"], ["::ffff:10.0.0.1"], True),
+        (["::ffff:10.0.0.0/104"], ["10.0.0.0/8"], True),
+        (["::/0"], ["10.0.0.1"], False),  # no IPv4 address is an IPv6 one
+        (["::/0"], ["::ffff:10.0.0.1"], False),
+        (["0.0.0.0/0"], ["::1"], False),
+        (["::-::fffe:ffff:ffff", "::1:0:0:0-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"], ["::/0"], True),
+        (["0.0.0.0/0", "::/0"], [], False),  # a restriction, if not much of one
+    ],
+)
+def test_containment_by_hand(own: list[str], other: list[str], contains: bool) -> None:
+    assert Networks.parse(own).contains(Networks.parse(other)) is contains

@@ -92,3 +92,9 @@ def test_a_long_digest_in_lower_case_is_no_key() -> None:
 @given(st.text(alphabet=string.ascii_letters + string.digits + "/?&= ", max_size=95))
 def test_a_text_too_short_for_a_key_is_left_alone(text: str) -> None:
     assert redact(text) == text
+
+
+def test_a_management_token_is_redacted_wherever_it_stands() -> None:
+    token = "kst_" + "0a" * 32
+    assert redact(f"Authorization: Bearer {token}\\x01") == "Authorization: Bearer [management token]\\x01"
+    assert redact("kst_short") == "kst_short"

@@ -11,6 +11,7 @@ from keystile.keys.audit import What
 from keystile.keys.errors import KeyRuleBroken
 from keystile.keys.secret import has_check_digits, hint
 from keystile.keys.service import UNCHANGED, KeyService
+from keystile.keys.store import Recent
 from keystile.storage.sqlite import SqliteStore
 
 BY: dict[str, Any] = {"actor": "operator (command line)", "origin": "console"}
@@ -143,9 +144,9 @@ async def test_an_edit_replaces_what_it_gives_and_leaves_the_rest(service: KeySe
 
 async def test_an_edit_that_changes_nothing_is_no_event(service: KeyService) -> None:
     key = (await service.create(ANN, "main", ["Export"], **BY)).key
-    events = len(await service.audit_events())
+    events = len(await service.events())
     assert (await service.edit(ANN, "main", scopes=["Export"], expires=UNCHANGED, **BY)).key == key
-    assert len(await service.audit_events()) == events
+    assert len(await service.events()) == events
 
 
 async def test_a_stale_version_is_a_conflict(service: KeyService) -> None:
@@ -212,32 +213,6 @@ async def test_a_key_is_imported_by_digest_and_hint_and_changed_to_one_of_ours(s
     await service.import_key(ANN, "again", "ab" * 32, "x1Y2z", **BY)
 
 
-async def test_an_account_is_made_once_in_whatever_case(service: KeyService) -> None:
-    with Broken("account_exists"):
-        await service.create_account("ANN@x.org", **BY)
-    with Broken("bad_email"):
-        await service.create_account("ann", **BY)
-    bob = await service.create_account("bob@x.org", operator=True, **BY)
-    assert await service.find_account("BOB@x.org") == bob
-    assert [(account.email, account.operator) for account in await service.list_accounts()] == [
-        (ANN, False),
-        ("bob@x.org", True),
-    ]
-
-
-async def test_an_account_is_deleted_with_its_keys(service: KeyService) -> None:
-    await service.create_account("bob@x.org", **BY)
-    await service.create("bob@x.org", "main", **BY)
-    await service.create(ANN, "main", **BY)
-    await service.create(ANN, "other", **BY)
-    await service.delete_account(ANN, **BY)
-    assert [key.account_email for key in await service.list()] == ["bob@x.org"]
-    told = [(event.what, event.key_name) for event in (await service.audit_events())[:3]]
-    assert told == [(What.ACCOUNT_DELETED, None), (What.KEY_DELETED, "other"), (What.KEY_DELETED, "main")]
-    with Broken("no_such_account"):
-        await service.delete_account(ANN, **BY)
-
-
 async def test_every_event_tells_who_what_when_and_from_where(service: KeyService, clock: Clock) -> None:
     clock.now = 1234.0
     created = await service.create(ANN, "main", ["Export"], actor=ANN, origin="192.0.2.1")
@@ -246,7 +221,7 @@ async def test_every_event_tells_who_what_when_and_from_where(service: KeyServic
     await service.change(ANN, "main", 60, **BY)
     await service.import_key(ANN, "old", "ab" * 32, "12345", **BY)
     await service.delete(ANN, "main", **BY)
-    events = await service.audit_events()
+    events = await service.events()
     assert [event.what for event in events] == [
         What.KEY_DELETED,
         What.KEY_IMPORTED,
@@ -260,17 +235,17 @@ async def test_every_event_tells_who_what_when_and_from_where(service: KeyServic
     assert (first.at, first.actor, first.origin, first.account) == (1234.0, ANN, "192.0.2.1", ANN)
     assert (first.key_id, first.key_name, first.key_hint) == (created.key.id, "main", created.key.hint)
     assert events[3].details == "scopes: Export → none"
-    page = await service.audit_events(limit=2, before=events[1].seq)
+    page = await service.events(limit=2, before=events[1].seq)
     assert page == events[2:4]
 
 
 async def test_what_breaks_a_rule_leaves_no_trace(service: KeyService, store: SqliteStore) -> None:
-    before = await service.audit_events()
+    before = await service.events()
     for facts in ({"scopes": ["a b"]}, {"networks": ["x"]}, {"name": ""}, {"expires": 1.0}):
         given: dict[str, Any] = {"name": "main", **facts}
         with pytest.raises(KeyRuleBroken):
             await service.create(ANN, **given, **BY)
-    assert await service.audit_events() == before
+    assert await service.events() == before
     assert await service.list() == ()
 
 
@@ -278,3 +253,59 @@ async def test_no_secret_is_in_any_file_of_the_store(service: KeyService, tmp_pa
     secrets = [(await service.create(ANN, "main", **BY)).secret, (await service.change(ANN, "main", 60, **BY)).secret]
     for content in contents(tmp_path):
         assert not [secret for secret in secrets if secret.encode() in content]
+
+
+# -- by id, and what was asked ---------------------------------------------------------------------------------
+
+
+async def test_a_key_is_found_edited_changed_and_deleted_by_its_id(service: KeyService) -> None:
+    key = (await service.create(ANN, "main", **BY)).key
+    assert await service.find(ANN, key.id) == key
+    edited = await service.edit(ANN, key_id=key.id, new_name="other", version=1, **BY)
+    assert (edited.key.name, edited.key.version) == ("other", 2)
+    changed = await service.change(ANN, key_id=key.id, overlap=60.0, **BY)
+    assert (changed.key.id, changed.key.old_hint) == (key.id, key.hint)
+    assert (await service.delete(ANN, key_id=key.id, version=3, **BY)).id == key.id
+    with Broken("no_such_key"):
+        await service.find(ANN, key.id)
+    with Broken("no_such_key"):
+        await service.delete(ANN, key_id=key.id, **BY)
+
+
+async def test_of_200_creates_at_once_exactly_15_are_made(service: KeyService) -> None:
+    asked = [service.create(ANN, f"k{number}", **BY) for number in range(200)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    codes = [getattr(answer, "code", None) for answer in answers]
+    assert (codes.count(None), codes.count("too_many_keys")) == (15, 185)
+    assert len(await service.list(ANN)) == 15
+
+
+async def test_the_events_of_one_account_are_a_page_at_a_time(service: KeyService) -> None:
+    await service.create_account("bob@x.org", **BY)
+    for number in range(3):
+        await service.create(ANN, f"k{number}", **BY)
+        await service.create("bob@x.org", f"k{number}", **BY)
+    anns = await service.events(account="Ann@X.org")
+    assert [event.key_name for event in anns] == ["k2", "k1", "k0", None]
+    assert {event.account for event in anns} == {ANN}
+    assert await service.events(2, anns[0].seq, account=ANN) == anns[1:3]
+    assert await service.events(account="nobody@x.org") == ()
+    assert len(await service.events()) == 8
+    for limit, before in ((0, None), (-1, None), (5, 0), (5, -(2**70))):
+        assert await service.events(limit, before) == ()
+    assert len(await service.events(2**70, 2**70)) == 8
+
+
+async def test_what_was_asked_with_the_keys_of_an_account(service: KeyService, store: SqliteStore) -> None:
+    await service.create_account("bob@x.org", **BY)
+    first, second = [(await service.create(ANN, name, **BY)).key.id for name in ("a", "b")]
+    bobs = (await service.create("bob@x.org", "a", **BY)).key.id
+    counted = [(first, 5, "", 2), (first, 6, "", 3), (first, 6, "scope-missing", 4), (bobs, 6, "", 9)]
+    await store.record_usage(counted)
+    assert sorted(await service.usage(ANN, 0)) == sorted(counted[:3])
+    assert await service.recent(ANN, 0) == {first: Recent(5, 4)}
+    assert await service.recent(ANN, 6) == {first: Recent(3, 4)}
+    assert second not in await service.recent(ANN, 0)
+    assert await service.usage(ANN, 7) == ()
+    with Broken("no_such_account"):
+        await service.usage("nobody@x.org", 0)

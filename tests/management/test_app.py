@@ -1,56 +1,66 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
-from pytest_aiohttp import AiohttpClient
 
-from keystile.management.app import Sources, build
-from keystile.management.health import Health
-from keystile.management.metrics import Sample
+from keystile.config.model import Management
+from tests.management.running import running
 
 
-def _sources(health: Health | None = None) -> Sources:
-    async def ask_health() -> Health:
-        return health or Health()
-
-    async def samples() -> Iterable[Sample]:
-        return [("slots_taken", "", 3)]
-
-    return Sources(ask_health, samples)
+async def test_health_says_ok_or_why_not(tmp_path: Path) -> None:
+    async with running(tmp_path) as app:
+        assert await app.page("/health") == '{"status": "ok"}'
+    (tmp_path / "sick").mkdir()
+    async with running(tmp_path / "sick", reasons=("store: cannot be read",)) as app:
+        assert await app.page("/health", 503) == '{"status": "failing", "reasons": ["store: cannot be read"]}'
 
 
-async def test_health_says_ok_or_why_not(aiohttp_client: AiohttpClient) -> None:
-    client = await aiohttp_client(build(_sources()))
-    answer = await client.get("/health")
-    assert (answer.status, await answer.json()) == (200, {"status": "ok"})
-    client = await aiohttp_client(build(_sources(Health(reasons=("store: cannot be read",)))))
-    answer = await client.get("/health")
-    assert answer.status == 503
-    assert await answer.json() == {"status": "failing", "reasons": ["store: cannot be read"]}
+async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
+    async with running(tmp_path) as app, app.client.get(f"{app.url}/metrics") as answer:
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert "keystile_slots_taken 3\n" in await answer.text()
 
 
-async def test_metrics_are_prometheus_text(aiohttp_client: AiohttpClient) -> None:
-    answer = await (await aiohttp_client(build(_sources()))).get("/metrics")
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert "keystile_slots_taken 3\n" in await answer.text()
+async def test_who_is_not_signed_in_is_led_to_the_sign_in_page(tmp_path: Path) -> None:
+    async with running(tmp_path) as app:
+        async with app.client.get(f"{app.url}/") as answer:
+            assert answer.url.path == "/sign-in"
+            assert answer.status == 200
+        async with app.client.get(f"{app.url}/api/me") as answer:
+            assert (answer.status, answer.content_type) == (401, "application/problem+json")
 
 
-async def test_the_page_says_what_is_here(aiohttp_client: AiohttpClient) -> None:
-    answer = await (await aiohttp_client(build(_sources()))).get("/")
-    assert answer.content_type == "text/html"
-    assert "/metrics" in await answer.text()
-
-
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 200), ("GET", "/no", 404), ("PUT", "/", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/sign-in", 200),
+        ("GET", "/no", 404),
+        ("PUT", "/", 405),
+        ("GET", "/api/no", 404),
+        ("PUT", "/health", 405),
+    ],
+)
 async def test_every_answer_forbids_what_a_browser_might_do(
-    aiohttp_client: AiohttpClient, method: str, path: str, status: int
+    tmp_path: Path, method: str, path: str, status: int
 ) -> None:
-    answer = await (await aiohttp_client(build(_sources()))).request(method, path)
-    assert answer.status == status
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Cache-Control"] == "no-store"
+    async with running(tmp_path) as app, app.client.request(method, app.url + path) as answer:
+        assert answer.status == status
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_files_of_the_pages_may_be_kept_by_browsers(tmp_path: Path) -> None:
+    async with running(tmp_path) as app:
+        page = await app.page("/sign-in")
+        style = page.split('rel="stylesheet" href="')[1].split('"')[0]
+        async with app.client.get(app.url + style) as answer:
+            assert answer.status == 200
+            assert "immutable" in answer.headers["Cache-Control"]
 
 
 @pytest.mark.parametrize(
@@ -64,9 +74,45 @@ async def test_every_answer_forbids_what_a_browser_might_do(
         ("127.0.0.1", 421),
     ],
 )
-async def test_only_named_hosts_are_answered(aiohttp_client: AiohttpClient, host: str, status: int) -> None:
-    client = await aiohttp_client(build(_sources(), ("gateway.example",)))
-    for path in ("/", "/health", "/metrics"):
-        answer = await client.get(path, headers={"Host": host})
+async def test_only_named_hosts_are_answered(tmp_path: Path, host: str, status: int) -> None:
+    async with running(tmp_path, management=Management(hosts=("gateway.example",))) as app:
+        for path in ("/sign-in", "/health", "/metrics"):
+            async with app.client.get(app.url + path, headers={"Host": host}) as answer:
+                assert answer.status == status
+                assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "status"),
+    [
+        ("127.0.0.1:8081", "/sign-in", 200),
+        ("[::1]:8081", "/sign-in", 200),
+        ("localhost", "/sign-in", 200),
+        ("gateway.localhost", "/sign-in", 200),
+        ("rebound.example", "/sign-in", 421),
+        ("127.0.0.1.rebound.example", "/sign-in", 421),
+        ("rebound.example", "/api/me", 421),
+        ("gateway:8081", "/metrics", 200),
+        ("gateway:8081", "/health", 200),
+    ],
+)
+async def test_without_names_pages_are_only_at_hosts_that_nobody_can_rebind(
+    tmp_path: Path, host: str, path: str, status: int
+) -> None:
+    async with running(tmp_path) as app, app.client.get(app.url + path, headers={"Host": host}) as answer:
         assert answer.status == status
-        assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+async def test_a_fault_of_ours_says_nothing_of_its_inside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(tmp_path) as app:
+
+        async def broken(*_: object) -> None:
+            raise RuntimeError("inside")
+
+        object.__setattr__(app.services.access, "session", broken)
+        app.client.cookie_jar.update_cookies({"keystile": "0" * 64})
+        for path, kind in (("/keys", "text/html"), ("/api/me", "application/problem+json")):
+            async with app.client.get(app.url + path) as answer:
+                assert (answer.status, answer.content_type) == (500, kind)
+                assert "inside" not in await answer.text()
+    assert "RuntimeError: inside" in caplog.text

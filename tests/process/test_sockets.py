@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,17 @@ def test_ipv6_and_ipv4_can_have_the_same_port() -> None:
     assert sockets.address_of(six) == f"[::]:{port}"
     six.close()
     four.close()
+
+
+def test_the_socket_beside_the_store_replaces_a_leftover_and_is_its_owners(tmp_path: Path) -> None:
+    store = tmp_path / "keystile.db"
+    for _ in range(2):  # the first one's file is left behind
+        with sockets.listen_beside(store) as opened:
+            assert opened.get_inheritable()
+            assert not opened.getblocking()
+            assert sockets.calls_path(store).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_socket_that_cannot_lie_beside_the_store_is_named(tmp_path: Path) -> None:
+    with pytest.raises(sockets.CannotListen, match=r"nowhere/keystile.db.management: No such file"):
+        sockets.listen_beside(tmp_path / "nowhere" / "keystile.db")

@@ -253,6 +253,7 @@ async def test_counters_count() -> None:
         counters = relay.counters
         found = {name: value for name, value in counters.items() if value}
         assert found == {
+            "tls_none": 5,
             "requests": 4,
             "bytes_in": 8,
             "bytes_out": 4,
@@ -290,6 +291,8 @@ def test_the_names_of_counters_are_those_of_the_values() -> None:
     recorder.statuses[101] = 1
     recorder.statuses[599] = 5
     recorder.refused[Refusal.DRAINING] = 7
+    recorder.came_with["TLSv1.3"] = 9
+    recorder.came_with[None] = 2
     recorder.flush(3, 4, True)
     counters = dict(zip(COUNTERS, stored[0], strict=True))
     assert {name: value for name, value in counters.items() if value} == {
@@ -299,6 +302,8 @@ def test_the_names_of_counters_are_those_of_the_values() -> None:
         "status_1xx": 1,
         "status_5xx": 5,
         "refused_draining": 7,
+        "tls_none": 2,
+        "tls_1_3": 9,
     }
     assert set(COUNTERS) >= GAUGES
     assert len(set(COUNTERS)) == len(COUNTERS)

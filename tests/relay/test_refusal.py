@@ -320,6 +320,12 @@ def test_a_detail_of_its_own_replaces_the_usual_one() -> None:
     assert body.isascii()
 
 
+def test_to_the_services_own_clients_the_detail_is_said_in_their_member_too() -> None:
+    _, body = problem(Refusal.INVALID_KEY, detail=None, request_id=b"abc", as_service=True)
+    said = json.loads(body)
+    assert said["Error"] == said["detail"] == Refusal.INVALID_KEY.detail
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -1,4 +1,4 @@
-"""``python -m tests.soak bursts|kills|deletes|cpu|stopped``: measure real processes under load.
+"""``python -m tests.soak bursts|kills|management|deletes|cpu|stopped``: measure real processes under load.
 
 Law: arguments and printing. Exit code 0, or 1 where a promise was broken; every fault is printed.
 """
@@ -12,12 +12,13 @@ from typing import Any
 
 import uvloop
 
-from tests.soak import bursts, cpu, deletes, kills, stopped, table
+from tests.soak import bursts, cpu, deletes, kills, management, stopped, table
 
 Found = tuple[list[dict[str, object]], list[str]]
 TITLES = {
     "bursts": "Bursts of 25 at once from one address",
     "kills": "kill -9 of relays under load",
+    "management": "kill -9 of management under load",
     "deletes": "Changes of keys under load",
     "cpu": "CPU per request",
     "stopped": "One relay stopped (SIGSTOP)",
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "stopped"):
+    if chosen.what in ("kills", "management", "stopped"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     else:
@@ -43,6 +44,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return bursts.main(chosen.rounds, chosen.relays, chosen.seed)
         case "kills":
             return kills.main(chosen.kills, chosen.relays, chosen.seed, chosen.minutes, chosen.pause)
+        case "management":
+            return management.main(chosen.seconds, chosen.relays)
         case "deletes":
             return deletes.main(chosen.deletes, chosen.others, chosen.by_command, chosen.relays, chosen.seed)
         case "cpu":
@@ -62,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--relays", type=int, default=4)
     one.add_argument("--minutes", type=float, default=15.0, help="after which no relay is killed any more")
     one.add_argument("--pause", type=float, default=0.5, help="seconds from one kill to the next, at least")
+    one = what.add_parser("management")
+    one.add_argument("--seconds", type=float, default=10.0)
+    one.add_argument("--relays", type=int, default=2)
     one = what.add_parser("deletes")
     one.add_argument("--deletes", type=int, default=10_000)
     one.add_argument("--others", type=int, default=500, help="edits, changes, expiries, imports, creates: each")

@@ -14,6 +14,7 @@ from typing import Any
 from keystile.keys.errors import KeyRuleBroken
 from keystile.keys.secret import digest
 from keystile.keys.service import KeyService
+from keystile.keys.smtp import SmtpService
 from keystile.storage.doorbell import Doorbell
 from keystile.storage.follow import KeyFollower
 from keystile.storage.sqlite import SqliteStore
@@ -75,6 +76,18 @@ async def _create(service: KeyService, prefix: str, count: str) -> None:
     print(made)
 
 
+async def _create_smtp(service: KeyService, prefix: str, count: str) -> None:
+    smtp, made = SmtpService(service._store), 0
+    for number in range(int(count)):
+        try:
+            await smtp.create(ANN, f"{prefix}{number}@x.org", **BY)
+            made += 1
+        except KeyRuleBroken as fault:
+            if fault.code != "too_many_credentials":
+                raise
+    print(made)
+
+
 async def _die_before_ringing(service: KeyService, name: str) -> None:
     """Commit a delete, and be killed before the bell is rung."""
 
@@ -86,7 +99,7 @@ async def _die_before_ringing(service: KeyService, name: str) -> None:
 
 
 async def _die_before_committing(service: KeyService, name: str) -> None:
-    async def die(_: object) -> None:
+    async def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     SqliteStore._commit_and_ring = die  # type: ignore[method-assign, assignment]
@@ -102,6 +115,7 @@ async def _edit_for_ever(service: KeyService, name: str) -> None:
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "create": _create,
+    "create-smtp": _create_smtp,
     "edit-for-ever": _edit_for_ever,
     "die-before-ringing": _die_before_ringing,
     "die-before-committing": _die_before_committing,

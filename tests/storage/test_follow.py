@@ -4,17 +4,21 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from keystile.keys.key import Account, ApiKey
 from keystile.keys.keyring import Keyring
-from keystile.keys.secret import digest
-from keystile.storage import follow
+from keystile.keys.networks import EVERYWHERE
+from keystile.keys.secret import digest, generate
+from keystile.keys.smtp import SmtpService
+from keystile.storage import follow, migrate
 from keystile.storage.doorbell import doorbell_of
 from keystile.storage.errors import StoreUnreadable
 from keystile.storage.follow import KeyFollower
+from keystile.storage.sqlite import SqliteStore
 from tests.storage.ground import ANN, BY, Clock, admits, run_writer, start_writer, writing
 
 
@@ -420,3 +424,65 @@ async def test_checkpoints_do_not_disturb_a_follower(path: Path, start: Start) -
         assert follower._keyring.get(created.key.id) is held  # nothing was loaded anew
         await service.delete(ANN, "main", **BY)
         assert not admits(follower, created.secret)
+
+
+# -- a store that goes over to a newer schema while relays follow it ---------------------------------------------
+
+
+@contextmanager
+def as_version_2() -> Iterator[None]:
+    """Be, for a while, the version whose newest schema is 2."""
+    scripts = migrate.STORE.scripts()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate.Series, "scripts", lambda self: {number: scripts[number] for number in (1, 2)})
+        yield
+
+
+async def _write_as_version_2(path: Path) -> str:
+    """Make a store of schema 2 with a key, by statements of that version; return the key's secret."""
+    secret = generate()
+    key = ApiKey("k", "a", ANN, "main", "12345", frozenset(), EVERYWHERE, None, 0.0, False)
+    with as_version_2():
+        async with await SqliteStore.open(path) as store, store.change() as tx:
+            await tx.add_account(Account("a", ANN, False, 0.0))
+            await tx.add_key(key, digest(secret.encode()))
+    return secret
+
+
+async def test_a_relay_follows_a_store_of_the_schema_before_and_its_migration_loads_nothing_again(
+    path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = await _write_as_version_2(path)
+    follower = start()  # of this version, before anybody has migrated
+    assert admits(follower, secret)
+    held, seen = follower._keyring.get("k"), follower.seen
+    async with writing(path) as service:
+        assert follower.words[0] != seen, "the migration has rung"
+        assert follower.catch_up()
+        assert follower._keyring.get("k") is held
+        # As cheap as any ring: only the log was asked, and it says that no key has changed.
+        monkeypatch.setattr(Keyring, "load_rows", lambda *_: pytest.fail("loaded anew"))
+        monkeypatch.setattr(Keyring, "put", lambda *_: pytest.fail("taken in anew"))
+        follower.check()
+        await SmtpService(service._store).create(ANN, "mail@x.org", **BY)
+        assert admits(follower, secret)
+        await service.delete(ANN, "main", **BY)
+        assert not admits(follower, secret)
+
+
+async def test_a_relay_of_the_version_before_goes_on_and_then_says_that_the_store_is_newer(
+    path: Path, start: Start
+) -> None:
+    """Until it opens the file anew it follows; from then on it lives on what it knows (``trust_without_store``)."""
+    secret = await _write_as_version_2(path)
+    with as_version_2():
+        follower = start()
+    async with writing(path) as service:
+        added = (await service.create(ANN, "added", **BY)).secret
+        with as_version_2():
+            assert admits(follower, secret)
+            assert admits(follower, added), "the schema has grown by tables that a follower does not read"
+            os.utime(path, (1, 1))  # the file itself is touched, as by a checkpoint
+            follower.check()
+        assert "newer Keystile: schema 3" in str(follower.unreadable_because)
+        assert admits(follower, secret)

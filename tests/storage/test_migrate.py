@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keystile.storage.errors import StoreUnreadable
-from keystile.storage.migrate import PASSWORDS, STORE, Series, make_file, prepare, statements
+from keystile.storage.migrate import PASSWORDS, STORE, Series, check, make_file, prepare, statements
 
 
 @pytest.fixture
@@ -80,6 +80,24 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(path: Path, monkeypatch
     assert pragma(path, "user_version") == 1
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("a",)]
+
+
+def test_a_store_that_is_being_made_meanwhile_is_not_taken_for_something_else(path: Path) -> None:
+    """Another process makes the store between any two steps of our looking at it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as looking, closing(sqlite3.connect(path)) as making:
+        looking.execute("PRAGMA journal_mode = WAL")
+        steps: list[str] = []
+
+        def make(step: str) -> None:
+            steps.append(step)
+            if len(steps) == 2:
+                making.execute("CREATE TABLE keys (id)")
+                making.execute(f"PRAGMA application_id = {STORE.application_id}")
+                making.execute("PRAGMA user_version = 1")
+                making.commit()
+
+        looking.set_trace_callback(make)
+        assert check(looking, path, STORE) in (0, 1)
 
 
 def test_a_database_of_something_else_is_not_touched(path: Path) -> None:

@@ -97,3 +97,76 @@ async def test_a_damaged_hash_is_a_wrong_password(passwords: Passwords, store: P
         connection.execute("UPDATE passwords SET hash = 'damaged'")
         connection.commit()
     assert not await passwords.verify("a", RIGHT)
+
+
+async def test_a_new_password_has_a_new_version_and_a_new_hash_of_the_same_has_not(
+    passwords: Passwords, store: Path
+) -> None:
+    await passwords.set_password("a", RIGHT)
+    assert await passwords.check("a", RIGHT) == 1
+    await passwords.set_password("a", RIGHT)
+    assert await passwords.check("a", RIGHT) == 2
+    dearer = await Passwords.open(store, PasswordHasher(time_cost=2, memory_cost=8, parallelism=1))
+    assert await dearer.check("a", RIGHT) == 2
+    assert "t=2" in hashes(store)[0]
+    assert await dearer.check("a", RIGHT) == 2
+    await dearer.close()
+
+
+async def test_a_hash_is_not_made_anew_over_a_password_that_was_changed_meanwhile(
+    passwords: Passwords, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await passwords.set_password("a", RIGHT)
+    dearer = await Passwords.open(store, PasswordHasher(time_cost=2, memory_cost=8, parallelism=1))
+    hashing = dearer._hash
+
+    async def meanwhile(password: str) -> str:
+        await passwords.set_password("a", WRONG)
+        return await hashing(password)
+
+    monkeypatch.setattr(dearer, "_hash", meanwhile)
+    assert await dearer.verify("a", RIGHT)
+    assert await passwords.verify("a", WRONG)
+    assert not await passwords.verify("a", RIGHT)
+    await dearer.close()
+
+
+async def test_a_password_is_set_only_while_the_version_that_was_looked_at_is_there(passwords: Passwords) -> None:
+    assert not await passwords.set_password("a", RIGHT, version=1)
+    assert await passwords.set_password("a", RIGHT)
+    assert await passwords.set_password("a", WRONG, version=1)
+    assert not await passwords.set_password("a", RIGHT, version=1)
+    assert await passwords.verify("a", WRONG)
+
+
+async def test_a_password_is_set_only_while_the_link_is_good(passwords: Passwords, store: Path) -> None:
+    digest = b"d" * 32
+    assert not await passwords.set_password("a", RIGHT, link=digest)
+    with closing(sqlite3.connect(passwords_of(store))) as connection:
+        connection.execute("INSERT INTO links VALUES (?, 'a', 1000.0)", (digest,))
+        connection.commit()
+        assert not await passwords.set_password("a", RIGHT, link=digest)
+        connection.execute("UPDATE links SET expires = 1000.1")
+        connection.commit()
+    assert await passwords.set_password("a", RIGHT, link=digest)
+    assert not await passwords.set_password("a", WRONG, link=digest)
+    assert await passwords.verify("a", RIGHT)
+
+
+async def test_a_password_may_hold_anything_that_can_be_sent(passwords: Passwords) -> None:
+    odd = "\ud800 half a character \0"
+    await passwords.set_password("a", odd)
+    assert await passwords.verify("a", odd)
+    assert not await passwords.verify("a", odd.replace("\ud800", "?"))
+
+
+async def test_the_first_question_about_an_unknown_account_takes_no_longer(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await passwords.warm()
+
+    async def never(_: str) -> str:
+        raise AssertionError("a hash was made")
+
+    monkeypatch.setattr(passwords, "_hash", never)
+    assert await passwords.check(None, RIGHT) is None

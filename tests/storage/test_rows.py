@@ -40,6 +40,10 @@ async def test_questions_find_one_all_or_nothing(tmp_path: Path) -> None:
         owner = created.key.account_id
         assert await reading.key(owner, "main") == created.key
         assert await reading.key(owner, "Main") is None
+        assert await reading.key_by_id(created.key.id) == created.key
+        assert await reading.key_by_id("main") is None
+        assert await reading.count_keys(owner) == await reading.count_keys() == 1
+        assert await reading.count_keys("nobody") == 0
         assert await reading.keys(owner) == await reading.keys() == (created.key,)
         assert await reading.keys("nobody") == ()
         assert await reading.account("nobody@x.org") is None

@@ -5,15 +5,19 @@ import os
 import random
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from keystile.keys.audit import What
 from keystile.keys.errors import KeyRuleBroken
 from keystile.keys.key import Account
 from keystile.keys.service import KeyService
+from keystile.keys.smtp import SmtpService
+from keystile.keys.store import Recent
+from keystile.storage import rows
 from keystile.storage.doorbell import Doorbell, doorbell_of
 from keystile.storage.errors import StoreBusy, StoreUnreadable
 from keystile.storage.sqlite import SqliteStore
@@ -183,7 +187,7 @@ async def test_the_audit_table_is_append_only(service: KeyService, path: Path) -
     ):
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             alter(sql)
-    assert len(await service.audit_events()) == 1
+    assert len(await service.events()) == 1
 
 
 async def test_a_change_log_row_tells_of_every_way_a_key_can_change(service: KeyService, store: SqliteStore) -> None:
@@ -255,6 +259,67 @@ async def test_opening_rings_when_it_has_made_the_store(path: Path) -> None:
     bell.close()
 
 
+async def test_only_what_concerns_keys_rings(service: KeyService, store: SqliteStore) -> None:
+    """Each ring has every relay look into the store: signing in and SMTP credentials are no reason."""
+    smtp = SmtpService(store)
+    await service.create(ANN, "main", **BY)
+
+    async def rings(work: Awaitable[object]) -> bool:
+        before = store._bell.count()
+        await work
+        return store._bell.count() != before
+
+    quiet = [
+        service.note(What.PASSWORD_SET, ANN, **BY),
+        service.create_account("bob@x.org", **BY),
+        smtp.create(ANN, "m@x.org", **BY),
+        smtp.edit(ANN, "m@x.org", networks=["::1"], **BY),
+        smtp.change(ANN, "m@x.org", **BY),
+        smtp.delete(ANN, "m@x.org", **BY),
+        service.edit(ANN, "main", scopes=[], **BY),  # alters nothing
+        service.delete_account("bob@x.org", **BY),
+    ]
+    assert [await rings(work) for work in quiet] == [False] * len(quiet)
+    loud = [
+        service.edit(ANN, "main", scopes=["A"], **BY),
+        service.change(ANN, "main", 60.0, **BY),
+        service.change(ANN, "main", **BY),
+        service.create(ANN, "other", **BY),
+        service.import_key(ANN, "old", "ab" * 32, "12345", **BY),
+        service.delete(ANN, "main", **BY),
+        service.delete_account(ANN, **BY),
+    ]
+    assert [await rings(work) for work in loud] == [True] * len(loud)
+
+
+async def test_whoever_writes_next_rings_for_a_writer_that_was_killed(service: KeyService, path: Path) -> None:
+    """Even where what it writes itself concerns no key."""
+    await service.create(ANN, "main", **BY)
+    bell = Doorbell(path)
+    before = bell.count()
+    assert run_writer(path, "die-before-ringing", "main") == -9
+    assert bell.count() == before
+    await service.note(What.PASSWORD_SET, ANN, **BY)
+    assert bell.count() != before
+    bell.close()
+
+
+async def test_a_change_rings_in_a_store_that_was_set_back_to_an_older_copy(
+    service: KeyService, store: SqliteStore, path: Path
+) -> None:
+    """There the log may come to a number that has been rung before, for something else."""
+    await service.create(ANN, "main", **BY)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(path.with_name("copy.db")),))
+    await service.create(ANN, "lost", **BY)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink()
+    os.replace(path.with_name("copy.db"), path)
+    before = store._bell.count()
+    await service.edit(ANN, "main", scopes=["A"], **BY)
+    assert store._bell.count() != before
+
+
 async def test_a_rule_that_is_broken_passes_through_the_store(service: KeyService) -> None:
     with pytest.raises(KeyRuleBroken):
         await service.create_account(ANN, **BY)
@@ -269,7 +334,7 @@ async def test_a_killed_writer_leaves_all_of_a_change_or_nothing(path: Path) -> 
         await service.edit(ANN, "main", scopes=["A"], **BY)  # and the lock was let go
         assert run_writer(path, "die-before-ringing", "main") == -9
         assert await service.list() == ()
-        assert (await service.audit_events(1))[0].what == "key.deleted"
+        assert (await service.events(1))[0].what == "key.deleted"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
@@ -288,9 +353,53 @@ async def test_what_was_answered_is_there_whenever_the_writer_is_killed(path: Pa
             kept = await service.find_by_name(ANN, "main")
             # The last one may have been committed and not answered any more.
             assert kept.version in (int(answered), int(answered) + 1)
-            assert (await service.audit_events(1))[0].details.endswith(" ".join(kept.scopes))
+            assert (await service.events(1))[0].details.endswith(" ".join(kept.scopes))
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+async def test_fifteen_smtp_credentials_are_exact_with_many_processes(path: Path) -> None:
+    async with writing(path):
+        pass
+    writers = [start_writer(path, "create-smtp", f"w{number}-", "8") for number in range(5)]
+    made = [int(writer.communicate(timeout=90)[0]) for writer in writers]
+    assert sum(made) == 15
+    async with await SqliteStore.open(path) as store:
+        assert await store.count_smtp_credentials() == 15
+
+
+async def test_keys_are_counted_by_account(service: KeyService, store: SqliteStore) -> None:
+    assert (await store.keys_by_account(), await store.count_keys()) == ({}, 0)
+    await service.create_account("bob@x.org", **BY)
+    await service.create_account("eve@x.org", **BY)
+    for name in ("a", "b"):
+        await service.create(ANN, name, **BY)
+    await service.create("bob@x.org", "a", **BY)
+    ann, bob, _ = await store.accounts()
+    assert await store.keys_by_account() == {ann.id: 2, bob.id: 1}
+    assert (await store.count_keys(), await store.count_keys(ann.id)) == (3, 2)
+
+
+async def test_the_newest_events_of_an_account_are_found_by_an_index(store: SqliteStore) -> None:
+    """An account's page must not read everybody's history."""
+    plan = await store._reads.ask(f"EXPLAIN QUERY PLAN {rows.EVENTS_OF_ACCOUNT}", (9, 9, ANN))
+    assert [row[3] for row in plan] == ["SEARCH audit USING INDEX audit_of_account (account=? AND rowid<?)"]
+
+
+async def test_keys_are_counted_without_reading_them(store: SqliteStore) -> None:
+    plan = await store._reads.ask("EXPLAIN QUERY PLAN SELECT count(*) FROM keys")
+    assert "COVERING INDEX" in plan[0][3]
+
+
+async def test_usage_of_many_keys_is_one_question(service: KeyService, store: SqliteStore) -> None:
+    ids = [(await service.create(ANN, name, **BY)).key.id for name in ("a", "b")]
+    sums = [(ids[0], 5, "", 2), (ids[1], 5, "", 3), (ids[1], 6, "key-expired", 1)]
+    await store.record_usage(sums)
+    asked = [*ids, *(f"none {number}" for number in range(40_000))]  # more than SQLite takes as values
+    assert sorted(await store.usage_of(asked, 0)) == sorted(sums)
+    assert await store.usage_of([ids[1]], 6) == ((ids[1], 6, "key-expired", 1),)
+    assert await store.recent(asked, 5) == {ids[0]: Recent(2, 0), ids[1]: Recent(3, 1)}
+    assert await store.recent([], 0) == {}
 
 
 async def test_usage_is_added_up_ends_with_its_key_and_never_rings(service: KeyService, store: SqliteStore) -> None:

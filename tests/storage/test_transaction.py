@@ -35,7 +35,8 @@ async def test_a_transaction_sees_what_it_has_done(store: SqliteStore) -> None:
         assert await tx.count_keys("a") == 2
         assert await tx.knows_digest(DIGESTS[1])
         assert not await tx.knows_digest(DIGESTS[2])
-        assert await tx.account("ann@x.org") == ACCOUNT
+        assert await tx.account("ann@x.org") == await tx.account_by_id("a") == ACCOUNT
+        assert await tx.account_by_id("ann@x.org") is None
 
 
 async def test_a_digest_is_replaced_at_once_or_kept_for_a_while(store: SqliteStore) -> None:
@@ -48,6 +49,14 @@ async def test_a_digest_is_replaced_at_once_or_kept_for_a_while(store: SqliteSto
     async with store.change() as tx:
         await tx.replace_digest(replace(KEY, hint="00004"), DIGESTS[3])
     assert await digests(store) == [(DIGESTS[3], "00004", None)]
+
+
+async def test_a_digest_opens_its_own_key_while_it_is_good(store: SqliteStore) -> None:
+    async with store.change() as tx:
+        await tx.add_key(replace(KEY, id="l", name="other"), DIGESTS[2])
+        await tx.replace_digest(replace(KEY, hint="00002", old_until=50.0), DIGESTS[1])
+        opened = [await tx.opens("k", digest, now) for digest in DIGESTS for now in (49.9, 50.0)]
+    assert opened == [True, False, True, True, False, False, False, False]
 
 
 async def test_nothing_of_a_removed_account_remains(store: SqliteStore) -> None:

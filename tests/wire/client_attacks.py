@@ -22,7 +22,8 @@ HELLO = b"5\r\nhello\r\n0\r\n\r\n"
 class Attack:
     """``answers``: for each answer in order, the statuses it may have; ``reached``: method and target of every
     request that the upstream may receive; ``closed``: the connection must end; ``body``: of the first request
-    that reached it; ``absent``: bytes that no upstream may receive; ``in_pieces``: byte by byte the same is due.
+    that reached it; ``absent``: bytes that no upstream may receive; ``in_pieces``: byte by byte the same is due;
+    ``found``: the fault of ours that makes this row fail, until it is mended.
     """
 
     family: str
@@ -34,17 +35,19 @@ class Attack:
     body: bytes = b""
     absent: tuple[bytes, ...] = ()
     in_pieces: bool = True
+    found: str = ""
     limits: Mapping[str, object] = field(default_factory=dict)
 
 
 ATTACKS: list[Attack] = []
 
 
-def refused(family: str, name: str, sent: bytes, *status: int, limits: Mapping[str, object] | None = None) -> None:
+def refused(
+    family: str, name: str, sent: bytes, *status: int, limits: Mapping[str, object] | None = None, found: str = ""
+) -> None:
     """Nothing reaches the upstream, one answer says no, and the connection ends: nothing after it is read."""
-    ATTACKS.append(
-        Attack(family, name, sent, (frozenset(status or (400,)),), absent=(b"smuggled",), limits=limits or {})
-    )
+    statuses = (frozenset(status or (400,)),)
+    ATTACKS.append(Attack(family, name, sent, statuses, absent=(b"smuggled",), limits=limits or {}, found=found))
 
 
 def served(family: str, name: str, sent: bytes, *reached: bytes, **more: object) -> None:
@@ -256,8 +259,6 @@ for _name, _lines in {
     "space inside a name": b"X Y: z\r\n",
     "space before a name": b" X: y\r\n",
     "tab before a name": b"\tX: y\r\n",
-    "empty name": b": y\r\n",
-    "only a colon": b":\r\n",
     "no colon": b"X\r\n",
     "only a space": b" \r\n",
     "bracket in a name": b"X(Y): z\r\n",
@@ -274,6 +275,17 @@ refused("white space and names", "two spaces before the version",
 refused("white space and names", "tab in the request line", b"GET\t/any/a HTTP/1.1\r\n" + KEYED + b"\r\n" + HIDDEN)
 refused("white space and names", "space before the method", b" GET /any/a HTTP/1.1\r\n" + KEYED + b"\r\n" + HIDDEN)
 refused("white space and names", "space behind the version", b"GET /any/a HTTP/1.1 \r\n" + KEYED + b"\r\n" + HIDDEN)
+
+for _name, _lines in {
+    "with a value": b": y\r\n",
+    "without a value": b":\r\n",
+    "two colons": b":: y\r\n",
+    "a framing as value": b": chunked\r\n",
+    "a field as value": b":Content-Length: 5\r\n",
+    "an HTTP/2 name": b":path: /any/b\r\n",
+}.items():
+    refused("empty names", _name, GET + _lines + b"\r\n" + HIDDEN)
+refused("empty names", "as the first field", b"GET /any/a HTTP/1.1\r\n: y\r\n" + KEYED + b"\r\n" + HIDDEN)
 
 for _alias in (b"Content_Length: 5", b"CONTENT_LENGTH: 0", b"Transfer_Encoding: chunked", b"transfer_encoding: gzip"):
     refused("underscores", _alias.decode(), POST + _alias + b"\r\n\r\n" + HELLO + HIDDEN)
@@ -293,9 +305,17 @@ for _method in (b"BREW", b"PRI", b"M-SEARCH", b"PROPFIND", b"GETGET", b"GET-"):
 
 _secret = b"X-Api-Key: <key>\r\n"
 for _name, _hosts in {
-    "twice the same": b"Host: a\r\nHost: a\r\n",
-    "twice different": b"Host: a\r\nHost: b\r\n",
+    "the same": b"Host: a\r\nHost: a\r\n",
+    "different": b"Host: a\r\nHost: b\r\n",
     "second empty": b"Host: a\r\nHost:\r\n",
+    "capitals second": b"Host: a\r\nHOST: b\r\n",
+    "far apart": b"Host: a\r\n" + b"X: y\r\n" * 50 + b"Host: b\r\n",
+    "three": b"Host: a\r\nHost: a\r\nHost: a\r\n",
+    "one beside an absolute target's": b"Host: a\r\nhost: a\r\n",
+}.items():
+    _start = b"GET http://a/any/a HTTP/1.1\r\n" if "absolute" in _name else b"GET /any/a HTTP/1.1\r\n"
+    refused("duplicate Host", _name, _start + _hosts + _secret + b"\r\n" + HIDDEN)
+for _name, _hosts in {
     "none": b"",
     "empty": b"Host:\r\n",
     "list": b"Host: a, b\r\n",
@@ -311,7 +331,6 @@ for _name, _hosts in {
     "zone": b"Host: [fe80::1%25eth0]\r\n",
     "quote": b'Host: a"><script>\r\n',
     "beyond ASCII": "Host: é\r\n".encode(),
-    "underscore second": b"Host: a\r\nHOST: b\r\n",
 }.items():
     refused("Host", _name, b"GET /any/a HTTP/1.1\r\n" + _hosts + _secret + b"\r\n" + HIDDEN)
 
@@ -320,26 +339,36 @@ for _name, _target in {
     "user name": b"http://a@b/any/a",
     "user name before the host": b"http://b@a/any/a",
     "another port": b"http://a:81/any/a",
+    "a port where Host has none": b"http://a:80/any/a",
+    "a dot behind the host": b"http://a./any/a",
     "no host": b"http:///any/a",
     "another scheme": b"ftp://a/any/a",
     "file": b"file:///etc/passwd",
     "one slash": b"http:/a/any/a",
     "query without a path": b"http://a?/any/a",
     "fragment": b"http://a#/any/a",
-    "authority": b"a:443",
-    "authority alone": b"a",
-    "asterisk": b"*",
-    "no slash": b"any/a",
-    "backslash": b"\\any\\a",
-    "query alone": b"?x=y",
 }.items():
-    refused("target forms", _name, b"GET " + _target + b" HTTP/1.1\r\n" + KEYED + b"\r\n" + HIDDEN)
-refused("target forms", "OPTIONS with asterisk", b"OPTIONS * HTTP/1.1\r\n" + KEYED + b"\r\n" + HIDDEN)
-refused("target forms", "absolute without Host", b"GET http://a/any/a HTTP/1.1\r\n" + _secret + b"\r\n" + HIDDEN)
-refused("target forms", "absolute without Host in HTTP/1.0",
+    refused("absolute form", _name, b"GET " + _target + b" HTTP/1.1\r\n" + KEYED + b"\r\n" + HIDDEN)
+refused("absolute form", "without Host", b"GET http://a/any/a HTTP/1.1\r\n" + _secret + b"\r\n" + HIDDEN)
+refused("absolute form", "without Host in HTTP/1.0",
         b"GET http://a/any/a HTTP/1.0\r\n" + _secret + b"\r\n" + HIDDEN)  # fmt: skip
-served("target forms", "absolute for the same host", b"GET http://A/any/a?b HTTP/1.1\r\n" + KEYED + b"\r\n",
+served("absolute form", "for the same host", b"GET http://A/any/a?b HTTP/1.1\r\n" + KEYED + b"\r\n",
        b"GET /any/a?b", absent=(b"http://",))  # fmt: skip
+for _name, _sent in {
+    "authority": b"GET a:443 HTTP/1.1\r\n" + KEYED,
+    "authority alone": b"GET a HTTP/1.1\r\n" + KEYED,
+    "authority to OPTIONS": b"OPTIONS a:443 HTTP/1.1\r\n" + KEYED,
+    "authority with a user name": b"GET user@a:443 HTTP/1.1\r\n" + KEYED,
+    "asterisk": b"GET * HTTP/1.1\r\n" + KEYED,
+    "asterisk to OPTIONS": b"OPTIONS * HTTP/1.1\r\n" + KEYED,
+    "asterisk to a POST with a body": b"POST * HTTP/1.1\r\n" + KEYED + b"Content-Length: 500\r\n",
+    "asterisk and a path": b"OPTIONS */any/a HTTP/1.1\r\n" + KEYED,
+}.items():
+    refused("authority and asterisk form", _name, _sent + b"\r\n" + HIDDEN)
+for _name, _target in {
+    "no slash": b"any/a", "backslash": b"\\any\\a", "query alone": b"?x=y",
+}.items():  # fmt: skip
+    refused("target forms", _name, b"GET " + _target + b" HTTP/1.1\r\n" + KEYED + b"\r\n" + HIDDEN)
 for _name, _target in {
     "two slashes": b"//a/any/a", "fragment in the path": b"/any/a#b", "fragment in the query": b"/any/a?b#c",
     "dot segments": b"/any/../open", "encoded line end": b"/any/a%0d%0aX:y", "backslash in the path": b"/any\\a",
@@ -348,19 +377,29 @@ for _name, _target in {
            answers=(frozenset({400}), frozenset({200})))  # fmt: skip
 
 for _name, _sent in {
-    "CONNECT": b"CONNECT a:443 HTTP/1.1\r\n" + KEYED,
-    "CONNECT without a port": b"CONNECT a HTTP/1.1\r\n" + KEYED,
-    "CONNECT to the upstream": b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1:80\r\nX-Api-Key: <key>\r\n",
-    "CONNECT with another Host": b"CONNECT http://b/ HTTP/1.1\r\n" + KEYED,
-    "TRACE with asterisk": b"TRACE * HTTP/1.1\r\n" + KEYED,
+    "an authority": b"CONNECT a:443 HTTP/1.1\r\n" + KEYED,
+    "no port": b"CONNECT a HTTP/1.1\r\n" + KEYED,
+    "the upstream": b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1:80\r\nX-Api-Key: <key>\r\n",
+    "another Host": b"CONNECT http://b/ HTTP/1.1\r\n" + KEYED,
+    "an authority, in HTTP/1.0": b"CONNECT a:443 HTTP/1.0\r\n" + KEYED,
 }.items():
-    refused("CONNECT and TRACE", _name, _sent + b"\r\n" + HIDDEN, 400, 405, 501)
+    refused("CONNECT", _name, _sent + b"\r\n" + HIDDEN, 400, 405, 501)
+for _name, _sent in {
+    "asterisk": b"TRACE * HTTP/1.1\r\n" + KEYED,
+    "an authority": b"TRACE a:443 HTTP/1.1\r\n" + KEYED,
+}.items():
+    refused("TRACE", _name, _sent + b"\r\n" + HIDDEN, 400, 405, 501)
+served("TRACE", "with a path", b"TRACE /any/a HTTP/1.1\r\n" + KEYED + b"\r\n" + GET + b"\r\n",
+       answers=(frozenset({400, 404, 405, 501}), frozenset({200})))  # fmt: skip
+refused("CONNECT", "with a path, and bytes for the tunnel behind it",
+        b"CONNECT /any/a HTTP/1.1\r\n" + KEYED + b"\r\n" + HIDDEN, 400, 404, 405, 501)  # fmt: skip
 for _method in (b"CONNECT", b"TRACE"):
-    served("CONNECT and TRACE", _method.decode() + " with a path", _method + b" /any/a HTTP/1.1\r\n" + KEYED + b"\r\n"
-           + GET + b"\r\n", answers=(frozenset({400, 404, 405, 501}), frozenset({200})))  # fmt: skip
-    refused("CONNECT and TRACE", _method.decode() + " with a body",
-            _method + b" /any/a HTTP/1.1\r\n" + KEYED + b"Content-Length: 500\r\n\r\n" + HIDDEN,
-            400, 404, 405, 501)  # fmt: skip
+    _family, _start = _method.decode(), _method + b" /any/a HTTP/1.1\r\n" + KEYED
+    served(_family, "as an overriding field",
+           GET + b"X-HTTP-Method-Override: " + _method + b"\r\n\r\n" + GET + b"\r\n",
+           b"GET /any/a", b"GET /any/a")  # fmt: skip
+    refused(_family, "with a body", _start + b"Content-Length: 500\r\n\r\n" + HIDDEN, 400, 404, 405, 501)
+    refused(_family, "with chunks to come", _start + CHUNKED + b"\r\n500\r\n" + HIDDEN, 400, 404, 405, 501)
 
 for _name, _line in {
     "without a version": b"GET /any/a",

@@ -53,8 +53,8 @@ def _fields(lines: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((m[1].lower().replace(b"_", b"-"), m[2].strip(b" \t")) for m in matches if m is not None)
 
 
-def judge_request(request: bytes) -> Received:
-    """A whole request as an upstream received it."""
+def judge_request(request: bytes, *, proto: bytes = b"http") -> Received:
+    """A whole request as an upstream received it; ``proto``: what its client spoke."""
     head, _, body = request.partition(b"\r\n\r\n")
     line, *lines = head.split(b"\r\n")
     match = _REQUEST_LINE.fullmatch(line)
@@ -64,7 +64,7 @@ def judge_request(request: bytes) -> Received:
     assert not FORBIDDEN & set(names), f"fields that must not go on: {FORBIDDEN & set(names)}"
     assert names.count(b"host") == 1
     assert [v for n, v in fields if n == b"via"][-1:] in ([b"1.1 keystile"], [b"1.0 keystile"])
-    for name, value in IDENTITY.items():
+    for name, value in {**IDENTITY, b"x-forwarded-proto": proto}.items():
         assert [v for n, v in fields if n == name] == [value], f"{name!r} is not the gateway's own word: {fields}"
     assert {n for n in names if n.startswith(b"x-keystile-")} <= set(IDENTITY)
     assert {n for n in names if n.startswith(b"x-forwarded-")} <= {*IDENTITY, b"x-forwarded-host"}

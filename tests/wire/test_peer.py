@@ -35,6 +35,11 @@ def behind(*lines: str, socket_ip: str = "10.0.0.1") -> str:
         (["[::ffff:1.2.3.4]:80"], "1.2.3.4"),
         (["1.2.3.4, ::ffff:10.1.1.1"], "1.2.3.4"),
         (["1.2.3.4, fd00::1"], "1.2.3.4"),
+        (["1.2.3.4:1, [fd00::1]:65535"], "1.2.3.4"),
+        (["fe80::1%eth0"], "fe80::1"),
+        (["[fe80::1%eth0]:80"], "fe80::1"),
+        (["[fe80::1%25eth0]"], "fe80::1"),
+        (["2001:db8::1, ::ffff:10.1.1.1:80"], "10.0.0.1"),
     ],
 )
 def test_the_right_most_untrusted_address_is_the_client(lines: list[str], client: str) -> None:
@@ -44,7 +49,10 @@ def test_the_right_most_untrusted_address_is_the_client(lines: list[str], client
 @pytest.mark.parametrize(
     "garbage",
     ["", ",", "unknown", "_hidden", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "0x7f000001", "2130706433",
-     "1.2.3.4 5.6.7.8", "localhost", "::ffff:999.1.1.1", "1.2.3.4/8", "-", "é"],
+     "1.2.3.4 5.6.7.8", "localhost", "::ffff:999.1.1.1", "1.2.3.4/8", "-", "é",
+     "1.2.3.4:", "1.2.3.4:x", "1.2.3.4:123456", "1.2.3.4:+1", "1.2.3.4:1:2", "[::1", "::1]", "[]", "[]:80", "[::1]80",
+     "[::1]:", "[::1]:x", "[::1]]", "[[::1]]", "[1.2.3.4]", "[1.2.3.4]:80", "1.2.3.4%eth0", "1.2.3.4%", "::1%", "%",
+     "::1%a/b", "::1%a%b", "'1.2.3.4'", '"1.2.3.4"', "for=1.2.3.4", "1.2.3.4;", "\u0661.2.3.4", "0:0", ":80", "::1::"],
 )  # fmt: skip
 def test_at_garbage_the_last_trusted_hop_is_the_caller(garbage: str) -> None:
     assert behind(garbage) == "10.0.0.1"
@@ -53,6 +61,21 @@ def test_at_garbage_the_last_trusted_hop_is_the_caller(garbage: str) -> None:
 
 def test_an_address_without_its_closing_bracket_is_garbage() -> None:
     assert behind("[2001:db8::1") == "10.0.0.1"
+
+
+def test_at_garbage_in_the_middle_nothing_left_of_it_counts() -> None:
+    """Not even a trusted address, nor one that a lenient reader would find by skipping."""
+    assert behind("6.6.6.6, 10.1.1.1, x, 10.7.7.7") == "10.7.7.7"
+    assert behind("6.6.6.6", "x", "10.7.7.7") == "10.7.7.7"
+    assert behind("6.6.6.6, 10.7.7.7,") == "10.0.0.1"
+    assert behind("6.6.6.6", "") == "10.0.0.1"
+
+
+def test_chains_longer_than_any_are_not_followed() -> None:
+    assert behind(", ".join(["1.2.3.4", *["10.1.1.1"] * 60])) == "1.2.3.4"
+    assert behind(", ".join(["1.2.3.4", *["10.1.1.1"] * 5000])) == "10.1.1.1"
+    assert behind(*["1.2.3.4", *["10.1.1.1"] * 5000]) == "10.1.1.1"
+    assert behind("," * 30_000 + "1.2.3.4") == "1.2.3.4"
 
 
 def test_bytes_that_are_no_text_are_garbage() -> None:
@@ -100,6 +123,18 @@ def test_a_mapped_address_is_the_ipv4_address(ip: Address) -> None:
 
 def test_a_zone_is_cut_off() -> None:
     assert parse_address("fe80::1%eth0") == ipaddress.ip_address("fe80::1")
+
+
+@pytest.mark.parametrize("text", ["1.2.3.4%1", "fe80::1%", "fe80::1%a b", "", "::1%\u00e9"])
+def test_what_only_resembles_an_address_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        parse_address(text)
+
+
+def test_a_peer_knows_the_other_end_of_its_socket() -> None:
+    client = parse_address("192.0.2.1")
+    assert Peer(client).socket == "192.0.2.1"
+    assert Peer(client, socket="10.0.0.1").socket == "10.0.0.1"
 
 
 def test_a_peer_knows_its_text_and_its_tls() -> None:

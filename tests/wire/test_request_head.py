@@ -35,7 +35,32 @@ def test_identity_fields_go_on_from_trusted_peers_only(name: bytes, underscores:
     spelt = name.upper().replace(b"-", b"_") if underscores else name.title()
     assert read(spelt + b": 6.6.6.6").kept == b""
     trusted = read(spelt + b": 6.6.6.6", trusted=True)
-    assert b"6.6.6.6" in trusted.kept + b"".join(trusted.forwarded_for)
+    read_or_passed = b"6.6.6.6" in trusted.kept + b"".join(trusted.forwarded_for)
+    assert read_or_passed is (name != b"forwarded")  # which tells what X-Forwarded-For tells, or something else
+
+
+def test_a_trusted_peer_is_read_in_one_field_only_and_neither_is_passed_on() -> None:
+    lines = (b"X-Forwarded-For: 6.6.6.6", b"Forwarded: for=1.2.3.4", b"X-Forwarded-Proto: https",
+             b"X_Forwarded_Host: evil", b"forwarded: for=1.2.3.5")  # fmt: skip
+    block = b"".join([b"1\r\nHost: a\r\n", *(line + b"\r\n" for line in lines), b"\r\n"])
+    usual = RequestHeadReader().read(block, trusted=True)
+    assert (usual.forwarded_for, usual.forwarded, usual.forwarded_host) == ((b"6.6.6.6",), (), b"evil")
+    other = RequestHeadReader(believes_forwarded=True).read(block, trusted=True)
+    assert (other.forwarded_for, other.forwarded) == ((), (b"for=1.2.3.4", b"for=1.2.3.5"))
+    assert (other.forwarded_host, other.forwarded_proto) == (b"", b"")
+    strange = RequestHeadReader(believes_forwarded=True).read(block)
+    assert (strange.forwarded_for, strange.forwarded) == ((), ())
+    assert usual.kept == other.kept == strange.kept == b""
+
+
+def test_what_asks_for_a_websocket_is_read_and_only_upgrade_is_left_out() -> None:
+    fields = read(b"Upgrade: h2c", b"Sec-WebSocket-Key: a", b"sec_websocket_key: b", b"Upgrade: websocket",
+                  b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Protocol: x")  # fmt: skip
+    assert fields.upgrade == b"h2c, websocket"
+    assert (fields.websocket_keys, fields.websocket_versions) == ((b"a", b"b"), (b"13",))
+    assert fields.kept == (
+        b"Sec-WebSocket-Key: a\r\nsec_websocket_key: b\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: x\r\n"
+    )
 
 
 @pytest.mark.parametrize("trusted", [False, True])

@@ -6,12 +6,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keystile.wire.upstream import IDLE_SECONDS, MAX_ANSWER_HEAD, MAX_INTERIM, Pool, UpstreamConnection
+from keystile.wire import unix
+from keystile.wire.upstream import IDLE_SECONDS, MAX_ANSWER_HEAD, MAX_INTERIM, Pool, UnixPool, UpstreamConnection
 from tests.relay.running import until
 from tests.wire.peers import RecordingUpstream
 from tests.wire.splitting import in_pieces, splits
@@ -251,3 +253,82 @@ async def test_connecting_takes_no_longer_than_allowed() -> None:
             await Pool("127.0.0.1", sock.getsockname()[1], 0.05).connect()
         for one in waiting:
             one.close()
+
+
+# -- Unix sockets ------------------------------------------------------------------------------------------
+
+
+def _listening(path: Path, backlog: int = 16) -> socket.socket:
+    opened = unix.bound(path)
+    opened.listen(backlog)
+    return opened
+
+
+async def test_a_unix_socket_serves_like_a_server_and_its_connections_are_kept(tmp_path: Path) -> None:
+    """However deep it lies: a socket's address holds no more than 107 bytes of a path."""
+    folder = tmp_path / ("d" * 120)
+    folder.mkdir()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(LENGTH)
+
+    with _listening(folder / "s") as opened:
+        server = await asyncio.start_unix_server(serve, sock=opened)
+        pool = UnixPool(folder / "s", 1.0)
+        connection = await pool.connect()
+        for _ in range(3):
+            answer = connection.carried = KeptAnswer(connection)
+            connection.transport.write(b"GET / HTTP/1.1\r\n\r\n")
+            await until(lambda answer=answer: answer.outcome != "open")
+            assert answer.received == b"hello"
+            assert pool.take() is connection
+        connection.abort()
+        server.close()
+
+
+async def test_a_connection_made_while_nobody_answers_waits_in_the_queue(tmp_path: Path) -> None:
+    with _listening(tmp_path / "s") as opened:
+        connection = await UnixPool(tmp_path / "s", 1.0).connect()
+        answer = connection.carried = KeptAnswer(connection)
+        connection.transport.write(b"GET / HTTP/1.1\r\n\r\n")
+        accepted, _ = opened.accept()  # whoever answers comes now, and the request is there already
+        with accepted:
+            assert accepted.recv(100) == b"GET / HTTP/1.1\r\n\r\n"
+            accepted.sendall(LENGTH)
+            await until(lambda: answer.outcome != "open")
+        assert answer.received == b"hello"
+
+
+async def test_a_full_queue_is_waited_for_and_then_is_a_time_out(tmp_path: Path) -> None:
+    with _listening(tmp_path / "s", backlog=0) as opened:
+        pool = UnixPool(tmp_path / "s", 0.1)
+        first = await pool.connect()
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(TimeoutError):
+            await pool.connect()
+        assert len(os.listdir("/proc/self/fd")) == before
+        # As soon as there is room, who waits has it.
+        pool.connect_timeout = 5.0
+        waiting = asyncio.ensure_future(pool.connect())
+        await asyncio.sleep(0)
+        opened.accept()[0].close()
+        (await waiting).abort()
+        first.abort()
+
+
+async def test_a_unix_socket_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await UnixPool(tmp_path / "s", 1.0).connect()
+    _listening(tmp_path / "s").close()
+    with pytest.raises(ConnectionRefusedError):
+        await UnixPool(tmp_path / "s", 1.0).connect()
+
+
+async def test_a_unix_connection_whose_server_died_is_not_given_out(tmp_path: Path) -> None:
+    with _listening(tmp_path / "s") as opened:
+        pool = UnixPool(tmp_path / "s", 1.0)
+        connection = await pool.connect()
+        pool.put_back(connection)
+        opened.accept()[0].close()
+        assert pool.take() is None

@@ -90,9 +90,16 @@ unreadable("101", "after 103", b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 101 Sw
 unreadable("101", "to a POST", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", method=b"POST")
 _upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 passed("101", "asked for by the client only", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", status=502, fields=_upgrade)
-passed("101", "200 with Upgrade is no tunnel", LENGTH + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\nhello",
-       fields=_upgrade, reused=True)  # fmt: skip
-passed("101", "200 with Upgrade and bytes behind", LENGTH + b"Upgrade: websocket\r\n\r\nhello" + EVIL, fields=_upgrade)
+_to_websocket = b"Connection: upgrade\r\nUpgrade: websocket\r\n"
+passed("200 for 101", "with Upgrade is no tunnel", LENGTH + _to_websocket + b"\r\nhello", fields=_upgrade, reused=True)
+passed("200 for 101", "with Upgrade and bytes behind", LENGTH + b"Upgrade: websocket\r\n\r\nhello" + EVIL,
+       fields=_upgrade)  # fmt: skip
+passed("200 for 101", "with chunks and bytes behind",
+       CHUNKED + _to_websocket + b"\r\n5\r\nhello\r\n0\r\n\r\n" + EVIL, fields=_upgrade)  # fmt: skip
+passed("200 for 101", "without a length", OK + _to_websocket + b"\r\nhello", fields=_upgrade, then="close")
+passed("200 for 101", "nobody asked for an upgrade", LENGTH + _to_websocket + b"\r\nhello", reused=True)
+passed("200 for 101", "to HEAD", LENGTH + _to_websocket + b"\r\n", fields=_upgrade, method=b"HEAD", body=b"",
+       reused=True)  # fmt: skip
 
 _hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 unreadable("1xx", "17 of them", _hints * 17 + LENGTH + b"\r\nhello")
@@ -226,5 +233,21 @@ passed("splitting", "an answer behind one until the end", OK + b"\r\nhello" + EV
 _lengths = b"Content-Length: 0\r\nContent-Length: 5\r\n\r\nhello"
 unreadable("splitting", "a length reflected before ours", OK + b"X: y\r\n" + _lengths)
 unreadable("splitting", "a line feed reflected", OK + b"Location: /x\n" + _lengths)
+
+#: Bytes that arrive on a connection which carries no request: it ends, and they are nobody's answer.
+IDLE_BYTES = {
+    "an answer": EVIL,
+    "a byte": b"x",
+    "an empty line": b"\r\n",
+    "408": b"HTTP/1.1 408 X\r\nContent-Length: 0\r\n\r\n",
+    "100": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "half a head": b"HTTP/1.1 200 OK\r\n",
+}
+#: Whole answers; the server's connection ends at every byte of each, closed or reset.
+ENDED_ANYWHERE = {
+    "length": LENGTH + b"\r\nhello",
+    "chunked": CHUNKED + b"\r\n" + _five,
+    "after 103": _hints + LENGTH + b"\r\nhello",
+}
 
 FAMILIES = sorted({row.family for row in MISANSWERS})

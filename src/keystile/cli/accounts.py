@@ -1,4 +1,4 @@
-"""``keystile accounts``: create, password, list, delete.
+"""``keystile accounts``: create, password, list, delete; and one-time links (``links.py``).
 
 Law: this file asks for passwords and shows accounts; the rules stand in ``keys/service.py``, and how passwords
 are kept, in ``storage/passwords.py``. A password is never an argument: those can be read by every process.
@@ -11,7 +11,7 @@ import getpass
 import sys
 from typing import TYPE_CHECKING
 
-from keystile.cli import options
+from keystile.cli import links, options
 from keystile.cli.settings import read_settings
 from keystile.cli.store import ask
 from keystile.cli.terminal import CommandFailed, iso, moment_for_people, show_json, show_table
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> None:
     """Add ``accounts`` and its own commands."""
-    parser = commands.add_parser("accounts", parents=[file_option], help="accounts: create, password, list, delete")
+    doing = "accounts: create, password, link, list, delete"
+    parser = commands.add_parser("accounts", parents=[file_option], help=doing)
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     create = inner.add_parser("create", parents=[file_option], help="make an account with a password")
@@ -38,6 +39,8 @@ def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> Non
     password.add_argument("email", metavar="EMAIL")
     _add_password_option(password)
     password.set_defaults(run=run_password)
+
+    links.add(inner, file_option)
 
     listing = inner.add_parser("list", parents=[file_option], help="all accounts")
     options.add_json(listing)

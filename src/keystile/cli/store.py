@@ -5,8 +5,8 @@ Law: this file turns what the domain and the store complain about into what a co
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from keystile.cli.terminal import CommandFailed
@@ -34,12 +34,20 @@ def ask(settings: Settings, question: Callable[[KeyService, Passwords], Awaitabl
 async def opened(settings: Settings) -> AsyncIterator[tuple[KeyService, Passwords]]:
     """The key service and the passwords; a broken rule and a store that fails become CommandFailed."""
     from keystile import app
+
+    with failures(settings):
+        async with app.open_keys(settings) as parts:
+            yield parts
+
+
+@contextmanager
+def failures(settings: Settings) -> Iterator[None]:
+    """Turn a broken rule, and a store that fails, into CommandFailed."""
     from keystile.keys.errors import KeyRuleBroken
     from keystile.storage.errors import StoreError
 
     try:
-        async with app.open_keys(settings) as parts:
-            yield parts
+        yield
     except KeyRuleBroken as error:
         raise CommandFailed(error.message) from None
     except StoreError as error:

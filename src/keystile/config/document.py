@@ -19,6 +19,7 @@ from keystile.config import kinds
 from keystile.config.kinds import (
     AccessLogPlace,
     AllOrAny,
+    CallsPrefix,
     Cidr,
     Duration,
     DurationOrZero,
@@ -194,6 +195,12 @@ class ScopesSection(Section):
     any: list[Scope] = _setting([], description="The key must hold at least one of these.")
 
 
+class ManagementRoutesSection(Section):
+    """The service's own key calls, as its official clients make them."""
+
+    prefix: CallsPrefix = _needed(description="Put before /apikeys and /smtp, such as /v4/security.")
+
+
 def kind_of_cors(value: Any) -> str:
     """A mapping, or the word for none."""
     return "<cors>" if isinstance(value, dict) else "<off>"
@@ -289,9 +296,10 @@ class Document(Section):
         None, description="A path such as /healthz that the relays answer themselves, without a key."
     )
     access_log: AccessLogPlace = _setting("stdout", description="Where access log lines go: stdout, off, or a file.")
-    management_routes: Annotated[None, kinds.not_yet("key calls on the public listeners")] = _setting(
+    management_routes: ManagementRoutesSection | None = _setting(
         None,
-        description="Not yet served by this version: the service's own key calls on the public listeners.",
+        description="The service's own key calls (API keys and SMTP credentials) on the public listeners. They win "
+        "over the same operations of a document.",
     )
     cors: CorsSection | None = _setting(None, description="Browser origins that may call every route without its own.")
     upstreams: dict[UpstreamName, UpstreamSection] = _needed(

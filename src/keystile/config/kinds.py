@@ -14,7 +14,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from keystile.config import addresses, choices, templates, tokens, units
-from keystile.config.model import Network, Server
+from keystile.config.model import MANAGEMENT_UPSTREAM, Network, Server
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,9 +79,10 @@ KeyField = Annotated[str, Read(tokens.key_field, _text())]
 Parameter = Annotated[str | None, Read(tokens.query_parameter, _any_of(_text(), _NULL))]
 Scope = Annotated[str, Read(tokens.scope, _text(maxLength=200))]
 Method = Annotated[str, Read(tokens.method, _text(examples=["GET", "POST"]))]
-UpstreamName = Annotated[str, Read(tokens.upstream_name, _text())]
+UpstreamName = Annotated[str, Read(tokens.upstream_name, _text(**{"not": {"const": MANAGEMENT_UPSTREAM}}))]
 Template = Annotated[str, Read(templates.template, _text(pattern="^/"))]
 Prefix = Annotated[str, Read(templates.prefix, {"type": "string"})]
+CallsPrefix = Annotated[str, Read(templates.calls_prefix, {"type": "string", "examples": ["/v4/security"]})]
 PlainPath = Annotated[str | None, Read(templates.health_path, _any_of(_text(pattern="^/"), _NULL))]
 Pattern = Annotated[str | None, Read(tokens.description_pattern, _any_of(_text(), _NULL))]
 ScopeSource = Annotated[str | None, Read(tokens.scope_source, _any_of(_text(pattern="^(security$|x-)"), _NULL))]

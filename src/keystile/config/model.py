@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -97,6 +97,17 @@ class Upstream:
     case_insensitive: bool = False
 
 
+#: The upstream's name of operations that the management process answers; no upstream of gateway.yaml may have it.
+MANAGEMENT_UPSTREAM: Final = "management"
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementRoutes:
+    """The service's own key calls on the public listeners, below ``prefix`` (such as ``/v4/security``, or empty)."""
+
+    prefix: str
+
+
 @dataclass(frozen=True, slots=True)
 class Cors:
     """Which browser origins may call, with which extra request fields, and for how long (seconds) they may remember."""
@@ -123,7 +134,8 @@ class Operation:
     """One row of the route table, whatever it was read from.
 
     ``methods``: empty means every method. ``path``: a template such as ``/v4/files/{name}`` or ``/v2/*``.
-    ``source``: file and line it stands in, for people. ``row``: index of its row in gateway.yaml, whose order decides.
+    ``source``: file and line it stands in, for people. ``row``: index of its row in gateway.yaml, whose order decides;
+    -1 for those of ``management_routes``, which come first.
     """
 
     methods: tuple[str, ...]
@@ -163,6 +175,7 @@ class Settings:
     trust_without_store: float = 300.0
     cors: Cors | None = None
     documents: tuple[Path, ...] = ()
+    management_routes: ManagementRoutes | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
 

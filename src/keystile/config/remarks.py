@@ -58,7 +58,7 @@ def _rows_that_never_count(document: Document, operations: list[Operation]) -> I
     for operation in operations:
         wanted = [(operation.path, method) for method in operation.methods or ("*",)]
         first = [taken.get(one) or taken.get((operation.path, "*")) for one in wanted]
-        if all(first) and isinstance(document.routes[operation.row], PathRow):
+        if all(first) and operation.row >= 0 and isinstance(document.routes[operation.row], PathRow):
             yield ("routes", operation.row), f"never counts, since {first[0]} answers first"
         for one in wanted:
             taken.setdefault(one, operation.source)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keystile.config import files, units, validate
+from keystile.config import files, service_calls, units, validate
 from keystile.config.borrowed import DocumentFault, DocumentReader, OperationsChecker
 from keystile.config.document import CorsSection, Document, OpenApiRow, PathRow
 from keystile.config.faults import Fault, shown_name, shown_value, without_secrets
@@ -39,7 +39,7 @@ def read(
     written: Written, document: Document | None, read_document: DocumentReader, contents: dict[Path, bytes]
 ) -> Rows:
     """The operations of every row that has no fault."""
-    rows = Rows()
+    rows = Rows(service_calls.operations(written, cors_of(document.cors if document else None)))
     for loc in written.items("routes"):
         if document is None and written.get(*loc, "openapi"):
             # Said for rows with other faults, too; those without are read once more below.

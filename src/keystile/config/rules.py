@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
-from keystile.config import addresses, choices, tokens
+from keystile.config import addresses, choices, service_calls, tokens
 from keystile.config.addresses import Address
 from keystile.config.faults import Fault, shown_name
 from keystile.config.written import Written
@@ -182,4 +182,5 @@ _RULES: tuple[Rule, ...] = (
     _management_is_not_exposed,
     _no_upstream_is_the_gateway,
     _store_and_log_differ,
+    service_calls.check,
 )

@@ -13,6 +13,7 @@ from keystile.config.model import (
     Limits,
     Listener,
     Management,
+    ManagementRoutes,
     Settings,
     Tls,
     Upstream,
@@ -24,7 +25,7 @@ from keystile.config.written import Written
 
 def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str, ...]) -> Settings:
     """The settings that a document without faults means."""
-    management = document.management
+    management, calls = document.management, document.management_routes
     return Settings(
         file=written.file.absolute(),
         listeners=tuple(Listener(*one.address, tls=_tls(written, one.tls)) for one in document.listeners),
@@ -41,6 +42,7 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
         trust_without_store=document.trust_without_store,
         cors=cors_of(document.cors),
         documents=tuple(dict.fromkeys(rows.documents)),
+        management_routes=None if calls is None else ManagementRoutes(calls.prefix),
         warnings=warnings,
     )
 

@@ -46,6 +46,13 @@ def prefix(value: object) -> str:
     return path.rstrip("/")
 
 
+def calls_prefix(value: object) -> str:
+    """What is put before the service's own key calls: such as ``/v4/security``; ``/`` for nothing."""
+    if value is None:
+        raise ValueError("is empty; write such as /v4/security, or / for nothing")
+    return prefix(value)
+
+
 def health_path(value: object) -> str | None:
     """One plain path that the relays answer themselves, or None."""
     if value is None:

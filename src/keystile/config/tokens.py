@@ -10,6 +10,7 @@ import warnings
 from difflib import get_close_matches
 from functools import lru_cache
 
+from keystile.config.model import MANAGEMENT_UPSTREAM
 from keystile.config.units import text
 
 # RFC 9110 section 5.6.2
@@ -109,7 +110,9 @@ def _nearest_method(word: str) -> str:
 
 def upstream_name(value: object) -> str:
     """The name of an upstream."""
-    if _UPSTREAM.fullmatch(written := text(value)):
+    if (written := text(value)) == MANAGEMENT_UPSTREAM:
+        raise ValueError("is where management_routes leads, the gateway's own process; write another name")
+    if _UPSTREAM.fullmatch(written):
         return written
     raise ValueError("is not a name for an upstream; write up to 64 letters, digits, '_', '.' or '-'")
 

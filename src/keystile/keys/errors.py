@@ -24,11 +24,14 @@ RuleCode = Literal[
     "digest_taken",
     "account_exists",
     "bad_email",
+    "beyond_authority",
+    "too_many_credentials",
+    "no_such_credential",
 ]
 
 
 class KeyRuleBroken(Exception):
-    """A rule of ``service.py`` says no; ``code`` says which, ``message`` is safe to show."""
+    """A rule (of ``service.py``, ``smtp.py``) says no; ``code`` says which, ``message`` is safe to show."""
 
     def __init__(self, code: RuleCode, message: str) -> None:
         super().__init__(message)

@@ -41,6 +41,14 @@ def name(text: str) -> str:
         raise KeyRuleBroken("bad_name", str(fault)) from None
 
 
+def smtp_name(text: str) -> str:
+    """Return the name of an SMTP credential, an e-mail address, in its canonical spelling; ``bad_name`` otherwise."""
+    try:
+        return naming.email_address(text)
+    except ValueError as fault:
+        raise KeyRuleBroken("bad_name", str(fault)) from None
+
+
 def scopes(names: Iterable[str]) -> frozenset[str]:
     """Return the scopes as a set; ``bad_scope`` otherwise."""
     try:

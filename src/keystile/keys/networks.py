@@ -28,6 +28,7 @@ Address = IPv4Address | IPv6Address
 _PREFIX = re.compile(r"[0-9]{1,3}")
 _MAPPED_BITS = 96
 _FIRST_V6 = 1 << 32
+_FIRST_MAPPED = _FIRST_V6 + int(IPv6Address("::ffff:0:0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,18 @@ class Networks:
         # An even number of bounds at or below the address: it lies outside every range.
         return not self.bounds or bisect_right(self.bounds, _number(ip)) % 2 == 1
 
+    def contains(self, other: Networks) -> bool:
+        """Say whether every call that ``other`` allows is one that this allows.
+
+        Everywhere lies within everywhere only: a list that happens to name every address there is does not
+        count, since it was written as a restriction.
+        """
+        if not self.bounds or not other.bounds:
+            return not self.bounds
+        # No address has the numbers of mapped ones (they are IPv4), so a range across them needs none of them.
+        bounds = _merged((*_pairs(self.bounds), (_FIRST_MAPPED, _FIRST_MAPPED + _FIRST_V6)))
+        return all(_lies_in_one(bounds, first, end) for first, end in _pairs(other.bounds))
+
     def __bool__(self) -> bool:
         return bool(self.bounds)
 
@@ -97,7 +110,7 @@ class _Span:
 
     @classmethod
     def _single(cls, text: str) -> _Span:
-        address = _unmapped(ip_address(text.strip()))
+        address = unmapped(ip_address(text.strip()))
         return cls(str(address), _number(address), _number(address) + 1)
 
     @classmethod
@@ -122,7 +135,8 @@ class _Span:
         return cls(str(network), first, first + network.num_addresses)
 
 
-def _unmapped(ip: Address) -> Address:
+def unmapped(ip: Address) -> Address:
+    """Return the address itself, which is the IPv4 one where it is written as an IPv6 one."""
     if isinstance(ip, IPv6Address):
         return ip.ipv4_mapped or ip
     return ip
@@ -151,3 +165,12 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[int, ...]:
         else:
             bounds += (first, end)
     return tuple(bounds)
+
+
+def _pairs(bounds: tuple[int, ...]) -> Iterable[tuple[int, int]]:
+    return zip(bounds[::2], bounds[1::2], strict=True)
+
+
+def _lies_in_one(bounds: tuple[int, ...], first: int, end: int) -> bool:
+    place = bisect_right(bounds, first)
+    return place % 2 == 1 and end <= bounds[place]

@@ -22,6 +22,7 @@ HINT_LENGTH = 5
 _BODY_LENGTH = 88
 _DIGITS = b"0123456789ABCDEF"
 _RUNS = re.compile(r"[0-9A-Fa-f]{96,}")
+_MANAGEMENT_TOKEN = re.compile(r"kst_[0-9A-Fa-f]{16,}")
 # Lengths of SHA-384 and SHA-512 in hexadecimal: in lower case these may stand in a log.
 _OTHER_DIGESTS = (96, 128)
 
@@ -56,7 +57,7 @@ def hint(secret: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with every well-formed key in it replaced by ``[key …12345]``.
+    """Return ``text`` with every well-formed key in it replaced by ``[key …12345]``, and management tokens.
 
     Whole runs go, not only the 96 characters: a key may stand right behind
     characters that look like its own (``%3D`` and the key). A run in upper case
@@ -64,6 +65,8 @@ def redact(text: str) -> str:
     Of those with lower-case letters a SHA-384 or SHA-512 stays, unless it begins
     or ends with a key. The work is linear, whatever a client sends.
     """
+    if "kst_" in text:
+        text = _MANAGEMENT_TOKEN.sub("[management token]", text)
     if len(text) < SECRET_LENGTH:
         return text
     return _RUNS.sub(_redacted, text)

@@ -1,44 +1,44 @@
 """The management application: what is served on the management address.
 
-Law: HTTP for people and machines who look after the gateway: health, metrics, and a plain page that says
-what is here. It knows neither relays nor shared memory; what it shows is handed in as functions.
-Calls that carry identity fields are not answered here: on TCP they are never read.
+Law: it puts the parts together (pages, API, health, metrics) and guards all of them alike: hosts, the fields that
+tell browsers what they may not do, answers to what is not there. Calls that relays forward are not served here, and
+on TCP identity fields are never read.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from keystile import __version__
+from keystile.management import api
+from keystile.management.api import problems
+from keystile.management.context import SERVICES, Services
 from keystile.management.health import Health
+from keystile.management.identity import identified
 from keystile.management.metrics import CONTENT_TYPE, Sample, exposition
+from keystile.management.pages import account, history, keys, layout, operators, reference, sign_in, usage
+from keystile.storage.errors import StoreError
 
+log = logging.getLogger(__name__)
+
+LARGEST_BODY = 64 * 1024
+"""Bytes: forms and documents here are small."""
 _SECURITY = {
-    # Nothing may be loaded, framed or sent anywhere.
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    # Scripts, styles and pictures are our own files; nothing stands inline, nothing is framed or sent elsewhere.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
 }
-_PAGE = f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>Keystile</title>
-<h1>Keystile {__version__}</h1>
-<p>This is the management address of an API-key gateway. The API itself is served elsewhere.</p>
-<ul>
-<li><a href="/health">/health</a>: whether the gateway does its work</li>
-<li><a href="/metrics">/metrics</a>: numbers for Prometheus</li>
-</ul>
-</html>
-"""
+_FOR_MACHINES = ("/health", "/metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,20 @@ class Sources:
 SOURCES: web.AppKey[Sources] = web.AppKey("sources", Sources)
 
 
-def build(sources: Sources, hosts: tuple[str, ...] = ()) -> web.Application:
-    """The application. ``hosts``: the only values of Host that are answered (any, when empty)."""
-    middlewares: list[Middleware] = [_secured]
-    if hosts:
-        middlewares.append(_only_for(hosts))
-    app = web.Application(middlewares=middlewares, client_max_size=64 * 1024)
+def build(sources: Sources, services: Services, hosts: tuple[str, ...] = ()) -> web.Application:
+    """The application.
+
+    ``hosts``: the only values of Host that are answered. When empty: addresses and localhost, which no page elsewhere
+    can have its own name point to (DNS rebinding); health and metrics, which hold nothing of anybody's, at any name.
+    """
+    app = web.Application(
+        middlewares=[_secured, _told, _only_for(hosts), identified], client_max_size=LARGEST_BODY
+    )
     app[SOURCES] = sources
-    app.add_routes([web.get("/", _page), web.get("/health", _health), web.get("/metrics", _metrics)])
+    app[SERVICES] = services
+    app.add_routes([web.get("/", _first), web.get("/health", _health), web.get("/metrics", _metrics)])
+    for part in (layout, sign_in, account, keys, history, usage, reference, operators, api):
+        app.add_routes(part.routes())
     return app
 
 
@@ -69,10 +75,15 @@ async def _secured(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         response = await handler(request)
     except web.HTTPException as refused:
-        refused.headers.update(_SECURITY)
+        _forbid(refused)
         raise
-    response.headers.update(_SECURITY)
+    _forbid(response)
     return response
+
+
+def _forbid(response: web.StreamResponse) -> None:
+    response.headers.update(_SECURITY)
+    response.headers.setdefault("Cache-Control", "no-store")
 
 
 def _only_for(hosts: tuple[str, ...]) -> Middleware:
@@ -82,8 +93,10 @@ def _only_for(hosts: tuple[str, ...]) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         host = request.host.lower()
-        if host not in allowed and _without_port(host) not in allowed:
-            raise web.HTTPMisdirectedRequest(text="this host is not served here\n")
+        name = _without_port(host)
+        served = host in allowed or name in allowed if allowed else _is_nobodys(name) or request.path in _FOR_MACHINES
+        if not served:
+            raise web.HTTPMisdirectedRequest(text="this host is not served here; see management.hosts\n")
         return await handler(request)
 
     return check
@@ -94,8 +107,58 @@ def _without_port(host: str) -> str:
     return name if colon and port.isascii() and port.isdigit() else host
 
 
-async def _page(_: web.Request) -> web.Response:
-    return web.Response(text=_PAGE, content_type="text/html")
+def _is_nobodys(name: str) -> bool:
+    """Whether a host is one whose meaning nobody else can set: an address, or localhost."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+@web.middleware
+async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What is wrong is said in the form that the caller reads: a page, or problem+json under /api/."""
+    try:
+        return await handler(request)
+    except web.HTTPException as refused:
+        if refused.status < 400 or refused.content_type in ("text/html", problems.CONTENT_TYPE):
+            raise
+        return _refused(request, refused)
+    except StoreError as error:
+        log.error("the store could not be used for %s %s: %s", request.method, request.path, error)
+        said = "The store cannot be used right now. Nothing has been changed; try again in a moment."
+        return _say(request, 503, "Store unavailable", said)
+    except Exception:
+        log.exception("internal error in %s %s", request.method, request.path)
+        return _say(request, 500, "Internal error", "Something went wrong here. It has been logged.")
+
+
+def _refused(request: web.Request, refused: web.HTTPException) -> web.StreamResponse:
+    texts = {
+        404: "There is nothing at this address.",
+        405: "This address does not take that method.",
+        413: "The body is too large.",
+    }
+    answer = _say(request, refused.status, refused.reason, texts.get(refused.status, (refused.text or "").strip()))
+    for name in ("Allow", "WWW-Authenticate", "Retry-After"):
+        if name in refused.headers:
+            answer.headers[name] = refused.headers[name]
+    return answer
+
+
+def _say(request: web.Request, status: int, title: str, text: str) -> web.StreamResponse:
+    if request.path.startswith("/api/"):
+        return problems.answer(status, title, text)
+    if request.path in _FOR_MACHINES:
+        return web.Response(status=status, text=f"{text}\n")
+    return layout.refuse(request, status, title, text)
+
+
+async def _first(_: web.Request) -> web.Response:
+    raise web.HTTPSeeOther("/keys")
 
 
 async def _health(request: web.Request) -> web.Response:

@@ -22,7 +22,10 @@ class _Handler(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """As aiohttp does, but with our own words where the request was at fault."""
-        return super().handle_error(request, status, exc, UNREADABLE if status < 500 else message)
+        if status < 500:
+            # Nor is it logged as it came: the exception's text quotes the line that could not be read.
+            return super().handle_error(request, status, None, UNREADABLE)
+        return super().handle_error(request, status, exc, message)
 
 
 class _Server(web.Server):

@@ -35,7 +35,8 @@ _PR_SET_PDEATHSIG = 1
 class Charge:
     """The inherited descriptors by name, and who started us.
 
-    ``listeners``: own listening sockets in the order of the settings' listeners (for management, its one).
+    ``listeners``: own listening sockets in the order of the settings' listeners (for management, its one, and
+    behind it the Unix socket of the service's own key calls where these are served).
     ``neighbours``: those of the other relays, all of the first listener, then all of the second …
     ``place``: the number of a relay's counter page. ``factory``: ``module:function`` that builds a relay;
     for management the module with the names of the relays' counters.

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from keystile.process.log import log
+from keystile.wire import unix
 
 TIMEOUT = 5.0
 """Seconds that ``ask`` waits for an answer."""
-_LONGEST_NAME = 80  # of 107 bytes for a socket's path; the directory is named by its descriptor
 
 
 class AlreadyRunning(Exception):
@@ -35,22 +33,8 @@ class NotRunning(Exception):
 
 
 def control_path(store: Path) -> Path:
-    """Where the socket of the gateway on this store lies; a very long name is shortened by hashing."""
-    store = store.resolve()
-    name = f"{store.name}.control"
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        name = f"keystile-{hashlib.sha256(os.fsencode(store.name)).hexdigest()[:16]}.control"
-    return store.with_name(name)
-
-
-@contextmanager
-def _short_path(path: Path) -> Iterator[str]:
-    """The same place under a path that fits into a socket address, however deep the directory lies."""
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
+    """Where the socket of the gateway on this store lies."""
+    return unix.beside(store, "control")
 
 
 class Control:
@@ -67,15 +51,7 @@ class Control:
         async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await _answer(writer, status())
 
-        self._path.unlink(missing_ok=True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            with _short_path(self._path) as path:
-                listening.bind(path)
-        finally:
-            os.umask(mask)
-        self._server = await asyncio.start_unix_server(answer, sock=listening)
+        self._server = await asyncio.start_unix_server(answer, sock=unix.bound(self._path))
 
     def close(self) -> None:
         """Answer no more, and let another gateway have the store."""
@@ -110,7 +86,7 @@ def ask(store: Path) -> dict[str, Any]:
     """The status of the gateway that runs on this store. Raises NotRunning."""
     chunks = []
     try:
-        with _short_path(control_path(store)) as path, socket.socket(socket.AF_UNIX) as connection:
+        with unix.short(control_path(store)) as path, socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TIMEOUT)
             connection.connect(path)
             while chunk := connection.recv(65536):

@@ -13,24 +13,34 @@ import asyncio
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
+from keystile.app import open_services, route_table
 from keystile.config.model import Settings
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
+from keystile.management.context import Services
 from keystile.management.health import Check, Health, examine
+from keystile.management.identity import link_path
+from keystile.management.look import DeskView
 from keystile.management.metrics import Sample, counter_samples
 from keystile.management.server import Runner
+from keystile.management.service_calls import app as service_calls
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
 from keystile.process.charge import Charge, Line, run
+from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
+from keystile.process.sockets import BACKLOG, address_of
+from keystile.storage import setup_link
 from keystile.storage.sqlite import SqliteStore
 from keystile.wire.tls import server_context
 
@@ -112,7 +122,7 @@ class Desk:
         now = asyncio.get_running_loop().time()
         if now - self.keys_counted >= COUNT_KEYS_EVERY:
             try:
-                self.keys = len(await self.store.keys())
+                self.keys = await self.store.count_keys()
             except Exception as error:  # noqa: BLE001 - metrics must be there above all when something is broken
                 log.warning("keys cannot be counted: %s", error)
                 return []
@@ -148,15 +158,52 @@ async def work(charge: Charge, line: Line) -> None:
     """From the charge to the last words."""
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
-    app = build(Sources(desk.health, desk.samples), taken.settings.management.hosts)
-    app.cleanup_ctx.append(desk.at_work)
+    opened = socket.socket(fileno=charge.listeners[0])
+    async with open_services(taken, desk.store, DeskView(desk, taken.number)) as services:
+        app = build(Sources(desk.health, desk.samples), services, taken.settings.management.hosts)
+        app.cleanup_ctx.append(desk.at_work)
+        runner = Runner(app, access_log=None, auto_decompress=False)
+        await runner.setup()
+        site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)
+        await site.start()
+        async with _serving_calls(charge, services):
+            await _offer_setup(services, opened)
+            line.ready()
+            await line.stop.wait()
+        await runner.cleanup()
+
+
+async def _offer_setup(services: Services, opened: socket.socket) -> None:
+    """Where there is no operator, whoever started the gateway gets a link for making one."""
+    token = await services.access.make_setup_link()
+    if token is not None:
+        scheme = "http" if services.settings.management.tls is None else "https"
+        link = f"{scheme}://{address_of(opened)}{link_path(token)}"
+        say(setup_link.hand_over(services.settings.store, link, sys.stderr))
+
+
+@asynccontextmanager
+async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[None]:
+    """The service's own key calls, where they are switched on: an application of its own, on the Unix socket.
+
+    Relays have ended before this process is told to; what they forwarded has been answered by then.
+    """
+    settings = services.settings
+    routes = settings.management_routes
+    if routes is None:
+        yield
+        return
+    app = service_calls.build(
+        services.store, services.keys, services.smtp, table=route_table(settings), prefix=routes.prefix
+    )
     runner = Runner(app, access_log=None, auto_decompress=False)
     await runner.setup()
-    opened = socket.socket(fileno=charge.listeners[0])
-    site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)
-    await site.start()
-    line.ready()
-    await line.stop.wait()
+    opened = socket.socket(fileno=charge.listeners[1])
+    # aiohttp's sites bind a Unix socket anew; and on Python 3.13 a loop would remove its path at the end.
+    listen: Any = asyncio.get_running_loop().create_unix_server
+    server = await listen(runner.server, sock=opened, backlog=BACKLOG, cleanup_socket=False)
+    yield
+    server.close()
     await runner.cleanup()
 
 

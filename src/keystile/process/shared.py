@@ -30,6 +30,8 @@ class Shared:
         # Of each listener, one for each relay.
         self._listeners = [sockets.listen(each.host, each.port, settings.workers) for each in settings.listeners]
         [self._management] = sockets.listen(settings.management.host, settings.management.port)
+        # Where relays forward the service's own key calls to: what is sent there waits while management restarts.
+        self._calls = [] if settings.management_routes is None else [sockets.listen_beside(settings.store)]
 
     def relay_charge(self, place: int, factory: str) -> Charge:
         """What the relay at a place (from 1) gets."""
@@ -39,7 +41,7 @@ class Shared:
 
     def management_charge(self, factory: str) -> Charge:
         """What the management process gets."""
-        return self._charge(0, factory, self._receiving, [self._management], [])
+        return self._charge(0, factory, self._receiving, [self._management, *self._calls], [])
 
     def _charge(
         self,
@@ -75,7 +77,9 @@ class Shared:
     def close(self) -> None:
         """Let go of everything, when no child is left."""
         self.stop_listening()
-        sockets.close_all((self._management, self._sending, self._receiving))
+        sockets.close_all((self._management, *self._calls, self._sending, self._receiving))
+        if self._calls:
+            sockets.calls_path(self.settings.store).unlink(missing_ok=True)
         os.close(self._snapshot_fd)
         self.slots.close()
         self.counters.close()

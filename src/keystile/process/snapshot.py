@@ -28,6 +28,10 @@ class Snapshot:
     settings: Settings
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
 
+    def contents(self, path: Path) -> bytes:
+        """The accepted contents of ``path``. Raises KeyError for a file not named."""
+        return self.files[str(path)]
+
     @contextmanager
     def file(self, path: Path) -> Iterator[Path]:
         """A path under which the accepted contents of ``path`` can be read while the block lasts.
@@ -45,7 +49,7 @@ def take(number: int, settings: Settings) -> Snapshot:
     """The snapshot of these settings with the files they name. Raises OSError when one cannot be read."""
     places: list[Listener | Management] = [*settings.listeners, settings.management]
     policies = [place.tls for place in places]
-    paths = [path for tls in policies for path in _files_of(tls)]
+    paths = [path for tls in policies for path in _files_of(tls)] + list(settings.documents)
     return Snapshot(number, settings, {str(path): path.read_bytes() for path in paths})
 
 

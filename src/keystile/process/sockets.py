@@ -16,6 +16,10 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterable
+from pathlib import Path
+
+from keystile.config.model import MANAGEMENT_UPSTREAM
+from keystile.wire import unix
 
 BACKLOG = 4096
 """Connections that may wait to be accepted (the kernel's net.core.somaxconn bounds it too)."""
@@ -61,6 +65,27 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     except OSError:
         opened.close()
         raise
+    opened.setblocking(False)
+    opened.set_inheritable(True)
+    return opened
+
+
+def calls_path(store: Path) -> Path:
+    """Where relays reach the management process: a Unix socket beside the store."""
+    return unix.beside(store, MANAGEMENT_UPSTREAM)
+
+
+def listen_beside(store: Path) -> socket.socket:
+    """The non-blocking socket that listens there, for its owner only (0600). Raises CannotListen.
+
+    Only the one gateway that runs on the store may call this: what lies there is taken for a leftover.
+    """
+    path = calls_path(store)
+    try:
+        opened = unix.bound(path)
+        opened.listen(BACKLOG)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {path}: {os.strerror(error.errno or 0)}") from error
     opened.setblocking(False)
     opened.set_inheritable(True)
     return opened

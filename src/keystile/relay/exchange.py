@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from keystile.config.model import MANAGEMENT_UPSTREAM
 from keystile.keys.keyring import HeldKey
 from keystile.relay.admit import Note
 from keystile.relay.cors import answer_fields
 from keystile.relay.credentials import Presented
 from keystile.relay.end import end, free_slot
-from keystile.relay.forward import VIA_ANSWER, request_block, without_cors
+from keystile.relay.forward import VIA_ANSWER, caller_lines, request_block, without_cors
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.routing.route import Route
@@ -153,9 +154,16 @@ class Exchange:
         assert group is not None
         if note.block_key is not key or note.block_group is not group or not note.block:
             identity = b"" if key is None else self.gateway.identities.lines(key)
+            if group.is_management:
+                return request_block(self.fields, self.client.peer, identity + self._caller(), group)
             note.block = request_block(self.fields, self.client.peer, identity, group)
             note.block_key, note.block_group = key, group
         return note.block
+
+    def _caller(self) -> bytes:
+        """What management is told besides. Not remembered: a key in the query may have come with its other secret."""
+        presented = self.in_query or self.note.presented
+        return caller_lines(presented, self.note.peer) if isinstance(presented, Presented) else b""
 
     def _framed_body(self, complete: bool) -> bytes:
         """The body bytes that were held, in the framing of the request."""
@@ -302,7 +310,11 @@ class Exchange:
         self._leave_upstream()
         self.refusal = refusal
         more = self.fields_of_refusal + self.gateway.refusal_fields(refusal, self)
-        fields, body = problem(refusal, detail=self.detail, request_id=self.request_id, fields=more)
+        # Their clients know the service's own errors; other routes' clients know those of the API behind.
+        as_service = self.route is not None and self.route.upstream == MANAGEMENT_UPSTREAM
+        fields, body = problem(
+            refusal, detail=self.detail, request_id=self.request_id, fields=more, as_service=as_service
+        )
         self.own_answer(refusal.status, fields, body)
 
     def own_answer(self, status: int, fields: bytes, body: bytes) -> None:
@@ -310,6 +322,8 @@ class Exchange:
         client = self.client
         self.status = status
         self.answered = True
+        if self.method == b"CONNECT":
+            client.read_no_more()  # RFC 9110 §9.3.6: what follows is meant for a tunnel
         self.keep_alive = self.fields.keep_alive and client.state == ANSWER and not self.gateway.draining
         free_slot(self)
         self.gateway.outbox.put(

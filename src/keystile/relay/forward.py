@@ -11,6 +11,7 @@ from typing import Final
 
 from keystile.keys.keyring import HeldKey
 from keystile.relay.cors import PREFIX
+from keystile.relay.credentials import Presented
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.wire.peer import Peer
 from keystile.wire.request_head import RequestFields
@@ -41,6 +42,17 @@ class Identities:
                 f"X-Keystile-Scopes: {', '.join(sorted(key.scopes))}\r\n"
             ).encode("ascii")
         return lines
+
+
+def caller_lines(presented: Presented, caller: Peer) -> bytes:
+    """What only management is told of a caller: with which secret (its SHA-256) and from where, after all proxies.
+
+    A key that manages others is asked again when the change is made, which may be long after it was admitted.
+    """
+    return b"X-Keystile-Presented: %b\r\nX-Keystile-Address: %b\r\n" % (
+        presented.digest.hex().encode("ascii"),
+        caller.text.encode("ascii"),
+    )
 
 
 def request_block(fields: RequestFields, socket_peer: Peer, identity: bytes, upstream: UpstreamGroup) -> bytes:

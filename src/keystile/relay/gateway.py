@@ -15,7 +15,7 @@ from secrets import token_hex
 from time import time
 from typing import Any, Final
 
-from keystile.config.model import Cors, Listener, Settings, Tls
+from keystile.config.model import MANAGEMENT_UPSTREAM, Cors, Listener, Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.limits.deadlines import CoarseClock
 from keystile.limits.slots import SlotTable
@@ -25,7 +25,7 @@ from keystile.relay.exchange import Exchange
 from keystile.relay.forward import Identities
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import Refusal, of_fault
-from keystile.relay.upstreams import UpstreamGroup
+from keystile.relay.upstreams import ManagementGroup, UpstreamGroup
 from keystile.relay.waiting import WaitingRoom
 from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
@@ -68,9 +68,9 @@ class Gateway:
         self.slots = slots
         self._tls_context = tls_context
         self.recorder = Recorder(channel, store_counters, logs=settings.access_log.enabled)
-        self.upstreams = {
-            upstream.name: UpstreamGroup(upstream, limits.connect_timeout) for upstream in settings.upstreams
-        }
+        self.upstreams = {each.name: UpstreamGroup.of(each, limits.connect_timeout) for each in settings.upstreams}
+        if settings.management_routes is not None:
+            self.upstreams[MANAGEMENT_UPSTREAM] = ManagementGroup(settings.store, limits.connect_timeout)
         self.clock = CoarseClock(min(limits.head_timeout, limits.request_timeout, limits.idle_timeout))
         self.clock.now = self.loop.time()
         self.head_time = self.clock.after(limits.head_timeout)
@@ -306,8 +306,10 @@ class Gateway:
         """Who is at the other end of the socket."""
         name = transport.get_extra_info("peername")
         ip = parse_address(name[0] if name else "0.0.0.0")
-        tls = transport.get_extra_info("ssl_object")
-        return self._peer(ip, tls.version() if tls is not None else None)
+        secured = transport.get_extra_info("ssl_object")
+        version = secured.version() if secured is not None else None
+        self.recorder.came_with[version] += 1
+        return self._peer(ip, version)
 
     def caller_behind(self, proxy: Peer, fields: RequestFields) -> Peer:
         """The caller for whom a trusted proxy speaks."""

@@ -45,11 +45,20 @@ _FIXED: Final = (
     "usage_dropped",
     "store_unreadable",
 )
+#: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
+TLS_COUNTERS: Final = {
+    None: "tls_none",
+    "TLSv1": "tls_1_0",
+    "TLSv1.1": "tls_1_1",
+    "TLSv1.2": "tls_1_2",
+    "TLSv1.3": "tls_1_3",
+}
 #: Names of the counters that a relay keeps, in the order in which it stores them.
 COUNTERS: Final = (
     *_FIXED,
     *(f"status_{status}xx" for status in range(1, 6)),
     *(f"refused_{refusal.name.lower()}" for refusal in _REFUSALS),
+    *TLS_COUNTERS.values(),
 )
 #: Those that say how things are now: a dead relay's do not count on.
 GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable"})
@@ -87,6 +96,7 @@ class Recorder:
         self.usage_dropped = 0
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
+        self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
         self._uses: dict[str, tuple[float, str]] = {}
         self._sums: dict[tuple[str, Refusal | None], int] = {}
         self._lines: list[bytes] = []
@@ -189,6 +199,7 @@ class Recorder:
             int(store_unreadable),
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
+            *self.came_with.values(),
         ]
 
     def flush(self, connections: int, in_flight: int, store_unreadable: bool) -> None:

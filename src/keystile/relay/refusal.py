@@ -159,20 +159,25 @@ def of_fault(fault: Fault) -> Refusal:
             assert_never(fault)
 
 
-def problem(refusal: Refusal, *, detail: str | None, request_id: bytes, fields: bytes = b"") -> tuple[bytes, bytes]:
+def problem(
+    refusal: Refusal, *, detail: str | None, request_id: bytes, fields: bytes = b"", as_service: bool = False
+) -> tuple[bytes, bytes]:
     """Field lines and body of a refusal.
 
-    ``detail``: one sentence instead of the usual one; ``fields``: further field lines, each ended with CRLF.
+    ``detail``: one sentence instead of the usual one; ``fields``: further field lines, each ended with CRLF;
+    ``as_service``: the member ``Error`` besides, in which the service's own calls say what is wrong.
     """
-    body = json.dumps(
-        {
-            "type": f"urn:keystile:problem:{refusal.slug}",
-            "title": refusal.title,
-            "status": refusal.status,
-            "detail": detail or refusal.detail,
-            "request_id": request_id.decode("ascii"),
-        }
-    ).encode("ascii")
+    said = detail or refusal.detail
+    members: dict[str, object] = {
+        "type": f"urn:keystile:problem:{refusal.slug}",
+        "title": refusal.title,
+        "status": refusal.status,
+        "detail": said,
+        "request_id": request_id.decode("ascii"),
+    }
+    if as_service:
+        members["Error"] = said
+    body = json.dumps(members).encode("ascii")
     retry = RETRY_AFTER.get(refusal)
     lines = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n%b%b" % (
         b"Retry-After: %d\r\n" % retry if retry else b"",

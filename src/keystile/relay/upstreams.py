@@ -1,4 +1,4 @@
-"""The servers behind the gateway: a pool each, used in turn.
+"""The servers behind the gateway: a pool each, used in turn; and its own management process.
 
 Law: which server is next. What is sent to it is not known here.
 """
@@ -6,20 +6,34 @@ Law: which server is next. What is sent to it is not known here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from keystile.config.model import Server, Upstream
-from keystile.wire.upstream import Pool
+from keystile.config.model import MANAGEMENT_UPSTREAM, Server, Upstream
+from keystile.wire import unix
+from keystile.wire.upstream import Pool, UnixPool
 
 
 class UpstreamGroup:
-    """One upstream of gateway.yaml: its ``name``, the ``host_field`` sent to it, and a pool for each server."""
+    """What answers under one name: the ``host_field`` sent to it, and a pool for each server.
 
-    def __init__(self, upstream: Upstream, connect_timeout: float) -> None:
-        self.name = upstream.name
-        self.preserves_host = upstream.host_field == "preserve"
-        self.host_field = _host_field(upstream.servers[0])
-        self.pools = [Pool(server.host, server.port, connect_timeout) for server in upstream.servers]
+    ``is_management``: it is the gateway's own management process, which is told more of who calls.
+    """
+
+    is_management = False
+
+    def __init__(self, name: str, pools: list[Pool], host_field: bytes, *, preserves_host: bool = False) -> None:
+        self.name = name
+        self.pools = pools
+        self.host_field = host_field
+        self.preserves_host = preserves_host
         self._next = 0
+
+    @classmethod
+    def of(cls, upstream: Upstream, connect_timeout: float) -> UpstreamGroup:
+        """One upstream of gateway.yaml."""
+        pools = [Pool(server.host, server.port, connect_timeout) for server in upstream.servers]
+        preserves = upstream.host_field == "preserve"
+        return cls(upstream.name, pools, _host_field(upstream.servers[0]), preserves_host=preserves)
 
     def in_turn(self) -> Iterator[Pool]:
         """Every pool once, beginning with the one whose turn it is."""
@@ -35,6 +49,16 @@ class UpstreamGroup:
             return pools[0]
         self._next = (self._next + 1) % len(pools)
         return pools[self._next]
+
+
+class ManagementGroup(UpstreamGroup):
+    """The management process of the gateway on this ``store``, behind its Unix socket."""
+
+    is_management = True
+
+    def __init__(self, store: Path, connect_timeout: float) -> None:
+        pool = UnixPool(unix.beside(store, MANAGEMENT_UPSTREAM), connect_timeout)
+        super().__init__(MANAGEMENT_UPSTREAM, [pool], MANAGEMENT_UPSTREAM.encode("ascii"))
 
 
 def _host_field(server: Server) -> bytes:

@@ -20,6 +20,10 @@ from keystile.storage.errors import StoreUnreadable, told
 BUSY_TIMEOUT = 5.0
 """Seconds that a connection waits for another's transaction."""
 
+# One statement sees one state of the file, whoever is making a store of it at this moment.
+_WHOSE = """SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
+    (SELECT count(*) FROM sqlite_schema)"""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -66,10 +70,8 @@ def prepare(path: Path, series: Series, lock: AbstractContextManager[object]) ->
 
 def check(connection: sqlite3.Connection, path: Path, series: Series) -> int:
     """Return the schema's number, 0 for a new file; StoreUnreadable for a foreign or a newer one."""
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    owner, version, tables = connection.execute(_WHOSE).fetchone()
     if owner != series.application_id:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if owner or version or tables:
             raise StoreUnreadable(f"the store {path}: this is a database of something else")
         return 0

@@ -2,24 +2,34 @@
 
 Law: this file sees passwords in clear and keeps only argon2id hashes (RFC 9106, argon2-cffi's defaults).
 Hashing takes tens of milliseconds and 64 MiB, so it runs in threads, at most two at a time.
+
+Sessions and one-time links lie in the same file (``access.py``): a new password ends them, by triggers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from keystile.storage.connection import Connection
+from keystile.storage.doorbell import Doorbell
 from keystile.storage.migrate import PASSWORDS, make_file, prepare
 
 MIN_LENGTH = 8
 MAX_LENGTH = 1024
+
+_SET = """INSERT INTO passwords (account_id, hash, changed)
+    SELECT ?1, ?2, ?3 WHERE (?4 IS NULL OR EXISTS (SELECT 1 FROM passwords WHERE account_id = ?1 AND version = ?4))
+        AND (?5 IS NULL OR EXISTS (SELECT 1 FROM links WHERE digest = ?5 AND expires > ?3))
+    ON CONFLICT (account_id) DO UPDATE SET hash = ?2, changed = ?3, version = version + 1
+    RETURNING account_id"""
+_OF_AN_ACCOUNT = ("links", "sessions", "tokens", "passwords", "known_addresses", "remembered")
 
 
 class PasswordRefused(ValueError):
@@ -46,56 +56,73 @@ class Passwords:
         cls, store: Path, hasher: PasswordHasher | None = None, clock: Callable[[], float] = time.time
     ) -> Passwords:
         """Open the file beside the store, making it (0600) where needed."""
-        path = passwords_of(store)
-        await asyncio.to_thread(_prepare, path)
+        path = await asyncio.to_thread(prepared, store)
         return cls(path, hasher or PasswordHasher(), clock)
 
     async def close(self) -> None:
         """Close the file."""
         await self._connection.close()
 
-    async def set_password(self, account_id: str, password: str) -> None:
-        """Set the account's password, in place of an earlier one. Raises PasswordRefused."""
-        if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-            raise PasswordRefused(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
+    async def warm(self) -> None:
+        """Make ready what the first question about an unknown account needs, so that it takes no longer."""
+        await self._decoy_hash()
+
+    async def set_password(
+        self, account_id: str, password: str, *, version: int | None = None, link: bytes | None = None
+    ) -> bool:
+        """Set the account's password, in place of an earlier one; its sessions and one-time links end.
+
+        Given a ``version`` (of ``check``) or a ``link`` (its digest), only while that is still good: returns
+        whether it was. Raises PasswordRefused.
+        """
+        check_rules(password)
         hashed = await self._hash(password)
         await self._connection.renew()
-        await self._connection.ask(
-            "INSERT INTO passwords (account_id, hash, changed) VALUES (?1, ?2, ?3)"
-            " ON CONFLICT (account_id) DO UPDATE SET hash = ?2, changed = ?3",
-            (account_id, hashed, self._clock()),
-        )
+        return bool(await self._connection.ask(_SET, (account_id, hashed, self._clock(), version, link)))
 
     async def verify(self, account_id: str | None, password: str) -> bool:
-        """Say whether this is the account's password.
+        """Say whether this is the account's password; as ``check``."""
+        return await self.check(account_id, password) is not None
+
+    async def check(self, account_id: str | None, password: str) -> int | None:
+        """Return the version of the account's password, if this is it.
 
         Takes as long for an account that has none (or is None), so that nobody learns by time who has one.
         """
         if len(password) > MAX_LENGTH:
-            return False
+            return None
         await self._connection.renew()
-        found = await self._connection.ask("SELECT hash FROM passwords WHERE account_id = ?", (account_id,))
-        hashed = found[0][0] if found else await self._decoy_hash()
+        found = await self._connection.ask("SELECT hash, version FROM passwords WHERE account_id = ?", (account_id,))
+        hashed, version = found[0] if found else (await self._decoy_hash(), None)
         async with self._threads:
             right = await asyncio.to_thread(self._matches, hashed, password)
-        if right and found and self._hasher.check_needs_rehash(hashed):
-            await self.set_password(str(account_id), password)
-        return right and bool(found)
+        if not right or version is None:
+            return None
+        if self._hasher.check_needs_rehash(hashed):
+            await self._rehash(str(account_id), hashed, password)
+        return int(version)
 
     async def delete(self, account_id: str) -> None:
-        """Forget the account's password; none is no error."""
+        """Forget the account's password and all that signs in as it; none is no error."""
         await self._connection.renew()
-        await self._connection.ask("DELETE FROM passwords WHERE account_id = ?", (account_id,))
+        for table in _OF_AN_ACCOUNT:
+            await self._connection.ask(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))
+
+    async def _rehash(self, account_id: str, old: str, password: str) -> None:
+        """The same password at today's cost, unless it has been changed meanwhile."""
+        hashed = await self._hash(password)
+        sql = "UPDATE passwords SET hash = ? WHERE account_id = ? AND hash = ?"
+        await self._connection.ask(sql, (hashed, account_id, old))
 
     def _matches(self, hashed: str, password: str) -> bool:
         try:
-            return self._hasher.verify(hashed, password)
+            return self._hasher.verify(hashed, _bytes(password))
         except (VerifyMismatchError, InvalidHashError):
             return False
 
     async def _hash(self, password: str) -> str:
         async with self._threads:
-            return await asyncio.to_thread(self._hasher.hash, password)
+            return await asyncio.to_thread(self._hasher.hash, _bytes(password))
 
     async def _decoy_hash(self) -> str:
         if self._decoy is None:
@@ -103,6 +130,27 @@ class Passwords:
         return self._decoy
 
 
-def _prepare(path: Path) -> None:
+def check_rules(password: str) -> None:
+    """Raise PasswordRefused for a password that cannot be one."""
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        raise PasswordRefused(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
+
+
+def prepared(store: Path) -> Path:
+    """Make the file beside the store, or bring it to this version's schema; return its path."""
+    path = passwords_of(store)
     make_file(path)
-    prepare(path, PASSWORDS, nullcontext())
+    prepare(path, PASSWORDS, _alone(store))
+    return path
+
+
+@contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Of two who start at once one does the work; the lock is the store's own."""
+    with closing(Doorbell(store)) as bell, bell.locked():
+        yield
+
+
+def _bytes(password: str) -> bytes:
+    # JSON can carry halves of surrogate pairs, which UTF-8 proper cannot.
+    return password.encode("utf-8", "surrogatepass")

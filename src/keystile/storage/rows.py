@@ -1,6 +1,7 @@
 """Rows of SQLite and values of the domain, in both directions.
 
-Law: this file holds the SQL that reads accounts, keys and events; what changes them is in ``transaction.py``.
+Law: this file holds the SQL that reads accounts, keys and events; what changes them is in ``transaction.py``,
+and all of SMTP credentials in ``smtp_rows.py``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from keystile.keys.audit import AuditEvent, What
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.networks import Networks
 from keystile.keys.scopes import from_text
-from keystile.storage.connection import Connection, Row
+from keystile.storage.connection import Row
+from keystile.storage.smtp_rows import SmtpReading
 
 ACCOUNTS = "SELECT id, email, operator, created FROM accounts"
 
@@ -28,7 +30,8 @@ HELD_KEYS = f"""SELECT k.id, a.email, k.name, k.scopes, k.networks, k.expires, d
     FROM keys AS k JOIN accounts AS a ON a.id = k.account_id{_DIGESTS}"""
 
 EVENTS = """SELECT seq, at, actor, origin, what, account, key_id, key_name, key_hint, details
-    FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?"""
+    FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"""
+EVENTS_OF_ACCOUNT = EVENTS.replace("WHERE", "WHERE account = ?3 AND")
 
 
 def account(row: Row) -> Account:
@@ -49,15 +52,17 @@ def event(row: Row) -> AuditEvent:
     return AuditEvent(at, actor, origin, What(what), email, key_id, key_name, key_hint, details, seq)
 
 
-class SqliteReading:
+class SqliteReading(SmtpReading):
     """The questions of ``keys.store.Reading``, asked of one connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
 
     async def account(self, email: str) -> Account | None:
         """Return the account with this address in its canonical spelling."""
         found = await self._connection.ask(f"{ACCOUNTS} WHERE email = ?", (email,))
+        return account(found[0]) if found else None
+
+    async def account_by_id(self, account_id: str) -> Account | None:
+        """Return the account with this id."""
+        found = await self._connection.ask(f"{ACCOUNTS} WHERE id = ?", (account_id,))
         return account(found[0]) if found else None
 
     async def keys(self, account_id: str | None = None) -> tuple[ApiKey, ...]:
@@ -71,3 +76,14 @@ class SqliteReading:
         where = "WHERE k.account_id = ? AND k.name = ?"
         found = await self._connection.ask(f"{KEYS} {where}", (account_id, name))
         return api_key(found[0]) if found else None
+
+    async def key_by_id(self, key_id: str) -> ApiKey | None:
+        """Return the key with this id, whoever's it is."""
+        found = await self._connection.ask(f"{KEYS} WHERE k.id = ?", (key_id,))
+        return api_key(found[0]) if found else None
+
+    async def count_keys(self, account_id: str | None = None) -> int:
+        """Return how many keys the account owns, or how many there are; no key is read for it."""
+        where, values = ("", ()) if account_id is None else (" WHERE account_id = ?", (account_id,))
+        found = await self._connection.ask(f"SELECT count(*) FROM keys{where}", values)
+        return int(found[0][0])

@@ -1,4 +1,4 @@
-"""The store of accounts and keys in one SQLite file, for those who may write: management and the command line.
+"""The store in one SQLite file, for those who may write: management and the command line.
 
 Law: this file keeps ``keys.store.KeyStore``: one transaction at a time over all processes, on disk
 (``synchronous=FULL``) and rung before it is said to be done. Relays read by ``follow.py``.
@@ -10,30 +10,40 @@ losing the last second of those to a power cut is no loss, and they never ring).
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from keystile.keys.audit import AuditEvent
-from keystile.keys.key import Account, ApiKey
-from keystile.keys.store import UsageSum, Use
+from keystile.keys.key import Account, ApiKey, SmtpCredential
+from keystile.keys.store import Recent, UsageSum, Use
 from keystile.storage import rows
-from keystile.storage.connection import Connection
+from keystile.storage.connection import Connection, Row
 from keystile.storage.doorbell import LOCK_TIMEOUT, Doorbell
-from keystile.storage.errors import told
+from keystile.storage.errors import StoreError, told
 from keystile.storage.migrate import STORE, make_file, prepare
 from keystile.storage.settled import settled
+from keystile.storage.smtp_rows import USED
 from keystile.storage.transaction import SqliteTransaction
 
 _NEWEST = 2**63 - 1
+# Its tag as well: in a store that was set back to a copy, the number has been there before.
+_LAST_LOGGED = "SELECT seq, tag FROM changes ORDER BY seq DESC LIMIT 1"
 _USED = """INSERT INTO last_uses (key_id, at, address) SELECT id, ?2, ?3 FROM keys WHERE id = ?1
     ON CONFLICT (key_id) DO UPDATE SET at = excluded.at, address = excluded.address
     WHERE excluded.at > last_uses.at"""
 
 _COUNTED = """INSERT INTO usage (key_id, hour, refusal, requests) SELECT id, ?2, ?3, ?4 FROM keys WHERE id = ?1
     ON CONFLICT (key_id, hour, refusal) DO UPDATE SET requests = requests + excluded.requests"""
-_USAGE = "SELECT key_id, hour, refusal, requests FROM usage WHERE key_id = ? AND hour >= ? ORDER BY hour, refusal"
+# The keys as one JSON list, so that however many there are it is one statement with one value.
+_OF_KEYS = "key_id IN (SELECT value FROM json_each(?)) AND hour >= ?"
+_USAGE = f"SELECT key_id, hour, refusal, requests FROM usage WHERE {_OF_KEYS} ORDER BY key_id, hour, refusal"
+_RECENT = f"""SELECT key_id, sum(iif(refusal = '', requests, 0)), sum(iif(refusal = '', 0, requests))
+    FROM usage WHERE {_OF_KEYS} GROUP BY key_id"""
+log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -43,6 +53,7 @@ class SqliteStore:
         self.path = path
         self._bell = bell
         self._lock_timeout = lock_timeout
+        self._rung: list[Row] = []  # the last row of the log when we rang last
         # First come, first served within this process; the bell's lock is between processes.
         self._turn = asyncio.Lock()
         self._noting = asyncio.Lock()
@@ -75,7 +86,7 @@ class SqliteStore:
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[SqliteTransaction]:
-        """Return one transaction: when the block has ended it is on disk, and the bell has rung.
+        """Return one transaction: when the block has ended it is on disk, and the bell has rung if keys changed.
 
         Raising in the block undoes all of it. Only one at a time, so never one within another.
         """
@@ -83,15 +94,26 @@ class SqliteStore:
             try:
                 await self._changes.begin()
                 yield SqliteTransaction(self._changes)
+                logged = await self._changes.ask(_LAST_LOGGED)
             except BaseException:
                 await self._changes.roll_back()
                 raise
             # From here on no cancellation: what is committed must ring.
-            await settled(self._commit_and_ring())
+            await settled(self._commit_and_ring(logged))
+
+    # Questions
 
     async def account(self, email: str) -> Account | None:
         """Return the account with this address in its canonical spelling."""
         return await (await self._reading()).account(email)
+
+    async def account_by_id(self, account_id: str) -> Account | None:
+        """Return the account with this id."""
+        return await (await self._reading()).account_by_id(account_id)
+
+    async def accounts(self) -> tuple[Account, ...]:
+        """Return all accounts by e-mail address."""
+        return tuple(map(rows.account, await self._asked(f"{rows.ACCOUNTS} ORDER BY email")))
 
     async def keys(self, account_id: str | None = None) -> tuple[ApiKey, ...]:
         """Return the keys of one account, or of all, by e-mail address and name."""
@@ -101,16 +123,62 @@ class SqliteStore:
         """Return the key of that name."""
         return await (await self._reading()).key(account_id, name)
 
-    async def accounts(self) -> tuple[Account, ...]:
-        """Return all accounts by e-mail address."""
-        await self._reads.renew()
-        return tuple(map(rows.account, await self._reads.ask(f"{rows.ACCOUNTS} ORDER BY email")))
+    async def key_by_id(self, key_id: str) -> ApiKey | None:
+        """Return the key with this id, whoever's it is."""
+        return await (await self._reading()).key_by_id(key_id)
 
-    async def events(self, limit: int = 100, before: int | None = None) -> tuple[AuditEvent, ...]:
-        """Return the newest events first; ``before``: only those with a smaller ``seq``."""
-        await self._reads.renew()
-        values = (_NEWEST if before is None else before, limit)
-        return tuple(map(rows.event, await self._reads.ask(rows.EVENTS, values)))
+    async def count_keys(self, account_id: str | None = None) -> int:
+        """Return how many keys the account owns, or how many there are; no key is read for it."""
+        return await (await self._reading()).count_keys(account_id)
+
+    async def keys_by_account(self) -> dict[str, int]:
+        """Return how many keys each account owns, by the account's id; those without any are left out."""
+        return dict(await self._asked("SELECT account_id, count(*) FROM keys GROUP BY account_id"))
+
+    async def smtp_credentials(self, account_id: str | None = None) -> tuple[SmtpCredential, ...]:
+        """Return the SMTP credentials of one account, or of all, by e-mail address and name."""
+        return await (await self._reading()).smtp_credentials(account_id)
+
+    async def smtp_credential(self, account_id: str, name: str) -> SmtpCredential | None:
+        """Return the SMTP credential of that name."""
+        return await (await self._reading()).smtp_credential(account_id, name)
+
+    async def smtp_credential_by_id(self, credential_id: str) -> SmtpCredential | None:
+        """Return the SMTP credential with this id, whoever's it is."""
+        return await (await self._reading()).smtp_credential_by_id(credential_id)
+
+    async def smtp_credential_by_digest(self, digest: bytes) -> SmtpCredential | None:
+        """Return the SMTP credential whose secret has this SHA-256."""
+        return await (await self._reading()).smtp_credential_by_digest(digest)
+
+    async def count_smtp_credentials(self, account_id: str | None = None) -> int:
+        """Return how many SMTP credentials the account owns, or how many there are."""
+        return await (await self._reading()).count_smtp_credentials(account_id)
+
+    async def events(
+        self, limit: int = 100, before: int | None = None, account: str | None = None
+    ) -> tuple[AuditEvent, ...]:
+        """Return the newest events first; ``before``: only those with a smaller ``seq``; of one e-mail address."""
+        # Within what SQLite can count, whatever was asked; below zero it would mean no limit at all.
+        place = (_NEWEST if before is None else min(max(before, 0), _NEWEST), min(max(limit, 0), _NEWEST))
+        if account is None:
+            return tuple(map(rows.event, await self._asked(rows.EVENTS, place)))
+        return tuple(map(rows.event, await self._asked(rows.EVENTS_OF_ACCOUNT, (*place, account))))
+
+    async def usage(self, key_id: str, since_hour: int) -> tuple[UsageSum, ...]:
+        """The sums of a key from an hour (since 1970) on, oldest first."""
+        return await self.usage_of([key_id], since_hour)
+
+    async def usage_of(self, key_ids: Iterable[str], since_hour: int) -> tuple[UsageSum, ...]:
+        """Return the sums of these keys from an hour (since 1970) on, by key and hour."""
+        return tuple(await self._asked(_USAGE, (json.dumps(list(key_ids)), since_hour)))
+
+    async def recent(self, key_ids: Iterable[str], since_hour: int) -> dict[str, Recent]:
+        """Return for each of these keys what was asked with it from an hour on; unused ones are left out."""
+        found = await self._asked(_RECENT, (json.dumps(list(key_ids)), since_hour))
+        return {key_id: Recent(requests, refused) for key_id, requests, refused in found}
+
+    # Uses and usage: not worth a ring
 
     async def record_uses(self, uses: Iterable[Use]) -> None:
         """Keep last uses in one transaction; older ones than known, and those of keys that are gone, are dropped."""
@@ -120,9 +188,15 @@ class SqliteStore:
         """Add sums of usage in one transaction; those of keys that are gone are dropped."""
         await self._note(_COUNTED, sums)
 
-    async def usage(self, key_id: str, since_hour: int) -> tuple[UsageSum, ...]:
-        """The sums of a key from an hour (since 1970) on, oldest first."""
-        return tuple(await self._reads.ask(_USAGE, (key_id, since_hour)))
+    async def record_smtp_use(self, credential_id: str, at: float, address: str) -> None:
+        """Keep the last use of an SMTP credential; what cannot be kept is logged, and no error.
+
+        A last use is a convenience: a full disk must not end the sending of mail that could go on.
+        """
+        try:
+            await self._note(USED, [(credential_id, at, address)])
+        except StoreError as error:
+            log.warning("the last use of SMTP credential %s cannot be kept: %s", credential_id, error)
 
     async def _note(self, statement: str, rows_: Iterable[tuple[object, ...]]) -> None:
         async with self._noting:
@@ -134,17 +208,27 @@ class SqliteStore:
                 await self._uses.roll_back()
                 raise
 
+    async def _asked(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
+        await self._reads.renew()
+        return await self._reads.ask(sql, values)
+
     async def _reading(self) -> rows.SqliteReading:
         await self._reads.renew()
         return rows.SqliteReading(self._reads)
 
-    async def _commit_and_ring(self) -> None:
+    async def _commit_and_ring(self, logged: list[Row]) -> None:
+        """Commit; ring unless the log of key changes is as it was when we rang last, for that is all relays read.
+
+        So another's changes ring as well, should it have died before it rang.
+        """
         try:
             await self._changes.commit()
         finally:
             # Rung whatever came of it: a ring too many costs a look, one too few a revoked key that works.
-            with told(self.path):
-                self._bell.ring()
+            if logged != self._rung:
+                with told(self.path):
+                    self._bell.ring()
+        self._rung = logged
 
 
 @contextmanager

@@ -10,19 +10,20 @@ from keystile.keys.audit import AuditEvent
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.scopes import as_text
 from keystile.storage.rows import SqliteReading
+from keystile.storage.smtp_rows import SmtpWriting
 
 
-class SqliteTransaction(SqliteReading):
+class SqliteTransaction(SqliteReading, SmtpWriting):
     """``keys.store.Transaction`` on a connection that has begun to write."""
-
-    async def count_keys(self, account_id: str) -> int:
-        """Return how many keys the account owns."""
-        found = await self._connection.ask("SELECT count(*) FROM keys WHERE account_id = ?", (account_id,))
-        return int(found[0][0])
 
     async def knows_digest(self, digest: bytes) -> bool:
         """Say whether some key has this digest, now or still for the time of an overlap."""
         return bool(await self._connection.ask("SELECT 1 FROM digests WHERE digest = ?", (digest,)))
+
+    async def opens(self, key_id: str, digest: bytes, now: float) -> bool:
+        """Say whether the digest is the key's current one, or one whose overlap lasts at ``now``."""
+        asked = "SELECT 1 FROM digests WHERE digest = ? AND key_id = ? AND (until IS NULL OR until > ?)"
+        return bool(await self._connection.ask(asked, (digest, key_id, now)))
 
     async def add_account(self, account: Account) -> None:
         """Keep a new account."""
@@ -30,7 +31,7 @@ class SqliteTransaction(SqliteReading):
         await self._connection.ask("INSERT INTO accounts (id, email, operator, created) VALUES (?, ?, ?, ?)", values)
 
     async def remove_account(self, account_id: str) -> None:
-        """Forget an account and its keys."""
+        """Forget an account, its keys and its SMTP credentials."""
         await self._connection.ask("DELETE FROM accounts WHERE id = ?", (account_id,))
 
     async def add_key(self, key: ApiKey, digest: bytes) -> None:

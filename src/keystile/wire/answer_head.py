@@ -33,13 +33,16 @@ class AnswerHead:
     ``start``: status line and the lines to pass on, without framing and without the empty line; ``status``:
     100–599; ``content_length``: body bytes to come (0 for none), or ``UNTIL_CLOSE``; ``chunked``: the body is
     chunked; ``framing``: the line that tells an HTTP/1.1 client where the body ends (may be empty);
-    ``reusable``: the upstream connection may be used again.
+    ``reusable``: the upstream connection may be used again; ``upgrade`` and ``connection``: of a 101, the value
+    of Upgrade and the options in Connection, lower-cased.
     """
 
     content_length = UNTIL_CLOSE
     chunked = False
     framing = b"Transfer-Encoding: chunked\r\n"
     reusable = True
+    upgrade = b""
+    connection: frozenset[bytes] = frozenset()
 
     def __init__(self, status: int, start: bytes) -> None:
         self.status = status
@@ -69,10 +72,13 @@ def read_answer_head(head: bytes, *, to_head: bool) -> AnswerHead:
             if value.strip() != b"chunked":
                 raise WireError(Fault.UNKNOWN_CODING, "The answer's transfer coding is not chunked.")
             answer.chunked = True
+        elif name == b"upgrade" and answer.status == 101:
+            answer.upgrade += b", " + value.strip() if answer.upgrade else value.strip()
     if framings > 1:
         raise WireError(Fault.BAD_FRAMING, "The answer says more than once where its body ends.")
     if named or match[2] is None or not head.startswith(b"HTTP/1.1"):
         _read_connection(answer, head, named)
+        answer.connection = named if head.startswith(b"HTTP/1.1") else frozenset()
     if to_head or answer.status < 200 or answer.status == 204 or answer.status == 304:
         _leave_out_body(answer)
     elif answer.content_length == UNTIL_CLOSE and not answer.chunked:

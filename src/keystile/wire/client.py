@@ -391,9 +391,13 @@ class ClientConnection(asyncio.Protocol):
     # -- ends -----------------------------------------------------------------------------------
 
     def _reject(self, error: WireError, method: bytes = b"-") -> None:
-        self.state = BODY  # whatever still comes is not read as a request
-        self._waiting.clear()
+        self.read_no_more()
         self.application.reject(self, method, error)
+
+    def read_no_more(self) -> None:
+        """Whatever still comes is not read as a request."""
+        self.state = BODY
+        self._waiting.clear()
 
     def _close_slowly(self) -> None:
         """Close, but let the client read the answer first (RFC 9112 §9.6)."""

@@ -2,15 +2,27 @@
 
 Law: addresses and TLS facts only; it knows no keys and no limits. An
 IPv4-mapped IPv6 address is the IPv4 address, everywhere.
+
+The rule for proxies (X-Forwarded-For here, Forwarded in ``forwarded.py``): the left end of what they say is
+the client's own text. So reading goes from the right, stops at the first address that nobody vouches for,
+and stops at the first hop that is no address: what stands left of it was vouched for by nobody.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
+from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: Hops that are looked at. Longer chains of trusted proxies do not exist; longer lists are a client's text.
+MAX_HOPS: Final = 64
+
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_ZONE: Final = re.compile(r"[0-9A-Za-z._~-]{1,64}")
 
 
 class Peer:
@@ -18,26 +30,54 @@ class Peer:
 
     ``ip``: the parsed address; ``text``: the same for fields and logs; ``tls``: the negotiated version
     (``TLSv1.3``) or None; ``trusted``: whether what it says about others is believed; ``slot``: a place for
-    the limiter's name of this address; ``lines``: the field lines that name it to an upstream. All of it is
-    constant per connection, so it is worked out once.
+    the limiter's name of this address; ``lines``: the field lines that name it to an upstream; ``socket``:
+    the address at the other end of the connection, where a proxy there speaks for ``ip``, as text. All of
+    it is constant per connection, so it is worked out once.
     """
 
-    __slots__ = ("ip", "lines", "slot", "text", "tls", "trusted")
+    __slots__ = ("ip", "lines", "slot", "socket", "text", "tls", "trusted")
 
-    def __init__(self, ip: Address, *, tls: str | None = None, trusted: bool = False, slot: bytes = b"") -> None:
+    def __init__(
+        self, ip: Address, *, tls: str | None = None, trusted: bool = False, slot: bytes = b"", socket: str = ""
+    ) -> None:
         self.ip = ip
         self.text = str(ip)
         self.tls = tls
         self.trusted = trusted
         self.slot = slot
+        self.socket = socket or self.text
         proto = "https" if tls else "http"
         self.lines = f"X-Forwarded-For: {self.text}\r\nX-Forwarded-Proto: {proto}\r\n".encode("ascii")
 
 
-def parse_address(text: str) -> Address:
-    """An address with any zone cut off and IPv4-mapped IPv6 unmapped. Raises ``ValueError``."""
-    ip = ipaddress.ip_address(text.partition("%")[0])
+def unmapped(ip: Address) -> Address:
+    """An IPv4-mapped IPv6 address as the IPv4 address that it is; any other as it is."""
     return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def parse_address(text: str) -> Address:
+    """An address, IPv4-mapped IPv6 unmapped; the zone of an IPv6 address is cut off. Raises ``ValueError``."""
+    address, percent, zone = text.partition("%")
+    if percent and (":" not in address or _ZONE.fullmatch(zone) is None):
+        raise ValueError("only an IPv6 address has a zone")
+    return unmapped(ipaddress.ip_address(address))
+
+
+def parse_hop(text: str) -> Address:
+    """An address as proxies write it: with or without a port, IPv6 with or without brackets. Raises ``ValueError``."""
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+        bracketed = ":" in address and "]" in text
+        if not bracketed or (rest and (colon != ":" or _PORT.fullmatch(port) is None)):
+            raise ValueError("brackets hold an IPv6 address, and only a port follows them")
+        return parse_address(address)
+    if text.count(":") == 1:
+        address, _, port = text.partition(":")
+        if _PORT.fullmatch(port) is None:
+            raise ValueError("a port is a number")
+        return ipaddress.IPv4Address(address)
+    return parse_address(text)
 
 
 def is_trusted(ip: Address, trusted: Sequence[Network]) -> bool:
@@ -48,24 +88,18 @@ def is_trusted(ip: Address, trusted: Sequence[Network]) -> bool:
 def client_behind(socket_ip: Address, forwarded_for: Sequence[bytes], trusted: Sequence[Network]) -> Address:
     """The right-most address of X-Forwarded-For that is not a trusted proxy.
 
-    ``forwarded_for``: the values of all its lines, in order. The left end of the list is the client's own
-    text, so reading goes from the right and stops at the first address that nobody vouches for, and at the
-    first entry that is no address (the last trusted hop is then the caller).
+    ``forwarded_for``: the values of all its lines, in order. At an entry that is no address, the last
+    trusted hop is the caller.
     """
     caller = socket_ip
-    for entry in reversed(b",".join(forwarded_for).split(b",")):
-        if not is_trusted(caller, trusted):
-            return caller
+    if not is_trusted(caller, trusted):
+        return caller
+    # Beyond the last hop looked at the rest stays one piece, which is no address.
+    for entry in reversed(b",".join(forwarded_for).rsplit(b",", MAX_HOPS)):
         try:
-            caller = parse_address(_without_port(entry.strip(b" \t").decode("ascii")))
+            caller = parse_hop(entry.strip(b" \t").decode("ascii"))
         except ValueError:
             return caller
+        if not is_trusted(caller, trusted):
+            return caller
     return caller
-
-
-def _without_port(text: str) -> str:
-    """``[::1]:80`` and ``1.2.3.4:80`` without brackets and port; anything else as it is."""
-    if text.startswith("["):
-        address, bracket, port = text[1:].partition("]")
-        return address if bracket and (not port or port.startswith(":")) else text
-    return text.partition(":")[0] if text.count(":") == 1 else text

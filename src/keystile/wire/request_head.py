@@ -13,7 +13,7 @@ fields cost one look-up and one copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import httptools
@@ -52,6 +52,10 @@ class RequestFields:
     forwarded_host = b""
     forwarded_proto = b""
     forwarded_for: tuple[bytes, ...] = ()
+    forwarded: tuple[bytes, ...] = ()
+    upgrade = b""  # the protocols asked for; never passed on
+    websocket_keys: tuple[bytes, ...] = ()
+    websocket_versions: tuple[bytes, ...] = ()
     withheld: tuple[tuple[bytes, bytes], ...] = ()
     named: frozenset[bytes] = frozenset()  # by Connection: not passed on
     note: object | None = None
@@ -68,11 +72,16 @@ Rule = Callable[[RequestFields, bytes, bytes], bool]
 class RequestHeadReader:
     """Reads the fields of request heads; one for all connections of a process.
 
-    ``withheld``: names of fields that are handed over rather than passed on.
+    ``withheld``: names of fields that are handed over rather than passed on; ``believes_forwarded``: trusted
+    proxies say in Forwarded who is calling, rather than in X-Forwarded-*. Only one of the two is ever read: a
+    proxy writes one, and passes the other on as its client sent it.
     """
 
-    def __init__(self, *, withheld: Iterable[str] = (), max_fields: int = 100) -> None:
+    def __init__(
+        self, *, withheld: Iterable[str] = (), max_fields: int = 100, believes_forwarded: bool = False
+    ) -> None:
         self._withheld = frozenset(name.lower().encode("ascii") for name in withheld)
+        self._believed = _FORWARDED_RULES if believes_forwarded else _X_FORWARDED_RULES
         self._max_fields = max_fields
         self._rules: tuple[dict[bytes, Rule | None], dict[bytes, Rule | None]] = ({}, {})
 
@@ -112,7 +121,7 @@ class RequestHeadReader:
         return pairs
 
     def _learn(self, rules: dict[bytes, Rule | None], name: bytes, trusted: bool) -> Rule | None:
-        rule = _rule_of(name, self._withheld, trusted)
+        rule = _rule_of(name, self._withheld, self._believed if trusted else None)
         if len(rules) >= _REMEMBERED_NAMES:
             rules.clear()
         rules[name] = rule
@@ -133,7 +142,7 @@ def _feed(block: bytes, on_header: Callable[[bytes, bytes], object]) -> None:
         # The request line has been read already; llhttp only needs one in front of the fields.
         httptools.HttpRequestParser(_Collector(on_header)).feed_data(b"GET / HTTP/1." + block)
     except httptools.HttpParserUpgrade:
-        pass  # Upgrade is not served and not passed on: this is a request like others (RFC 9110 §7.8).
+        pass  # llhttp would stop parsing here; what becomes of Upgrade is decided by the route.
     except httptools.HttpParserError as error:
         raise _explained(error) from None
 
@@ -154,8 +163,8 @@ def _without(kept: list[bytes], named: frozenset[bytes]) -> list[bytes]:
     return left
 
 
-def _rule_of(name: bytes, withheld: frozenset[bytes], trusted: bool) -> Rule | None:
-    """What is done with fields of this name; None: they are passed on."""
+def _rule_of(name: bytes, withheld: frozenset[bytes], believed: Mapping[bytes, Rule] | None) -> Rule | None:
+    """What is done with fields of this name; None: they are passed on. ``believed``: None, or from a trusted proxy."""
     lowered = name.lower()
     if b"_" in lowered:
         lowered = lowered.replace(b"_", b"-")
@@ -165,12 +174,12 @@ def _rule_of(name: bytes, withheld: frozenset[bytes], trusted: bool) -> Rule | N
         return _withhold
     if lowered in _RULES:
         return _RULES[lowered]
-    if lowered in HOP_BY_HOP or lowered.startswith(b"x-keystile-") or (lowered == b"x-request-id" and not trusted):
+    if lowered in HOP_BY_HOP or lowered.startswith(b"x-keystile-"):
         return _leave_out
-    if not trusted and (lowered in IDENTITY_FIELDS or lowered.startswith(b"x-forwarded-")):
+    if believed is not None:
+        return believed.get(lowered) or (_leave_out if lowered in _RETOLD else None)
+    if lowered in IDENTITY_FIELDS or lowered.startswith(b"x-forwarded-") or lowered == b"x-request-id":
         return _leave_out
-    if trusted and lowered in _TRUSTED_RULES:
-        return _TRUSTED_RULES[lowered]
     return None
 
 
@@ -256,6 +265,27 @@ def _requested_method(fields: RequestFields, name: bytes, value: bytes) -> bool:
     return True
 
 
+def _upgrade(fields: RequestFields, name: bytes, value: bytes) -> bool:
+    value = value.strip(b" \t")
+    fields.upgrade += b", " + value if fields.upgrade else value
+    return False
+
+
+def _websocket_key(fields: RequestFields, name: bytes, value: bytes) -> bool:
+    fields.websocket_keys += (value.strip(b" \t"),)
+    return True
+
+
+def _websocket_version(fields: RequestFields, name: bytes, value: bytes) -> bool:
+    fields.websocket_versions += (value.strip(b" \t"),)
+    return True
+
+
+def _forwarded(fields: RequestFields, name: bytes, value: bytes) -> bool:
+    fields.forwarded += (value,)
+    return False
+
+
 def _forwarded_for(fields: RequestFields, name: bytes, value: bytes) -> bool:
     fields.forwarded_for += (value,)
     return False
@@ -289,14 +319,21 @@ _RULES: Final[dict[bytes, Rule]] = {
     b"authorization": _authorization,
     b"origin": _origin,
     b"access-control-request-method": _requested_method,
+    b"upgrade": _upgrade,
+    b"sec-websocket-key": _websocket_key,
+    b"sec-websocket-version": _websocket_version,
 }
-#: Fields that are read when a trusted proxy sends them.
-_TRUSTED_RULES: Final[dict[bytes, Rule]] = {
+#: Fields that are read when a trusted proxy sends them: either these …
+_X_FORWARDED_RULES: Final[dict[bytes, Rule]] = {
     b"x-forwarded-for": _forwarded_for,
     b"x-forwarded-host": _forwarded_host,
     b"x-forwarded-proto": _forwarded_proto,
     b"x-request-id": _request_id,
 }
+#: … or these.
+_FORWARDED_RULES: Final[dict[bytes, Rule]] = {b"forwarded": _forwarded, b"x-request-id": _request_id}
+#: What they say is told anew in X-Forwarded-*, so upstreams never see two stories.
+_RETOLD: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
 
 
 def origin_form(target: bytes, host: bytes) -> bytes:

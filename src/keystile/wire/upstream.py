@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
+from pathlib import Path
 from typing import Final, Protocol, cast
 
+from keystile.wire import unix
 from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead, read_answer_head
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.framing import ChunkedReader
@@ -27,6 +30,8 @@ REMEMBERED_HEAD: Final = 2048
 MAX_INTERIM: Final = 16
 #: Seconds for which a connection may lie unused. Node.js closes after 5 s: so we mostly close first.
 IDLE_SECONDS: Final = 4.0
+#: Seconds between two tries to connect to a Unix socket whose queue is full: the kernel tells no moment to try again.
+QUEUE_PAUSE: Final = 0.02
 
 
 class ForwardedRequest(Protocol):
@@ -273,3 +278,37 @@ class Pool:
         """Close every unused connection."""
         while self._idle:
             self._idle.pop().abort()
+
+
+class UnixPool(Pool):
+    """The connections to what listens on the Unix socket at ``path``.
+
+    The socket outlives whoever answers on it: a connection made while nobody does waits in its queue, and so does
+    the request written to it.
+    """
+
+    def __init__(self, path: Path, connect_timeout: float) -> None:
+        super().__init__(str(path), 0, connect_timeout)
+        self._path = path
+
+    async def connect(self) -> UpstreamConnection:
+        """A new connection. Raises ``TimeoutError`` (the queue stays full) or another ``OSError``."""
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                while not self._connected(opened):  # noqa: ASYNC110 - the kernel tells of no moment to wait for
+                    await asyncio.sleep(QUEUE_PAUSE)
+                _, connection = await self._loop.create_unix_connection(lambda: UpstreamConnection(self), sock=opened)
+        except BaseException:  # a time-out and a cancellation among them: nobody else knows the socket
+            opened.close()
+            raise
+        return connection
+
+    def _connected(self, opened: socket.socket) -> bool:
+        """Connect now; False where the queue is full (unix(7): EAGAIN)."""
+        try:
+            with unix.short(self._path) as place:
+                opened.connect(place)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,139 @@
+"""The running gateway, for operators.
+
+Law: translation only; looking is done by ``management/look.py``. No client address and no key is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from aiohttp import web
+
+from keystile.management import look
+from keystile.management.api.answers import Answer, respond
+from keystile.management.api.operation import Call, Caller, Operation, Success
+
+
+class Configuration(Answer):
+    """The accepted configuration."""
+
+    version: int
+    file: str
+    store: str
+    warnings: list[str]
+
+
+class Health(Answer):
+    """Why the gateway does not do its work, and what is wrong while it does."""
+
+    status: Literal["ok", "degraded", "failing"]
+    reasons: list[str]
+    warnings: list[str]
+
+
+class Process(Answer):
+    """One process."""
+
+    role: Literal["management", "relay"]
+    pid: int
+    state: Literal["up", "stuck"]
+
+
+class Slots(Answer):
+    """Slots taken by all client addresses, by the one that has most, and how many one address may take."""
+
+    taken: int
+    highest: int
+    cap: int
+
+
+class Traffic(Answer):
+    """Counts since the gateway's start."""
+
+    requests: int
+    in_flight: int
+    connections: int
+    answers: dict[str, int]
+    refused: dict[str, int]
+    tls: dict[str, int]
+
+
+class Server(Answer):
+    """A server of an upstream."""
+
+    address: str
+    reachable: bool
+    trouble: str
+
+
+class Upstream(Answer):
+    """An upstream and its servers."""
+
+    name: str
+    servers: list[Server]
+
+
+class Status(Answer):
+    """The running gateway."""
+
+    configuration: Configuration
+    health: Health
+    processes: list[Process]
+    restarts: int
+    slots: Slots
+    traffic: Traffic
+    dropped: dict[str, int]
+    upstreams: list[Upstream]
+
+
+async def get_status(call: Call[None]) -> web.Response:
+    """Answer with the gateway as it is now."""
+    status = await call.parts.look.status()
+    return respond(_said(status, await call.parts.look.upstreams()))
+
+
+def _said(status: look.Status, upstreams: tuple[look.UpstreamState, ...]) -> Status:
+    made, health, slots, traffic = status.configuration, status.health, status.slots, status.traffic
+    return Status(
+        configuration=Configuration(
+            version=made.version, file=made.file, store=made.store, warnings=list(made.warnings)
+        ),
+        health=Health.model_validate(
+            {"status": health.status, "reasons": list(health.reasons), "warnings": list(health.warnings)}
+        ),
+        processes=[Process(role=each.role, pid=each.pid, state=each.state) for each in status.processes],
+        restarts=status.restarts,
+        slots=Slots(taken=slots.taken, highest=slots.highest, cap=slots.cap),
+        traffic=Traffic(
+            requests=traffic.requests,
+            in_flight=traffic.in_flight,
+            connections=traffic.connections,
+            answers=dict(traffic.answers),
+            refused=dict(traffic.refused),
+            tls=dict(traffic.tls),
+        ),
+        dropped=dict(status.dropped),
+        upstreams=[_upstream(each) for each in upstreams],
+    )
+
+
+def _upstream(state: look.UpstreamState) -> Upstream:
+    servers = [
+        Server(address=each.address, reachable=each.reachable, trouble=each.trouble) for each in state.servers
+    ]
+    return Upstream(name=state.name, servers=servers)
+
+
+def operations() -> list[Operation]:
+    """The row of this file."""
+    return [
+        Operation(
+            "GET",
+            "/api/status",
+            "getStatus",
+            "The running gateway: processes, slots, traffic, upstreams, configuration and faults",
+            get_status,
+            {200: Success(Status, "The gateway as it is now.")},
+            caller=Caller.OPERATOR,
+        )
+    ]

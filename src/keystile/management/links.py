@@ -1,0 +1,149 @@
+"""One-time links: a new password for an account, and the first operator's account where there is none.
+
+Law: the rules of links, and no HTTP. A link is 256 random bits, good for an hour and for once; only its SHA-256 is
+kept. Who may ask for one is for the callers: it is an operator's to give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from keystile.config.page import link_path
+from keystile.keys import facts
+from keystile.keys.audit import What
+from keystile.keys.errors import KeyRuleBroken
+from keystile.keys.key import Account
+from keystile.keys.service import KeyService
+from keystile.keys.store import KeyStore
+from keystile.management.checking import Checking
+from keystile.management.entry import AccessRefused, digest, must_be_good, new_secret
+from keystile.storage import setup_link
+from keystile.storage.access import AccessStore, Link
+from keystile.storage.passwords import Passwords
+
+LINK_LIFE = 3600.0
+"""Seconds for which a one-time link is good."""
+
+
+class Links:
+    """Links, over the stores; ``store`` is the path of the key store, beside which the setup link's file lies."""
+
+    def __init__(
+        self,
+        keys: KeyService,
+        accounts: KeyStore,
+        passwords: Passwords,
+        rows: AccessStore,
+        checking: Checking,
+        store: Path,
+        clock: Callable[[], float],
+    ) -> None:
+        self._keys = keys
+        self._accounts = accounts
+        self._passwords = passwords
+        self._rows = rows
+        self._checking = checking
+        self._store = store
+        self._clock = clock
+
+    async def make_link(self, email: str, *, actor: str, origin: str) -> str:
+        """Make a link that sets the account's password once, in an hour; an earlier one ends. Return its token.
+
+        Raises KeyRuleBroken (no_such_account).
+        """
+        account = await self._keys.note(What.PASSWORD_LINK_MADE, email, actor=actor, origin=origin)
+        return await self._put(account.id)
+
+    async def make_setup_link(self) -> str | None:
+        """Make a link by which the first operator makes an account, once, in an hour; None when there is one."""
+        if await self._has_operator():
+            await self._end_setup()
+            return None
+        return await self._put("")
+
+    async def offer_setup_link(self, page: str, stream: TextIO) -> str | None:
+        """Make such a link and hand it over: on ``stream``, if that is a terminal, else in a file for its owner alone.
+
+        ``page``: where the page is (``https://keys.example.com``). Return a sentence, without the link, for the log;
+        None where there is an operator.
+        """
+        token = await self.make_setup_link()
+        return None if token is None else setup_link.hand_over(self._store, page + link_path(token), stream)
+
+    async def link(self, token: str) -> Link | None:
+        """Return what this link is for; None when it is unknown, used or over, or no longer makes sense."""
+        link = await self._rows.link(digest(token))
+        if link is None or link.expires <= self._clock():
+            return None
+        if link.account_id:
+            return link if await self.account_of_link(link) else None
+        return None if await self._has_operator() else link
+
+    async def account_of_link(self, link: Link) -> Account | None:
+        """Return whose password the link sets; None for the link that makes the first operator."""
+        return await self._accounts.account_by_id(link.account_id) if link.account_id else None
+
+    async def use_link(
+        self, token: str, password: str, email: str | None = None, *, address: str = "", end_tokens: bool = False
+    ) -> Account:
+        """Set the password that the link is for; ``email`` is for the first operator's. Return the account.
+
+        Every session of the account ends; with ``end_tokens`` its management tokens too. ``address``, the client's,
+        becomes one from where the account may sign in whatever others do. Raises AccessRefused (link_over,
+        bad_password) and KeyRuleBroken (bad_email, account_exists).
+        """
+        link = await self.link(token)
+        if link is None:
+            raise _over()
+        must_be_good(password)
+        origin = f"one-time link, from {address or 'unknown'}"
+        if link.account_id:
+            account = await self._set_password(link, token, password, origin)
+        else:
+            account = await self._make_operator(token, email or "", password, origin)
+        if end_tokens:
+            await self._rows.delete_tokens(account.id)
+        await self._checking.forgive(account)
+        await self._checking.know(account, address)
+        return account
+
+    async def _set_password(self, link: Link, token: str, password: str, origin: str) -> Account:
+        account = await self.account_of_link(link)
+        if account is None:
+            raise _over()
+        await self._keys.note(What.PASSWORD_LINK_USED, account.email, actor=account.email, origin=origin)
+        # The link is looked for again by the statement that sets the password, and goes with it: once is once.
+        if not await self._passwords.set_password(account.id, password, link=digest(token)):
+            raise _over()
+        return account
+
+    async def _make_operator(self, token: str, email: str, password: str, origin: str) -> Account:
+        spelled = facts.email(email)
+        if await self._accounts.account(spelled):
+            raise KeyRuleBroken("account_exists", f"there is already an account {spelled}")
+        if not await self._rows.take_link(digest(token)):
+            raise _over()
+        account = await self._keys.create_account(spelled, operator=True, actor=spelled, origin=origin)
+        await self._keys.note_password_set(spelled, actor=spelled, origin=origin)
+        await self._passwords.set_password(account.id, password)
+        await self._end_setup()
+        return account
+
+    async def _put(self, account_id: str) -> str:
+        now, token = self._clock(), new_secret()
+        await self._rows.drop_links(now)
+        await self._rows.put_link(digest(token), Link(account_id, now + LINK_LIFE))
+        return token
+
+    async def _has_operator(self) -> bool:
+        return any(account.operator for account in await self._accounts.accounts())
+
+    async def _end_setup(self) -> None:
+        await self._rows.drop_link_of("")
+        setup_link.remove(self._store)
+
+
+def _over() -> AccessRefused:
+    return AccessRefused("link_over", "the link has been used, is more than an hour old, or never was one")

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from keystile.management.health import Health
+from keystile.management.look import Process, ServerState, Status, Traffic, UpstreamState
+from tests.management.api.checked import Api, User
+
+
+async def test_an_operator_sees_the_running_gateway(
+    api: Api, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = api.app.services.look
+    quiet = await look.status()
+
+    async def status() -> Status:
+        return dataclasses.replace(
+            quiet,
+            health=Health(warnings=("a relay hangs",)),
+            processes=(Process("management", 10, "up"), Process("relay", 11, "stuck", 3.5)),
+            restarts=2,
+            traffic=Traffic(5, 1, 2, {"200": 4}, {"scope-missing": 1}, {"TLS 1.3": 2}),
+            dropped={"last uses": 3},
+        )
+
+    async def upstreams() -> tuple[UpstreamState, ...]:
+        return (UpstreamState("api", (ServerState("[::1]:9000", "Connection refused"),)),)
+
+    monkeypatch.setattr(look, "status", status)
+    monkeypatch.setattr(look, "upstreams", upstreams)
+    told = await api.get(operator, "/api/status")
+    assert told["health"] == {"status": "degraded", "reasons": [], "warnings": ["a relay hangs"]}
+    assert [process["state"] for process in told["processes"]] == ["up", "stuck"]
+    assert told["slots"] == {"taken": 0, "highest": 0, "cap": 20}
+    assert told["traffic"]["refused"] == {"scope-missing": 1}
+    assert (told["restarts"], told["dropped"]) == (2, {"last uses": 3})
+    (server,) = told["upstreams"][0]["servers"]
+    assert server == {"address": "[::1]:9000", "reachable": False, "trouble": "Connection refused"}
+    assert told["configuration"]["version"] == 1
