@@ -158,5 +158,5 @@ def test_another_port_is_taken_where_the_usual_one_is_not_free() -> None:
 
 
 def test_each_try_is_one_line_for_a_shell() -> None:
-    each = demo.tries(demo.Demo(8080, 8081, 9000, "A" * 96, "B" * 96))
+    each = demo.tries(demo.Demo(8080, 8081, 9000, "A" * 96, "B" * 96, "password"))
     assert all("\n" not in one.command and one.command.startswith("curl ") for one in each)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import secrets
 import signal
 import socket
 import subprocess
@@ -53,13 +54,14 @@ routes:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What the demo has arranged; ``reader`` and ``editor`` are the secrets of its two keys."""
+    """What the demo has arranged; ``reader``, ``editor``: the secrets of its keys; ``password``: the account's."""
 
     port: int
     management_port: int
     api_port: int
     reader: str
     editor: str
+    password: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
             encoding="utf-8",
         )
         settings = read_settings(file)
-        reader, editor = ask(settings, _make_keys)
-        demo = Demo(port, management_port, api_port, reader, editor)
+        demo = Demo(port, management_port, api_port, *ask(settings, _make_keys))
         show = _show_json if arguments.json else _show
         return supervisor.serve(settings, announce=_WhenReady(lambda: show(demo)))
 
@@ -142,6 +143,8 @@ def _show(demo: Demo) -> None:
     print(f"{ACCOUNT} has two keys, which end with the demo:\n")
     for name, scopes, secret in (("reader", READER_SCOPES, demo.reader), ("editor", EDITOR_SCOPES, demo.editor)):
         print(f"  {styled(name, 'bold')}  {', '.join(scopes).ljust(width)}  {secret}")
+    print(f"\nKeys are made, changed and deleted on the page http://127.0.0.1:{demo.management_port}: sign in as")
+    print(f"{styled(ACCOUNT, 'bold')} with the password {styled(demo.password, 'bold')}")
     print("\nTry these in another terminal:")
     for line in tries(demo):
         counts = line.answers.items()
@@ -158,6 +161,7 @@ def _show_json(demo: Demo) -> None:
             "management": f"http://127.0.0.1:{demo.management_port}",
             "api": f"http://127.0.0.1:{demo.api_port}",
             "account": ACCOUNT,
+            "password": demo.password,
             "keys": [{"name": name, "scopes": list(scopes), "key": key} for name, scopes, key in keys],
             "try": [{"command": t.command, "answers": t.answers, "why": t.why} for t in tries(demo)],
         }
@@ -194,10 +198,12 @@ def _free_port(*wanted: int) -> int:
     raise CommandFailed("there is no free port on 127.0.0.1")
 
 
-async def _make_keys(keys: KeyService, _: Passwords) -> tuple[str, str]:
-    """Make the account and its two keys; gives their secrets."""
+async def _make_keys(keys: KeyService, passwords: Passwords) -> tuple[str, str, str]:
+    """Make the account and its two keys; gives their secrets, and the account's password."""
     actor, origin = options.asked_by()
-    await keys.create_account(ACCOUNT, actor=actor, origin=origin)
+    account = await keys.create_account(ACCOUNT, operator=True, actor=actor, origin=origin)
+    password = secrets.token_urlsafe(9)
+    await passwords.set_password(account.id, password)
     reader = await keys.create(ACCOUNT, "reader", READER_SCOPES, actor=actor, origin=origin)
     editor = await keys.create(ACCOUNT, "editor", EDITOR_SCOPES, actor=actor, origin=origin)
-    return reader.secret, editor.secret
+    return reader.secret, editor.secret, password
