@@ -210,8 +210,8 @@ CLIENT_FAULTS = (
         "after a bad head the next one is read",
         (
             ("relay/gateway.py", "        fields.keep_alive = False\n", "        fields.keep_alive = True\n"),
-            (_CLIENT, "        self.state = BODY  # whatever still comes is not read as a request\n"
-             "        self._waiting.clear()\n", "        self.state = ANSWER\n"),
+            (_CLIENT, "        self.read_no_more()\n        self.application.reject",
+             "        self.state = ANSWER\n        self.application.reject"),
             (_CLIENT, "                self._reject(error, line[1] if line is not None else b\"-\")\n",
              "                self._reject(error, b'-')\n                self._hold(data[end + 4 :])\n"),
         ),
