@@ -50,14 +50,18 @@ def route_rows(settings: Settings) -> list[dict[str, object]]:
     return rows(route_table(settings))
 
 
+def _keys(store: SqliteStore, settings: Settings) -> KeyService:
+    scopes = known_scopes(settings.operations)
+    return KeyService(store, per_account=settings.keys.per_account, known_scopes=scopes)
+
+
 @asynccontextmanager
 async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passwords]]:
     """The service of accounts and keys, and their passwords, on the store of these settings. Raises StoreError."""
     async with await SqliteStore.open(settings.store) as store:
         passwords = await Passwords.open(settings.store)
         try:
-            scopes = known_scopes(settings.operations)
-            yield KeyService(store, per_account=settings.keys.per_account, known_scopes=scopes), passwords
+            yield _keys(store, settings), passwords
         finally:
             await passwords.close()
 
@@ -66,8 +70,7 @@ async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passw
 async def open_access(settings: Settings) -> AsyncIterator[Access]:
     """The rules of coming in, on the store of these settings. Raises StoreError."""
     async with await SqliteStore.open(settings.store) as store:
-        keys = KeyService(store, per_account=settings.keys.per_account)
-        access = await Access.open(settings.store, keys, store)
+        access = await Access.open(settings.store, _keys(store, settings), store)
         try:
             yield access
         finally:
@@ -128,8 +131,7 @@ def build_relay(
 async def open_services(snapshot: Accepted, store: SqliteStore, look: GatewayView) -> AsyncIterator[Services]:
     """What the management application works with, over an open store. Raises StoreError."""
     settings = snapshot.settings
-    scopes = known_scopes(settings.operations)
-    keys = KeyService(store, per_account=settings.keys.per_account, known_scopes=scopes)
+    keys = _keys(store, settings)
     access = await Access.open(settings.store, keys, store)
     try:
         await access.warm()

@@ -77,6 +77,7 @@ def test_a_place_where_nothing_can_lie_is_refused(lines_with: Lines, text: str, 
     assert said in line
 
 
+# Permission bits do not bind root, so there is no directory that the check could find shut.
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_place_that_cannot_be_written_is_refused(lines_with: Lines, tmp_path: Path) -> None:
     (tmp_path / "shut").mkdir(mode=0o500)

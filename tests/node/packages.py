@@ -25,6 +25,7 @@ def package(name: str) -> Path:
     if npm is None:
         if os.environ.get("CI"):
             pytest.fail("no npm: .ci/run installs it")
+        # Node is no part of what a developer of ours needs; the clients it is for are tested wherever it is.
         pytest.skip("no npm here (Debian: apt install npm)")
     with (HERE / ".lock").open("w") as lock:  # tests may run in several processes
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -32,6 +32,16 @@ def test_a_file_is_as_it_was_accepted_whatever_became_of_it(tmp_path: Path) -> N
     assert not path.exists()
 
 
+def test_the_documents_that_the_settings_name_are_part_of_it(tmp_path: Path) -> None:
+    document = tmp_path / "api.yaml"
+    document.write_bytes(b"openapi: 3.1.0")
+    taken = snapshot.take(1, settings_for(tmp_path, documents=(document,)))
+    document.write_bytes(b"another")
+    assert taken.contents(document) == b"openapi: 3.1.0"
+    with pytest.raises(KeyError):
+        taken.contents(tmp_path / "other.yaml")
+
+
 def test_a_sealed_snapshot_cannot_be_changed(tmp_path: Path) -> None:
     fd = snapshot.seal(_with_files(tmp_path))
     with pytest.raises(PermissionError):

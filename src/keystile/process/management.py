@@ -23,12 +23,12 @@ from aiohttp import web
 
 from keystile.app import open_services, route_table
 from keystile.config.model import Settings
+from keystile.config.page import page_url
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
 from keystile.management.context import Services
 from keystile.management.health import Check, Health, examine
-from keystile.management.identity import link_path
 from keystile.management.look import DeskView
 from keystile.management.metrics import Sample, counter_samples
 from keystile.management.server import Runner
@@ -39,8 +39,7 @@ from keystile.process import channel, snapshot
 from keystile.process.charge import Charge, Line, run
 from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
-from keystile.process.sockets import BACKLOG, address_of
-from keystile.storage import setup_link
+from keystile.process.sockets import BACKLOG
 from keystile.storage.sqlite import SqliteStore
 from keystile.wire.tls import server_context
 
@@ -175,11 +174,10 @@ async def work(charge: Charge, line: Line) -> None:
 
 async def _offer_setup(services: Services, opened: socket.socket) -> None:
     """Where there is no operator, whoever started the gateway gets a link for making one."""
-    token = await services.access.make_setup_link()
-    if token is not None:
-        scheme = "http" if services.settings.management.tls is None else "https"
-        link = f"{scheme}://{address_of(opened)}{link_path(token)}"
-        say(setup_link.hand_over(services.settings.store, link, sys.stderr))
+    page = page_url(services.settings.management, opened.getsockname()[1])
+    said = await services.access.offer_setup_link(page, sys.stderr)
+    if said is not None:
+        say(said)
 
 
 @asynccontextmanager
