@@ -16,7 +16,7 @@ def test_a_new_key_is_told_by_its_facts() -> None:
 def test_an_edit_is_told_by_what_differs() -> None:
     after = replace(KEY, name="other", scopes=frozenset(), networks=Networks.parse(["10.0.0.1"]), expires=86400.0)
     assert differences(KEY, after) == (
-        "name: main → other; scopes: A B → none; networks: everywhere → 10.0.0.1; "
+        'name: "main" → "other"; scopes: A B → none; networks: everywhere → 10.0.0.1; '
         "expires: never → 1970-01-02T00:00:00+00:00"
     )
     assert differences(KEY, replace(KEY, version=9)) == ""

@@ -333,3 +333,64 @@ async def test_what_everybody_gets_asks_nothing_of_the_store(app: Managed, monke
     answers = [ask(app, "GET", path, headers=cookie(session)) for path in ("/health", "/metrics", "/static/mark.svg")]
     assert {answer.status for answer in await asyncio.gather(*answers)} == {200}
     assert asked == []
+
+
+# A request that waits with its body
+
+
+@pytest.mark.parametrize("way", ["password", "account", "token"])
+async def test_a_request_cannot_wait_with_its_body_until_who_sent_its_head_is_gone(app: Managed, way: str) -> None:
+    """A thief's remedy against every remedy of the owner: heads with the first byte of a body, kept open."""
+    session, access = await signed_in(app), app.services.access
+    token, secret = await access.create_token(session.identity, "t", None, **ACTOR)
+    who = f"Authorization: Bearer {secret}\r\n" if way == "token" else f"Cookie: keystile={session.secret}\r\n"
+    body = b'{"name": "parked"}'
+    head = (
+        f"POST /api/keys HTTP/1.1\r\nHost: 127.0.0.1\r\n{who}X-CSRF-Token: {session.identity.csrf}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    url = URL(app.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(head.encode() + body[:1])
+    await writer.drain()
+    # Another request on this loop is served after the head has been read.
+    assert (await ask(app, "GET", "/health")).status == 200
+    if way == "password":
+        link = await access.make_link(ANN, **ACTOR)
+        await access.use_link(link, "another long password")
+    elif way == "account":
+        gone = await app.services.keys.delete_account(ANN, **ACTOR)
+        await access.forget_account(gone)
+    else:
+        await access.delete_token(session.identity, token.id, **ACTOR)
+    writer.write(body[1:])
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert await app.services.keys.list() == ()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(app: Managed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "BODY_WITHIN", 0.05)
+    url = URL(app.url)
+    for path in ("/sign-in", "/link"):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\ne".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_a_client_that_leaves_in_its_body_leaves_nothing_in_the_log(
+    app: Managed, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = URL(app.url)
+    for _ in range(5):
+        _, writer = await asyncio.open_connection(url.host, url.port)
+        form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\ne"
+        writer.write(b"POST /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n" + form)
+        await writer.drain()
+        await ask(app, "GET", "/health")  # served after it, so the head has been read
+        writer.close()
+        await writer.wait_closed()
+    assert (await ask(app, "GET", "/health")).status == 200
+    assert caplog.text == ""

@@ -245,3 +245,43 @@ async def test_a_file_with_a_link_does_not_outlast_the_need_for_it(here: Door) -
     await here.account(operator=True)
     assert await here.access.offer_setup_link("https://keys.example.com", io.StringIO()) is None
     assert not setup_file_of(here.path).exists()
+
+
+@pytest.mark.parametrize("step", ["create_account", "note_password_set", "set_password"])
+async def test_a_setup_link_that_was_cut_off_anywhere_leads_to_an_operator_all_the_same(
+    here: Door, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Killed, or a store that was busy for too long, before each of the steps."""
+
+    async def cut(*_: object, **__: object) -> None:
+        raise RuntimeError("cut off")
+
+    token = await here.access.make_setup_link()
+    assert token is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(here.passwords if step == "set_password" else here.keys, step, cut)
+        with pytest.raises(RuntimeError, match="cut off"):
+            await here.access.use_link(token, PASSWORD, ANN)
+    again = token if await here.access.link(token) else await here.access.make_setup_link()
+    assert again is not None
+    await here.access.use_link(again, PASSWORD, ANN)
+    assert (await here.enter()).identity.account.operator
+    assert len(await here.store.accounts()) == 1
+
+
+async def test_tokens_are_ended_before_the_password_is_set(here: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off in between, the link is still good, and what was asked for can be done again."""
+    account = await here.account()
+    await here.access.create_token((await here.enter()).identity, "nightly", None, **BY)
+    token = await here.access.make_link(ANN, **BY)
+
+    async def cut(*_: object, **__: object) -> None:
+        raise RuntimeError("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.passwords, "set_password", cut)
+        with pytest.raises(RuntimeError, match="cut off"):
+            await here.access.use_link(token, NEW, end_tokens=True)
+    assert await here.access.tokens(account) == ()
+    await here.access.use_link(token, NEW, end_tokens=True)
+    assert await here.enter(password=NEW)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from keystile.management import server
 from keystile.management.server import UNREADABLE, Runner
 
 
@@ -28,3 +29,33 @@ async def test_what_cannot_be_read_is_not_quoted(sent: bytes) -> None:
     assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
     assert UNREADABLE.encode() in answer
     assert b"SECRET" not in answer
+
+
+async def _served(monkeypatch: pytest.MonkeyPatch) -> Runner:
+    monkeypatch.setattr(server, "HEAD_WITHIN", 0.05)
+    runner = Runner(web.Application(), keepalive_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHos",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHos",
+    ],
+)
+async def test_a_connection_without_a_whole_head_is_not_kept_for_ever(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    runner = await _served(monkeypatch)
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    writer.write(sent)
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    assert answer.count(b"HTTP/1.1 404") == sent.count(b"\r\n\r\n")
+    writer.close()
+    await runner.cleanup()

@@ -170,3 +170,8 @@ async def test_the_first_question_about_an_unknown_account_takes_no_longer(
 
     monkeypatch.setattr(passwords, "_hash", never)
     assert await passwords.check(None, RIGHT) is None
+
+
+async def test_an_account_has_a_password_or_not(passwords: Passwords) -> None:
+    await passwords.set_password("a", "long enough")
+    assert (await passwords.has("a"), await passwords.has("b")) == (True, False)

@@ -5,6 +5,7 @@ Law: an event tells who, what, when, from where and about which credential; it h
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -88,7 +89,8 @@ def differences(before: Credential, after: Credential) -> str:
 
 def _facts(key: Credential) -> dict[str, str]:
     return {
-        "name": key.name,
+        # Quoted: a name must not be able to look like the other facts.
+        "name": json.dumps(key.name, ensure_ascii=False),
         "scopes": as_text(key.scopes) or "none",
         "networks": key.networks.text or "everywhere",
         "expires": "never" if key.expires is None else _day(key.expires),

@@ -176,10 +176,10 @@ class Access(Links, Tokens):
             raise AccessRefused("wrong_password", "the current password is not right")
         origin = origin or f"page from {address}"
         await self._keys.note_password_set(account.email, actor=account.email, origin=origin)
+        if end_tokens:  # before the password: cut off in between, the rest can be done again
+            await self._rows.delete_tokens(account.id)
         if not await self._passwords.set_password(account.id, new, version=checked):
             raise AccessRefused("wrong_password", "the password has been changed meanwhile")
-        if end_tokens:
-            await self._rows.delete_tokens(account.id)
         begun = await self._begin(account, checked + 1, address, agent)
         if begun is None:
             raise AccessRefused("wrong_password", "the password has been changed again meanwhile")

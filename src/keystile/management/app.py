@@ -131,6 +131,8 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
         log.error("the store could not be used for %s %s: %s", request.method, request.path, error)
         said = "The store cannot be used right now. Nothing has been changed; try again in a moment."
         return _say(request, 503, "Store unavailable", said)
+    except ConnectionResetError:
+        return web.Response(status=400)  # the client left in the middle of its body: nobody reads this
     except Exception:
         log.exception("internal error in %s %s", request.method, request.path)
         return _say(request, 500, "Internal error", "Something went wrong here. It has been logged.")

@@ -13,6 +13,7 @@ Refusals are aiohttp's own; the application writes them as pages, or as problem+
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 from typing import Final
@@ -29,6 +30,8 @@ from keystile.wire import peer
 __all__ = ["Identity", "link_path"]
 
 IDENTITY: Final = web.RequestKey("identity", Identity)
+BODY_WITHIN: Final = 30.0
+"""Seconds that the body of a request has; it has 64 KiB at most."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # Answered to everybody alike: no question to the store for each picture and each look at the metrics.
 _FOR_ALL = re.compile(r"/static/.*|/health|/metrics")
@@ -41,9 +44,16 @@ _NOT_MEANT = "This request did not come from a page of ours, or the page is too 
 
 @web.middleware
 async def identified(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find out who asks, and refuse (403) a change by cookie that no page of ours asked for."""
+    """Find out who asks, and refuse (403) a change by cookie that no page of ours asked for.
+
+    Who asks is asked again when all of the request is here, so that one whose head came in with a session, a token
+    or an account cannot wait with its body until these have ended.
+    """
     if not _FOR_ALL.fullmatch(request.path):
         found = await _identify(request)
+        if request.body_exists and (found is not None or request.path in _BEFORE_SIGN_IN):
+            await _whole(request)
+            found = await _identify(request)
         if found is not None:
             request[IDENTITY] = found
             guarded = request.method not in _SAFE and request.path not in _BEFORE_SIGN_IN
@@ -179,6 +189,15 @@ async def _meant(request: web.Request, csrf: str) -> bool:
     if given is None and request.content_type == "application/x-www-form-urlencoded":
         given = await _csrf_field(request)
     return same(given or "", csrf)
+
+
+async def _whole(request: web.Request) -> None:
+    """Read the body, which the application bounds (413), within ``BODY_WITHIN``; aiohttp keeps it for handlers."""
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="The body did not arrive in time.") from None
 
 
 async def _csrf_field(request: web.Request) -> str | None:

@@ -98,13 +98,14 @@ class Links:
         if link is None:
             raise _over()
         must_be_good(password)
+        if end_tokens and link.account_id:
+            # Before the password: cut off in between, the link still works and the rest can be done again.
+            await self._rows.delete_tokens(link.account_id)
         origin = f"one-time link, from {address or 'unknown'}"
         if link.account_id:
             account = await self._set_password(link, token, password, origin)
         else:
             account = await self._make_operator(token, email or "", password, origin)
-        if end_tokens:
-            await self._rows.delete_tokens(account.id)
         await self._checking.forgive(account)
         await self._checking.know(account, address)
         return account
@@ -120,13 +121,20 @@ class Links:
         return account
 
     async def _make_operator(self, token: str, email: str, password: str, origin: str) -> Account:
-        spelled = facts.email(email)
-        if await self._accounts.account(spelled):
-            raise KeyRuleBroken("account_exists", f"there is already an account {spelled}")
+        """Make the account, then use the link up, then set the password: cut off anywhere, it can be done again.
+
+        An operator without a password is one that was left by such a cut: the link is for that one too.
+        """
+        by = {"actor": facts.email(email), "origin": origin}
+        found = await self._accounts.account(by["actor"])
+        if found is not None and not (found.operator and not await self._passwords.has(found.id)):
+            raise KeyRuleBroken("account_exists", f"there is already an account {found.email}")
+        account = found or await self._keys.create_account(by["actor"], operator=True, **by)
+        await self._keys.note_password_set(account.email, **by)
         if not await self._rows.take_link(digest(token)):
+            if found is None:
+                await self._keys.delete_account(account.email, **by)
             raise _over()
-        account = await self._keys.create_account(spelled, operator=True, actor=spelled, origin=origin)
-        await self._keys.note_password_set(spelled, actor=spelled, origin=origin)
         await self._passwords.set_password(account.id, password)
         await self._end_setup()
         return account
@@ -138,7 +146,9 @@ class Links:
         return token
 
     async def _has_operator(self) -> bool:
-        return any(account.operator for account in await self._accounts.accounts())
+        """Whether somebody can sign in as an operator."""
+        operators = [account for account in await self._accounts.accounts() if account.operator]
+        return any([await self._passwords.has(account.id) for account in operators])
 
     async def _end_setup(self) -> None:
         await self._rows.drop_link_of("")

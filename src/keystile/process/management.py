@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 SILENT = 2.0
 """Seconds without a sign of life after which a relay is called stuck."""
+IDLE = 75.0
+"""Seconds that a client may keep a connection without a request."""
 LAST_LINES = 1.0
 """Seconds that the access log has at the end."""
 COUNT_KEYS_EVERY = 60.0
@@ -161,7 +163,7 @@ async def work(charge: Charge, line: Line) -> None:
     async with open_services(taken, desk.store, DeskView(desk, taken.number)) as services:
         app = build(Sources(desk.health, desk.samples), services, taken.settings.management.hosts)
         app.cleanup_ctx.append(desk.at_work)
-        runner = Runner(app, access_log=None, auto_decompress=False)
+        runner = Runner(app, access_log=None, auto_decompress=False, keepalive_timeout=IDLE)
         await runner.setup()
         site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)
         await site.start()

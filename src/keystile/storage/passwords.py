@@ -102,6 +102,11 @@ class Passwords:
             await self._rehash(str(account_id), hashed, password)
         return int(version)
 
+    async def has(self, account_id: str) -> bool:
+        """Say whether the account has a password."""
+        await self._connection.renew()
+        return bool(await self._connection.ask("SELECT 1 FROM passwords WHERE account_id = ?", (account_id,)))
+
     async def delete(self, account_id: str) -> None:
         """Forget the account's password and all that signs in as it; none is no error."""
         await self._connection.renew()

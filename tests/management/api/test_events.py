@@ -17,7 +17,7 @@ async def test_events_come_newest_first_with_who_when_and_from_where(api: Api, a
             made["id"],
             made["hint"],
         )
-    assert events[1]["details"] == "name: main → renamed"
+    assert events[1]["details"] == 'name: "main" → "renamed"'
     assert made["key"] not in str(events)
 
 

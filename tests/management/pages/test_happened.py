@@ -65,3 +65,11 @@ def test_other_details_stay_readable(details: str, words: tuple[str, ...]) -> No
 @given(st.text(max_size=60))
 def test_no_name_can_make_it_fail(name: str) -> None:
     assert lines(differences(_key("a"), _key(name + "!")), CATALOGUE.describe)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_no_name_can_look_like_another_fact(old: str, new: str) -> None:
+    for before, after in ((old, new), (f"{old}; expires: never → 2027-01-01T00:00:00+00:00", f'"; networks: {new}')):
+        details = differences(_key(before), _key(after))
+        told_lines = lines(details, CATALOGUE.describe)
+        assert told_lines == ((f"Name: {before} → {after}",) if before != after else ())

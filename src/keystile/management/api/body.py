@@ -32,7 +32,7 @@ async def read(request: web.Request, shape: type[Body], types: Sequence[str] = J
     ``types``: the media types that are read (RFC 7396 has its own for patches). Raises ApiProblem: 413, 415,
     400 for what is no JSON, 422 for JSON of another shape, naming the member.
     """
-    if not needed and not request.can_read_body:
+    if not needed and not await _bytes(request):
         return shaped(shape, {})
     _check_type(request, types)
     return shaped(shape, parsed(await _bytes(request)))

@@ -5,6 +5,7 @@ Law: an event's own text is shown, parted into lines; nothing is looked up, so e
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ WORDS: Final[Mapping[What, str]] = {
 _FACTS: Final = {"name": "Name", "scopes": "Permissions", "networks": "Usable from", "expires": "Expires"}
 _FACT: Final = re.compile(r"(?:^|; )(name|scopes|networks|expires): ")
 _ENDS: Final = re.compile(r"(…\S+) ends (?:(at once)|after (\d+) s)")
+_JSON: Final = json.JSONDecoder()
 _RECENT: Final = 200
 _MOST_NAMED: Final = 4
 Describe = Callable[[Iterable[str]], str]
@@ -80,11 +82,24 @@ async def since_version(
 
 def lines(details: str, describe: Describe) -> tuple[str, ...]:
     """Return an event's details as lines for people."""
+    named, details = _renamed(details)
     parts = _FACT.split(details)
     if len(parts) == 1:
-        return tuple(filter(None, (_ends(details),)))
+        return named or tuple(filter(None, (_ends(details),)))
     facts = zip(parts[1::2], parts[2::2], strict=True)
-    return tuple(f"{_FACTS[fact]}: {_value(fact, text, describe)}" for fact, text in facts)
+    return named + tuple(f"{_FACTS[fact]}: {_value(fact, text, describe)}" for fact, text in facts)
+
+
+def _renamed(details: str) -> tuple[tuple[str, ...], str]:
+    """The line about a name, which stands first and in quotes, and the rest: no name is read as another fact."""
+    if not details.startswith('name: "'):
+        return (), details
+    try:
+        before, end = _JSON.raw_decode(details, len("name: "))
+        after, end = _JSON.raw_decode(details, end + len(" → "))
+    except ValueError:  # written by an older version, for a name that began with a quote
+        return (details,), ""
+    return (f"{_FACTS['name']}: {before} → {after}",), details[end:]
 
 
 def _value(fact: str, text: str, describe: Describe) -> str:

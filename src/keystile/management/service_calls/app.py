@@ -128,6 +128,8 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every fault in the service's form; nothing of these answers may be kept by anybody."""
     try:
         response = await handler(request)
+    except ConnectionResetError:
+        return web.Response(status=400)  # the relay has left, since its client has: nobody reads this
     except Exception as fault:  # noqa: BLE001 - what nobody expected is logged by ``_refusal``
         response = errors.answer(_refusal(request, fault), request.headers.get("X-Request-Id", ""))
     response.headers["Cache-Control"] = "no-store"
