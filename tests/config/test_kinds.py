@@ -13,7 +13,8 @@ from keystile.config.kinds import Read
 
 KINDS = {name: kind for name, kind in vars(kinds).items() if any(isinstance(arg, Read) for arg in get_args(kind))}
 TEXTS = [
-    "600s", "0s", "32KiB", "none", "auto", "127.0.0.1:8080", "[::]:8080", "10.0.0.0/8", "http://127.0.0.1:9000", "*",
+    "512B/s", "0B/s", "Forwarded", "600s", "0s", "32KiB",
+    "none", "auto", "127.0.0.1:8080", "[::]:8080", "10.0.0.0/8", "http://127.0.0.1:9000", "*",
     "https://a", "X-Api-Key", "GET", "api", "/v2/*", "", "/v4", "(.+)", "security", "x-a", "1.2", "1.3", "refuse",
     "upstream", "all", "sqlite:///a.db", "sqlite:////a/b.db", "host", "stdout", "off", "a b", "keys.example.com",
 ]  # fmt: skip

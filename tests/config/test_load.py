@@ -38,12 +38,15 @@ def test_what_stands_in_comments_of_the_example_is_right_too(tmp_path: Path) -> 
     text = (ROOT / "gateway.yaml").read_text(encoding="utf-8")
     for name in ("trust_without_store", "query_parameter", "max_body_size", "trusted_proxies", "health_path", "host",
                  "over_limit", "ipv6_prefix_length", "head_timeout", "idle_timeout", "connect_timeout", "max_head_size",
-                 "max_fields", "drain_timeout", "management_routes", "case_insensitive", "hosts", "tls"):  # fmt: skip
+                 "max_fields", "drain_timeout", "min_body_rate", "min_read_rate", "rate_window", "websocket_timeout",
+                 "websocket_idle_timeout", "connections", "connections_per_ip", "max_buffered",
+                 "client_address_field", "management_routes", "case_insensitive", "hosts", "tls"):  # fmt: skip
         assert f"# {name}: " in text
         text = text.replace(f"# {name}: ", f"{name}: ", 1)
     (tmp_path / "gateway.yaml").write_text(text, encoding="utf-8")
     commented, example = load_file(tmp_path / "gateway.yaml"), load_file(ROOT / "gateway.yaml")
-    for field in ("limits", "management", "keys", "trusted_proxies", "health_path", "upstreams", "trust_without_store"):
+    for field in ("limits", "management", "keys", "trusted_proxies", "client_address_field", "health_path", "upstreams",
+                  "trust_without_store"):  # fmt: skip
         assert getattr(commented, field) == getattr(example, field)
 
 

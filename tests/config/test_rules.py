@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -121,3 +122,34 @@ def test_the_gateway_is_not_its_own_upstream(lines_with: Lines, listener: str) -
 def test_the_log_does_not_go_into_the_store(lines_with: Lines) -> None:
     [line] = lines_with("access_log: keystile.db")
     assert "is the store's file" in line
+
+
+@pytest.mark.parametrize("proxies", ["", "trusted_proxies: []\n"])
+def test_a_listener_with_proxy_protocol_needs_proxies_that_may_connect(lines_with: Lines, proxies: str) -> None:
+    listeners = "listeners: [{address: 127.0.0.1:1}, {address: 127.0.0.1:2, proxy_protocol: true}]"
+    [line] = lines_with(f"{proxies}{listeners}")
+    assert "listeners[1].proxy_protocol: would close every connection: name the proxies in trusted_proxies" in line
+
+
+def test_a_listener_with_proxy_protocol_and_proxies_is_right(with_settings: Callable[[str], object]) -> None:
+    with_settings("trusted_proxies: [10.0.0.1]\nlisteners: [{address: 127.0.0.1:2, proxy_protocol: true}]")
+
+
+@pytest.mark.parametrize("methods", ["[POST]", "[HEAD, DELETE]"])
+def test_a_websocket_needs_get(lines_of: Lines, methods: str) -> None:
+    [line] = lines_of(rows(f"path: /x, scope: X, websocket: true, methods: {methods}"))
+    assert line.startswith("gateway.yaml:3: routes[0].websocket: has no meaning without GET, which opens one")
+
+
+@pytest.mark.parametrize("row", ["websocket: true", "websocket: true, methods: [POST, GET]",
+                                 "websocket: false, methods: [POST]"])  # fmt: skip
+def test_a_row_with_get_may_serve_websockets(load_text: Callable[[str], Any], row: str) -> None:
+    [operation] = load_text(rows(f"path: /x, scope: X, {row}")).operations
+    assert operation.websocket is ("true" in row)
+
+
+@pytest.mark.parametrize("value", ["1", "'true'", "null"])
+def test_websocket_is_true_or_false(lines_of: Lines, value: str) -> None:
+    [line] = lines_of(rows(f"path: /x, scope: X, websocket: {value}"))
+    assert "routes[0].websocket: " in line
+    assert "is neither true nor false" in line

@@ -48,6 +48,9 @@ routes: [{path: /x, scope: X, upstream: api}]
     [
         "access_log: off", "access_log: false", "workers: auto", "workers: 4", "limits: {max_body_size: 25MiB}",
         "limits: {over_limit: {wait_up_to: 2s}}",
+        "limits: {min_body_rate: 512B/s, min_read_rate: none, connections: auto, max_buffered: 1GiB}",
+        "limits: {connections: 5000, connections_per_ip: 1}", "client_address_field: Forwarded",
+        "listeners: [{address: '[::]:1', proxy_protocol: true}]",
         "health_path: null", "management_routes: null", "management_routes: {prefix: /v4}",
         "cors: {origins: ['*'], max_age: 600}", "trusted_proxies: []",
         "listeners: [{address: '[::]:1', tls: {certificate: a, private_key: b, minimum_version: 1.2}}]",
@@ -63,6 +66,8 @@ def test_the_schema_takes_what_is_right(text: str) -> None:
         "limit: {}", "limits: {request_timeout: 10 parsecs}", "workers: 65",
         "limits: {over_limit: {waiting_per_ip: 2}}",
         "store: postgresql://x", "slots: valkey://x", "management_routes: {}", "management_routes: /v4", "listeners: 5",
+        "limits: {min_body_rate: 512B}", "limits: {connections: 0}", "client_address_field: X-Real-IP",
+        "listeners: [{address: '[::]:1', proxy_protocol: v2}]",
         "cors: {}", "limits: {concurrent_requests_per_ip: 0}", "access_log: true",
         "listeners: [{address: '[::]:1', tls: {certificate: a, private_key: b, legacy: {minimum_version: '1.0'}}}]",
     ],

@@ -44,6 +44,7 @@ def test_every_setting_arrives(load_text: Load, tmp_path: Path) -> None:
 listeners:
   - address: "[::1]:8443"
     tls: {certificate: a.cert.pem, private_key: a.key.pem, minimum_version: 1.3, legacy: null}
+    proxy_protocol: true
 management:
   address: 0.0.0.0:9443
   tls: {certificate: a.cert.pem, private_key: a.key.pem}
@@ -65,7 +66,16 @@ limits:
   max_fields: 50
   max_body_size: 25MiB
   drain_timeout: 0s
+  min_body_rate: 1KiB/s
+  min_read_rate: none
+  rate_window: 5s
+  websocket_timeout: 2h
+  websocket_idle_timeout: 1m
+  connections: 5000
+  connections_per_ip: 50
+  max_buffered: 1GiB
 trusted_proxies: [10.0.0.0/8, 192.0.2.1]
+client_address_field: Forwarded
 health_path: /healthz
 access_log: logs/a.log
 management_routes: {prefix: /v4/security/}
@@ -77,12 +87,16 @@ routes:
 """
     )
     tls = Tls(certificate, key, "1.2")
-    assert settings.listeners == (Listener("::1", 8443, Tls(certificate, key, "1.3")),)
+    assert settings.listeners == (Listener("::1", 8443, Tls(certificate, key, "1.3"), proxy_protocol=True),)
     assert settings.management == Management("0.0.0.0", 9443, tls, ("keys.example.com",))
     assert (settings.workers, settings.store) == (3, tmp_path / "logs/k.db")
     assert settings.keys == KeyPolicy(5, ("Authorization", "X-Auth-Token"), "apikey")
-    assert settings.limits == Limits(7, 56, Waiting(2.0, 3), 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0)
+    assert settings.limits == Limits(
+        7, 56, Waiting(2.0, 3), 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0,
+        1024.0, None, 5.0, 7200.0, 60.0, 5000, 50, 1 << 30,
+    )  # fmt: skip
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.1"))
+    assert settings.client_address_field == "Forwarded"
     assert settings.health_path == "/healthz"
     assert settings.management_routes == ManagementRoutes("/v4/security")
     assert settings.access_log == AccessLog(file=tmp_path / "logs/a.log")

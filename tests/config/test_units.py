@@ -110,6 +110,32 @@ def test_other_numbers_of_workers_are_refused(value: object) -> None:
         units.workers(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "rate"), [("512B/s", 512.0), ("16KiB/s", 16384.0), ("1MiB/s", 1048576.0), ("none", None), (None, None)]
+)
+def test_a_rate_is_a_size_for_each_second(value: object, rate: float | None) -> None:
+    assert units.rate_or_none(value) == rate
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["512B", "512", "512/s", 512, "B/s", "/s", "0B/s", "-1B/s", "1.5KiB/s", "512B/m", "512 B/s", "512b/s", "off"],
+)
+def test_other_texts_are_no_rates(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a rate; write a size for each second, such as 512B/s, or none"):
+        units.rate_or_none(value)
+
+
+def test_connections_are_as_many_as_written_or_as_fit() -> None:
+    assert [units.connections(value) for value in ("auto", 1, 1_000_000)] == [None, 1, 1_000_000]
+
+
+@pytest.mark.parametrize("value", [0, -1, 1_000_001, "5", "none", None, True, 1.0])
+def test_other_numbers_of_connections_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="write auto, or a whole number from 1 to 1000000"):
+        units.connections(value)
+
+
 @pytest.mark.parametrize("value", ["true", "yes", 1, None])
 def test_only_true_and_false_are_flags(value: object) -> None:
     with pytest.raises(ValueError, match="write true or false"):
@@ -124,7 +150,7 @@ def test_only_printable_text_is_text(value: object) -> None:
 
 READERS = [
     units.text, units.flag, units.duration, units.duration_or_zero, units.whole_seconds, units.size,
-    units.size_or_none, units.whole(1, 5), units.workers,
+    units.size_or_none, units.whole(1, 5), units.workers, units.rate_or_none, units.connections,
 ]  # fmt: skip
 
 

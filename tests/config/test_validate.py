@@ -55,7 +55,6 @@ def test_a_fault_is_told_with_its_line_its_path_and_what_would_be_right(
          "listeners[0].tls.legacy"),
         ("store: postgresql://host/db", "store"),
         ("slots: valkey://host", "slots"),
-        ("listeners: [{address: '127.0.0.1:1', proxy_protocol: true}]", "listeners[0].proxy_protocol"),
     ],
 )  # fmt: skip
 def test_what_later_versions_serve_is_refused_by_name(lines_with: Lines, text: str, path: str) -> None:

@@ -20,6 +20,7 @@ FIELDS = [
     "time",
     "request_id",
     "address",
+    "socket",
     "method",
     "path",
     "route",
@@ -63,6 +64,7 @@ async def test_a_line_says_what_happened() -> None:
         assert line.pop("request_id").encode() == answer.field(b"X-Request-Id")
         assert line == {
             "address": "127.0.0.1",
+            "socket": "127.0.0.1",
             "method": "POST",
             "path": "/v4/contacts",
             "route": "/v4/contacts",

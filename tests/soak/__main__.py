@@ -1,4 +1,4 @@
-"""``python -m tests.soak bursts|kills|management|deletes|cpu|stopped``: measure real processes under load.
+"""``python -m tests.soak bursts|kills|management|deletes|cpu|stopped|slow|idle``: measure real processes under load.
 
 Law: arguments and printing. Exit code 0, or 1 where a promise was broken; every fault is printed.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 
-from tests.soak import bursts, cpu, deletes, kills, management, stopped, table
+from tests.soak import bursts, cpu, deletes, idle, kills, management, slow, stopped, table
 
 Found = tuple[list[dict[str, object]], list[str]]
 TITLES = {
@@ -21,6 +21,8 @@ TITLES = {
     "management": "kill -9 of management under load",
     "deletes": "Changes of keys under load",
     "cpu": "CPU per request",
+    "slow": "Slow and greedy clients (slowhttptest), and what others notice beside an undisturbed control",
+    "idle": "Idle connections",
     "stopped": "One relay stopped (SIGSTOP)",
 }
 
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.what in ("kills", "management", "stopped"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
-    else:
+    elif rows:
         table.show(TITLES[chosen.what], rows)
     print("\n" + ("\n".join(f"FAULT: {fault}" for fault in faults) or "no faults"), flush=True)
     return 1 if faults else 0
@@ -50,6 +52,10 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return deletes.main(chosen.deletes, chosen.others, chosen.by_command, chosen.relays, chosen.seed)
         case "cpu":
             return cpu.main(chosen.rounds, chosen.seconds, chosen.relays)
+        case "slow":
+            return slow.main(chosen.modes.split(","), chosen.attackers, chosen.seconds)
+        case "idle":
+            return idle.main(chosen.connections)
         case _:
             return stopped.main(chosen.seconds, chosen.times, chosen.relays, chosen.seed)
 
@@ -81,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seconds", type=float, default=3.0)
     one.add_argument("--times", type=int, default=3)
     one.add_argument("--relays", type=int, default=2)
+    one = what.add_parser("slow")
+    one.add_argument("--modes", default=",".join(slow.MODES), help="names, with commas")
+    one.add_argument("--attackers", type=int, default=2000, help="connections of one address")
+    one.add_argument("--seconds", type=float, default=20.0, help="of each mode")
+    one = what.add_parser("idle")
+    one.add_argument("--connections", type=int, default=10_000)
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser

@@ -6,10 +6,12 @@ Law: command, status, store and /proc; nothing of the relays' insides. Linux onl
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ listeners: [{{address: "127.0.0.1:0"}}]
 management: {{address: "127.0.0.1:0"}}
 workers: {workers}
 store: sqlite:///keystile.db
-keys: {{per_account: {per_account}}}
-limits: {{concurrent_requests_per_ip: {cap}, drain_timeout: 5s}}
+keys: {{per_account: {per_account}, query_parameter: apikey}}
+limits: {{concurrent_requests_per_ip: {cap}, drain_timeout: 5s{limits}}}
 access_log: off
 upstreams:
   api: {{servers: ["http://127.0.0.1:{upstream}"]}}
@@ -38,14 +40,29 @@ routes:
 
 
 class RealGateway:
-    """``keystile serve`` in ``directory``; use as a context manager."""
+    """``keystile serve`` in ``directory``; use as a context manager. ``limits``: further ones, ``name: value``."""
 
-    def __init__(self, directory: Path, upstream: int, workers: int, cap: int = 20, per_account: int = 100) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        upstream: int,
+        workers: int,
+        cap: int = 20,
+        per_account: int = 100,
+        limits: tuple[str, ...] = (),
+    ) -> None:
         self.file = directory / "gateway.yaml"
         self.store = directory / "keystile.db"
         self.workers = workers
         self.file.write_text(
-            SETTINGS.format(workers=workers, upstream=upstream, cap=cap, per_account=per_account), encoding="utf-8"
+            SETTINGS.format(
+                workers=workers,
+                upstream=upstream,
+                cap=cap,
+                per_account=per_account,
+                limits="".join(f", {limit}" for limit in limits),
+            ),
+            encoding="utf-8",
         )
         self.errors = directory / "errors.txt"
         self.port = 0
@@ -85,6 +102,12 @@ class RealGateway:
     def pids(self, role: str = "relay") -> list[int]:
         """The processes of a role that run now."""
         return [each["pid"] for each in self.status()["processes"] if each["role"] == role]
+
+    def metric(self, name: str) -> int:
+        """One sample of the metrics: such as ``connections`` or ``refusals_total{refusal="draining"}``."""
+        with urllib.request.urlopen(f"{self.management}/metrics", timeout=10) as answer:
+            [value] = re.findall(rf"(?m)^keystile_{re.escape(name)} (\S+)$", answer.read().decode())
+        return int(float(value))
 
     def slots_left(self, within: float = 1.0) -> int:
         """Slots still taken after ``within`` seconds at most; 0 as soon as there are none."""

@@ -9,11 +9,14 @@ import asyncio
 import socket
 from typing import Any, cast
 
+from keystile.limits.crowd import Crowd
 from keystile.limits.deadlines import CoarseClock
+from keystile.limits.pace import Floor
 from keystile.wire.answer_head import AnswerHead
 from keystile.wire.client import ANSWER, ClientConnection
 from keystile.wire.faults import WireError
 from keystile.wire.peer import Peer, parse_address
+from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_head import RequestFields, RequestHeadReader
 from keystile.wire.upstream import Pool, UpstreamConnection
 
@@ -80,6 +83,7 @@ class KeptRequest:
         self.received = b""
         self.complete = False
         self.answered = False
+        self.too_slow = ""
 
     def body(self, data: bytes, complete: bool) -> None:
         assert not self.complete, "more of a body that was complete"
@@ -101,6 +105,15 @@ class KeptRequest:
     def out_of_time(self) -> None:
         self.application.refuse(self.client)
 
+    def sends_too_slowly(self) -> None:
+        self.too_slow = "sends"
+
+    def reads_too_slowly(self) -> None:
+        self.too_slow = "reads"
+
+    def held_bytes(self) -> int:
+        return 0
+
 
 class KeepingApplication:
     """Implements ``wire.client.Application``. ``requests``: the whole ones; ``holds``: they are not answered."""
@@ -114,6 +127,10 @@ class KeepingApplication:
         self.reader = RequestHeadReader(withheld=["X-Api-Key"], max_fields=20)
         self.max_head_size = max_head_size
         self.max_body_size = max_body_size
+        self.body_floor: Floor | None = None
+        self.answer_floor: Floor | None = None
+        self.crowd = Crowd(1000, 1000)
+        self.turned_away = 0
         self.draining = False
         self.connections: set[ClientConnection] = set()
         self.requests: list[tuple[bytes, bytes, bytes]] = []
@@ -159,8 +176,12 @@ class KeepingApplication:
         client.write(REFUSED)
         client.finished(False)
 
-    def peer_of(self, transport: asyncio.Transport) -> Peer:
-        return Peer(parse_address("127.0.0.1"))
+    def peer_of(self, transport: asyncio.Transport, announced: ProxyHeader | None) -> Peer:
+        return Peer(parse_address("127.0.0.1"), slot=b"client")
+
+    def turn_away(self, client: ClientConnection) -> None:
+        self.turned_away += 1
+        client.transport.close()
 
 
 def connected(application: KeepingApplication) -> tuple[ClientConnection, KeptTransport]:
@@ -176,6 +197,7 @@ class KeptAnswer:
     def __init__(self, connection: UpstreamConnection, method: bytes = b"GET") -> None:
         self.connection = connection
         self.method = method
+        self.upgrades = False
         self.interims: list[int] = []
         self.head: AnswerHead | None = None
         self.received = b""
@@ -189,6 +211,11 @@ class KeptAnswer:
     def interim(self, head: AnswerHead) -> None:
         assert self.head is None
         self.interims.append(head.status)
+
+    def switched(self, head: AnswerHead, data: bytes) -> None:
+        assert self.upgrades
+        self.head = head
+        self.received += data
 
     def answer_body(self, body: bytes, complete: bool) -> None:
         assert self.head is not None

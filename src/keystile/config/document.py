@@ -18,9 +18,12 @@ from pydantic.fields import FieldInfo
 from keystile.config import kinds
 from keystile.config.kinds import (
     AccessLogPlace,
+    AddressField,
     AllOrAny,
+    BufferSize,
     CallsPrefix,
     Cidr,
+    Connections,
     Duration,
     DurationOrZero,
     FieldName,
@@ -39,6 +42,7 @@ from keystile.config.kinds import (
     Pattern,
     PlainPath,
     Prefix,
+    RateOrNone,
     Refuse,
     Scope,
     ScopeSource,
@@ -86,8 +90,10 @@ class ListenerSection(Section):
 
     address: ListenAddress = _needed(description='IP address and port; an IPv6 address needs quotes: "[::]:8080".')
     tls: TlsSection | None = _setting(None, description="Speak TLS on this address; plain HTTP without it.")
-    proxy_protocol: Annotated[None, kinds.not_yet("the PROXY protocol")] = _setting(
-        None, description="Not yet served by this version: take client addresses from the PROXY protocol."
+    proxy_protocol: Flag = _setting(
+        False,
+        description="Every connection begins with a PROXY protocol header (version 1 or 2), before TLS, and comes from "
+        "one of trusted_proxies; all others are closed.",
     )
 
 
@@ -161,6 +167,29 @@ class LimitsSection(Section):
         100, description="How many fields the head of a request may have."
     )
     max_body_size: SizeOrNone = _setting("none", description="The largest body of a request, such as 25MiB; or none.")
+    min_body_rate: RateOrNone = _setting(
+        "512B/s", description="How fast a request's body must come, measured over rate_window; or none."
+    )
+    min_read_rate: RateOrNone = _setting(
+        "512B/s", description="How fast an answer must be read, measured over rate_window; or none."
+    )
+    rate_window: Duration = _setting("10s", description="Over how long both rates are measured.")
+    websocket_timeout: Duration = _setting("1h", description="How long a WebSocket may be open.")
+    websocket_idle_timeout: Duration = _setting(
+        "2m", description="How long a WebSocket may be open without a byte in either direction."
+    )
+    connections: Connections = _setting(
+        "auto",
+        description="How many connections of clients each relay takes; auto is half of its file descriptors.",
+    )
+    connections_per_ip: Annotated[int, kinds.whole(1, 1_000_000)] = _setting(
+        256, description="How many connections of one client address each relay takes; trusted proxies are exempt."
+    )
+    max_buffered: BufferSize = _setting(
+        "256MiB",
+        description="How many bytes each relay holds for peers that do not read or finish; above it the greediest "
+        "connections are cut.",
+    )
     drain_timeout: DurationOrZero = _setting(
         "30s", description="How long requests in flight may take to finish when the gateway stops."
     )
@@ -236,6 +265,9 @@ class PathRow(Row):
     scopes: ScopesSection | None = _setting(None, description="Several scopes: {all: [...]}, {any: [...]} or both.")
     key_only: OnlyTrue | None = _setting(None, description="true: any valid key will do.")
     public: OnlyTrue | None = _setting(None, description="true: no key is needed.")
+    websocket: Flag = _setting(
+        False, description="true: GET requests here may become a WebSocket, which holds its slot as long as it is open."
+    )
 
 
 class OpenApiRow(Row):
@@ -290,7 +322,14 @@ class Document(Section):
     keys: KeysSection = _setting({}, description="How many keys an account may own and where clients present them.")
     limits: LimitsSection = _setting({}, description="Every bound on what clients and servers may do.")
     trusted_proxies: list[Cidr] = _setting(
-        [], description="Networks of proxies in front of the gateway, whose X-Forwarded-For is believed."
+        [],
+        description="Networks of proxies in front of the gateway, who are believed about their clients: in "
+        "client_address_field, and in the PROXY protocol.",
+    )
+    client_address_field: AddressField = _setting(
+        "X-Forwarded-For",
+        description="The field in which trusted proxies say who calls: X-Forwarded-For or Forwarded. The other one is "
+        "never read, since a proxy that writes one passes on what clients write into the other.",
     )
     health_path: PlainPath = _setting(
         None, description="A path such as /healthz that the relays answer themselves, without a key."

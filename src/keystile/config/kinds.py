@@ -58,6 +58,7 @@ def _any_of(*schemas: dict[str, Any]) -> dict[str, Any]:
 _NULL: dict[str, Any] = {"type": "null"}
 _DURATION = {"type": "string", "pattern": f"^{units.DURATION}$", "examples": ["250ms", "10s", "5m"]}
 _SIZE = {"type": "string", "pattern": f"^{units.SIZE}$", "examples": ["32KiB", "25MiB"]}
+_RATE = {"type": "string", "pattern": f"^{units.SIZE}/s$", "examples": ["512B/s", "16KiB/s"]}
 _COUNT = {"type": "integer", "minimum": 0}
 
 Text = Annotated[str, Read(units.text, _text())]
@@ -68,6 +69,11 @@ DurationOrZero = Annotated[float, Read(units.duration_or_zero, _DURATION)]
 WholeSeconds = Annotated[int, Read(units.whole_seconds, _any_of(_DURATION, {**_COUNT, "maximum": 86400}))]
 HeadSize = Annotated[int, Read(units.size_between(1024, 16 << 20, "from 1KiB to 16MiB"), _any_of(_SIZE, _COUNT))]
 SizeOrNone = Annotated[int | None, Read(units.size_or_none, _any_of({"const": "none"}, _SIZE, _COUNT, _NULL))]
+RateOrNone = Annotated[float | None, Read(units.rate_or_none, _any_of({"const": "none"}, _RATE, _NULL))]
+BufferSize = Annotated[int, Read(units.size_between(1 << 20, 1 << 40, "from 1MiB to 1TiB"), _any_of(_SIZE, _COUNT))]
+Connections = Annotated[
+    int | None, Read(units.connections, _any_of({"const": "auto"}, {**_COUNT, "minimum": 1, "maximum": 1_000_000}))
+]
 Workers = Annotated[int, Read(units.workers, _any_of({"const": "auto"}, {**_COUNT, "minimum": 1, "maximum": 64}))]
 ListenAddress = Annotated[addresses.Address, Read(addresses.address, _text(pattern=":[0-9]{1,5}$"))]
 Cidr = Annotated[Network, Read(addresses.network, _text())]
@@ -88,6 +94,7 @@ Pattern = Annotated[str | None, Read(tokens.description_pattern, _any_of(_text()
 ScopeSource = Annotated[str | None, Read(tokens.scope_source, _any_of(_text(pattern="^(security$|x-)"), _NULL))]
 Version = Annotated[Literal["1.2", "1.3"], Read(choices.tls_version, {"enum": ["1.2", "1.3", 1.2, 1.3]})]
 Refuse = Annotated[Literal["refuse"], Read(choices.over_limit, {"const": "refuse"})]
+AddressField = Annotated[Literal["X-Forwarded-For", "Forwarded"], _words("X-Forwarded-For", "Forwarded")]
 HostChoice = Annotated[Literal["upstream", "preserve"], _words("upstream", "preserve")]
 AllOrAny = Annotated[Literal["all", "any"], _words("all", "any")]
 Store = Annotated[str, Read(choices.store, _text(pattern="^sqlite:///."))]

@@ -28,11 +28,15 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One address that clients connect to. ``host`` is an IP address without brackets; port 0 means any free one."""
+    """One address that clients connect to. ``host`` is an IP address without brackets; port 0 means any free one.
+
+    ``proxy_protocol``: every connection begins with a PROXY protocol header, and comes from a trusted proxy.
+    """
 
     host: str
     port: int
     tls: Tls | None = None
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Every bound; durations in seconds, sizes in bytes."""
+    """Every bound; durations in seconds, sizes in bytes, rates in bytes a second.
+
+    ``connections`` (of clients, on each relay): None is as many as there are descriptors for.
+    """
 
     concurrent_requests_per_ip: int = 20
     ipv6_prefix_length: int = 64
@@ -77,6 +84,14 @@ class Limits:
     max_fields: int = 100
     max_body_size: int | None = None
     drain_timeout: float = 30.0
+    min_body_rate: float | None = 512.0
+    min_read_rate: float | None = 512.0
+    rate_window: float = 10.0
+    websocket_timeout: float = 3600.0
+    websocket_idle_timeout: float = 120.0
+    connections: int | None = None
+    connections_per_ip: int = 256
+    max_buffered: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +161,7 @@ class Operation:
     row: int
     override: bool = False
     cors: Cors | None = None
+    websocket: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +192,7 @@ class Settings:
     cors: Cors | None = None
     documents: tuple[Path, ...] = ()
     management_routes: ManagementRoutes | None = None
+    client_address_field: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
 

@@ -99,6 +99,7 @@ def _operation(written: Written, index: int, row: PathRow, cors: Cors | None) ->
         row=index,
         override=row.override,
         cors=cors,
+        websocket=row.websocket,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
-from keystile.config import addresses, choices, service_calls, tokens
+from keystile.config import addresses, choices, service_calls, tokens, units
 from keystile.config.addresses import Address
 from keystile.config.faults import Fault, shown_name
 from keystile.config.written import Written
@@ -171,6 +171,24 @@ def _store_and_log_differ(written: Written) -> Iterator[Fault]:
         yield written.fault(("access_log",), "is the store's file; name another", show=True)
 
 
+def _proxies_are_named_where_they_must_speak(written: Written) -> Iterator[Fault]:
+    """A listener that wants a PROXY protocol header closes whatever is no trusted proxy: without any, everything."""
+    if written.items("trusted_proxies"):
+        return
+    for loc in written.items("listeners"):
+        place = (*loc, "proxy_protocol")
+        if written.read(units.flag, *place):
+            yield written.fault(place, "would close every connection: name the proxies in trusted_proxies")
+
+
+def _websockets_are_opened_with_get(written: Written) -> Iterator[Fault]:
+    for loc in written.items("routes"):
+        if not written.read(units.flag, *loc, "websocket") or not written.items(*loc, "methods"):
+            continue
+        if not any(written.read(tokens.method, *method) == "GET" for method in written.items(*loc, "methods")):
+            yield written.fault((*loc, "websocket"), "has no meaning without GET, which opens one; add it to methods")
+
+
 _RULES: tuple[Rule, ...] = (
     _each_row_says_one_need,
     _scopes_name_some,
@@ -182,5 +200,7 @@ _RULES: tuple[Rule, ...] = (
     _management_is_not_exposed,
     _no_upstream_is_the_gateway,
     _store_and_log_differ,
+    _proxies_are_named_where_they_must_speak,
+    _websockets_are_opened_with_get,
     service_calls.check,
 )

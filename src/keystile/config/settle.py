@@ -28,13 +28,17 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
     management, calls = document.management, document.management_routes
     return Settings(
         file=written.file.absolute(),
-        listeners=tuple(Listener(*one.address, tls=_tls(written, one.tls)) for one in document.listeners),
+        listeners=tuple(
+            Listener(*one.address, tls=_tls(written, one.tls), proxy_protocol=one.proxy_protocol)
+            for one in document.listeners
+        ),
         management=Management(*management.address, tls=_tls(written, management.tls), hosts=tuple(management.hosts)),
         workers=document.workers,
         store=files.absolute(written.folder, document.store),
         keys=KeyPolicy(document.keys.per_account, tuple(document.keys.headers), document.keys.query_parameter),
         limits=_limits(document.limits),
         trusted_proxies=tuple(document.trusted_proxies),
+        client_address_field=document.client_address_field,
         health_path=document.health_path,
         access_log=_access_log(written, document.access_log),
         upstreams=tuple(_upstream(name, one) for name, one in document.upstreams.items()),

@@ -16,6 +16,7 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 LONGEST = 365 * 86400.0
 MOST_WORKERS = 64
+MOST_CONNECTIONS = 1_000_000
 
 # Bounded digits, ASCII only: float() and int() accept far more than people mean (1_0, ٣, 4,300 digits).
 # Both also stand in the JSON Schema, hence no named groups.
@@ -108,6 +109,26 @@ def size_or_none(value: object) -> int | None:
     if not number:
         raise ValueError("would refuse every body; write none for no bound, or a size such as 25MiB")
     return number
+
+
+def rate_or_none(value: object) -> float | None:
+    """Bytes a second of a rate such as ``512B/s``, or None for the word ``none`` (and for YAML's null)."""
+    if value is None or value == "none":
+        return None
+    written = value.removesuffix("/s") if isinstance(value, str) and value.endswith("/s") else ""
+    match = _SIZE.fullmatch(written)
+    if match is None or not int(match[1]):
+        raise ValueError("is not a rate; write a size for each second, such as 512B/s, or none")
+    return float(int(match[1]) * BYTES[match[2]])
+
+
+def connections(value: object) -> int | None:
+    """A number of connections; ``auto`` is None: as many as there are descriptors for."""
+    if value == "auto":
+        return None
+    if _is_number(value) and 1 <= value <= MOST_CONNECTIONS:
+        return value
+    raise ValueError(f"is not a number of connections; write auto, or a whole number from 1 to {MOST_CONNECTIONS}")
 
 
 def whole(least: int, most: int) -> Callable[[object], int]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from keystile.config.model import Listener
+from keystile.limits.descriptors import raise_limit
 from keystile.limits.slots import SlotTable
 from keystile.process import snapshot
 from keystile.process.channel import Sender
@@ -53,6 +54,7 @@ Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Callable[[Sequence[int
 
 async def work(charge: Charge, line: Line) -> None:
     """From the charge to the end of the drain."""
+    raise_limit()
     taken = snapshot.read(charge.snapshot)
     slots = SlotTable.attach(charge.slots)
     slots.claim_column()

@@ -18,6 +18,7 @@ from keystile.keys.keyring import HeldKey
 from keystile.relay.credentials import Presented, presented_in, read_secret, split_query
 from keystile.relay.refusal import Refusal
 from keystile.routing.route import NoRoute, Route
+from keystile.wire import websocket
 from keystile.wire.peer import Peer
 from keystile.wire.request_head import RequestFields
 
@@ -42,7 +43,7 @@ def note_of(gateway: Gateway, fields: RequestFields, socket_peer: Peer) -> Note:
     """The note on ``fields``, made at the first request that has them."""
     note = fields.note
     if type(note) is not Note:
-        peer = gateway.caller_behind(socket_peer, fields) if socket_peer.trusted else socket_peer
+        peer = gateway.callers.behind(socket_peer, fields) if socket_peer.trusted else socket_peer
         note = fields.note = Note(peer, presented_in(fields))
     return note
 
@@ -64,7 +65,7 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     if type(found) is Route:
         exchange.route = found
         if found.needs.public:
-            return _take_slot(gateway, exchange)
+            return _handshake_fault(exchange, found) or _take_slot(gateway, exchange)
     if type(presented) is not Presented:
         assert isinstance(presented, Refusal)
         return _explained(gateway, exchange, presented)
@@ -81,7 +82,44 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     needs = found.needs
     if not needs.all_of <= key.scopes or (needs.any_of and needs.any_of.isdisjoint(key.scopes)):
         return _scope_missing(exchange, found, key)
+    if found.websocket:
+        return _handshake_fault(exchange, found) or _take_slot(gateway, exchange)
     return _take_slot(gateway, exchange)
+
+
+def still_admitted(gateway: Gateway, exchange: Exchange) -> Refusal | None:
+    """Whether an exchange that was admitted long ago would be now, by its key as it is now; its slot it has."""
+    route = exchange.route
+    assert route is not None
+    if route.needs.public:
+        return None
+    presented = exchange.in_query or exchange.note.presented
+    assert type(presented) is Presented
+    key = _authenticate(gateway, presented)
+    if type(key) is not HeldKey:
+        assert isinstance(key, Refusal)
+        return key
+    if key.networks and not key.networks.allows(exchange.note.peer.ip):
+        return Refusal.ADDRESS_NOT_ALLOWED
+    needs = route.needs
+    if not needs.all_of <= key.scopes or (needs.any_of and needs.any_of.isdisjoint(key.scopes)):
+        return Refusal.SCOPE_MISSING
+    return None
+
+
+def _handshake_fault(exchange: Exchange, route: Route) -> Refusal | None:
+    """What keeps a request that asks to become a WebSocket from it, where the route serves those."""
+    fields = exchange.fields
+    if not route.websocket or not websocket.is_asked_for(fields):
+        return None
+    exchange.upgrades = True
+    exchange.detail = websocket.fault_of(exchange.method, fields)
+    if exchange.detail is not None:
+        return Refusal.BAD_REQUEST
+    if not websocket.knows_version(fields):
+        exchange.fields_of_refusal = b"Sec-WebSocket-Version: %b\r\n" % websocket.VERSION
+        return Refusal.WEBSOCKET_VERSION
+    return None
 
 
 def _authenticate(gateway: Gateway, presented: Presented) -> HeldKey | Refusal:

@@ -21,15 +21,17 @@ from keystile.relay.credentials import Presented
 from keystile.relay.end import end, free_slot
 from keystile.relay.forward import VIA_ANSWER, caller_lines, request_block, without_cors
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
+from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.routing.route import Route
 from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead
 from keystile.wire.client import ANSWER, ClientConnection
-from keystile.wire.faults import WireError
+from keystile.wire.faults import Fault, WireError
 from keystile.wire.framing import LAST_CHUNK, chunk
 from keystile.wire.grammar import IDEMPOTENT
 from keystile.wire.request_head import RequestFields
 from keystile.wire.upstream import UpstreamConnection
+from keystile.wire.websocket import UPGRADE_LINES, is_granted
 
 if TYPE_CHECKING:
     from keystile.relay.gateway import Gateway
@@ -66,6 +68,7 @@ class Exchange:
     cut = False  # the answer was cut
     rechunks = False
     keep_alive = False
+    upgrades = False  # it asks to become a WebSocket, of a route that serves those
     ended = False
     began = 0.0  # only where access log lines are wanted
     bytes_in = 0
@@ -130,10 +133,11 @@ class Exchange:
         connection.carried = self
         client = self.client
         fields = self.fields
-        head = b"%b %b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % (
+        head = b"%b %b HTTP/1.1\r\n%b%bX-Request-Id: %b\r\n\r\n" % (
             self.method,
             self.target,
             self._block(),
+            UPGRADE_LINES if self.upgrades else b"",
             self.request_id,
         )
         complete = client.state == ANSWER
@@ -216,6 +220,8 @@ class Exchange:
         self.answer_started = True
         self.status = head.status
         keep_alive = fields.keep_alive and client.state == ANSWER and not self.gateway.draining
+        if self.upgrades:
+            keep_alive = False  # it was not opened; what follows may be meant for it, and would be read as requests
         start, framing = head.start, head.framing
         if framing and (head.chunked or head.content_length == UNTIL_CLOSE):
             if fields.minor_version:
@@ -286,6 +292,25 @@ class Exchange:
         if head.status != 100 and self.fields.minor_version:
             self.client.write(head.start + b"\r\n")
 
+    def switched(self, head: AnswerHead, data: bytes) -> None:
+        """The server takes up the WebSocket: from here on both sides are a tunnel's. Raises ``WireError``."""
+        if not is_granted(head, self.fields):
+            raise WireError(Fault.MALFORMED, "The server switched to something that was not asked for.")
+        client, connection = self.client, self.upstream
+        assert connection is not None
+        self.upstream = None
+        self.answer_started = True
+        self.status = head.status
+        tunnel = Tunnel(self, connection)
+        client.served = connection.carried = tunnel
+        start = b"%b%b%bX-Request-Id: %b\r\n\r\n" % (head.start, UPGRADE_LINES, VIA_ANSWER, self.request_id)
+        early = client.open_tunnel(tunnel)
+        client.write(start)
+        if data:
+            tunnel.answer_body(data, False)
+        if early:
+            tunnel.from_client(early)
+
     def client_clogged(self) -> None:
         """The client reads slowly: so do we."""
         if self.upstream is not None:
@@ -326,6 +351,8 @@ class Exchange:
             client.read_no_more()  # RFC 9110 §9.3.6: what follows is meant for a tunnel
         self.keep_alive = self.fields.keep_alive and client.state == ANSWER and not self.gateway.draining
         free_slot(self)
+        if self.upgrades:
+            self.keep_alive = False  # as in ``answer``
         self.gateway.outbox.put(
             client.transport,
             b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: %b\r\n%b\r\n%b"
@@ -352,6 +379,22 @@ class Exchange:
         """The total time is over: the upstream's part is cut too."""
         self.detail = Refusal.OUT_OF_TIME.detail.format(seconds=f"{self.gateway.request_timeout:g}")
         self.refuse(Refusal.OUT_OF_TIME)
+
+    def sends_too_slowly(self) -> None:
+        """The body comes more slowly than it must. While we are connecting, a client may wait for our 100."""
+        if self.upstream is not None:
+            self.refuse(Refusal.BODY_TOO_SLOW)
+
+    def reads_too_slowly(self) -> None:
+        """The client holds its slot with an answer that it does not read."""
+        self._cut(Refusal.ANSWER_TOO_SLOW)
+
+    def held_bytes(self) -> int:
+        """Bytes that wait in memory for the upstream."""
+        connection = self.upstream
+        if connection is None:
+            return self.held_size
+        return connection.transport.get_write_buffer_size() if connection.paused else 0
 
     def upstream_broken(self, connection: UpstreamConnection, error: WireError | None) -> None:
         """The upstream connection ended, or cannot be read, before the answer was whole."""

@@ -17,23 +17,30 @@ from typing import Any, Final
 
 from keystile.config.model import MANAGEMENT_UPSTREAM, Cors, Listener, Settings, Tls
 from keystile.keys.keyring import Keyring
+from keystile.limits.crowd import Crowd
 from keystile.limits.deadlines import CoarseClock
+from keystile.limits.descriptors import room_for_connections
+from keystile.limits.pace import Floor
 from keystile.limits.slots import SlotTable
 from keystile.relay.admit import admit, note_of
+from keystile.relay.callers import Callers
 from keystile.relay.cors import allows, answer_fields, preflight_fields
 from keystile.relay.exchange import Exchange
 from keystile.relay.forward import Identities
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
-from keystile.relay.refusal import Refusal, of_fault
+from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
+from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import ManagementGroup, UpstreamGroup
 from keystile.relay.waiting import WaitingRoom
 from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
 from keystile.wire.client import ClientConnection
+from keystile.wire.door import Door, Newcomer, TurnedAway
 from keystile.wire.faults import WireError
 from keystile.wire.outbox import Outbox
-from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
+from keystile.wire.peer import Address, Peer
+from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_head import RequestFields, RequestHeadReader
 
 log = logging.getLogger("keystile.relay")
@@ -42,6 +49,8 @@ log = logging.getLogger("keystile.relay")
 TICK_SECONDS: Final = 1.0
 #: Seconds that a peer may take to answer TLS's close_notify.
 SHUTDOWN_SECONDS: Final = 2.0
+#: Seconds between two lines that say why connections are turned away: strangers must not fill the log.
+WARNING_SECONDS: Final = 60.0
 UNBOUNDED: Final = 1 << 62
 
 
@@ -71,12 +80,32 @@ class Gateway:
         self.upstreams = {each.name: UpstreamGroup.of(each, limits.connect_timeout) for each in settings.upstreams}
         if settings.management_routes is not None:
             self.upstreams[MANAGEMENT_UPSTREAM] = ManagementGroup(settings.store, limits.connect_timeout)
-        self.clock = CoarseClock(min(limits.head_timeout, limits.request_timeout, limits.idle_timeout))
+        self.clock = CoarseClock(
+            min(
+                limits.head_timeout,
+                limits.request_timeout,
+                limits.idle_timeout,
+                limits.websocket_timeout,
+                limits.websocket_idle_timeout,
+                limits.rate_window,
+            )
+        )
         self.clock.now = self.loop.time()
         self.head_time = self.clock.after(limits.head_timeout)
         self.request_time = self.clock.after(limits.request_timeout)
         self.idle_time = self.clock.after(limits.idle_timeout)
-        self.reader = RequestHeadReader(withheld=settings.keys.headers, max_fields=limits.max_fields)
+        self.websocket_time = self.clock.after(limits.websocket_timeout)
+        self.websocket_idle_time = self.clock.after(limits.websocket_idle_timeout)
+        self.body_floor = _floor(limits.min_body_rate, limits.rate_window)
+        self.answer_floor = _floor(limits.min_read_rate, limits.rate_window)
+        self.callers = Callers(settings, slots)
+        self.crowd = Crowd(limits.connections or room_for_connections(), limits.connections_per_ip)
+        self.max_buffered = limits.max_buffered
+        self.reader = RequestHeadReader(
+            withheld=settings.keys.headers,
+            max_fields=limits.max_fields,
+            believes_forwarded=settings.client_address_field == "Forwarded",
+        )
         self.max_head_size = limits.max_head_size
         self.max_body_size = UNBOUNDED if limits.max_body_size is None else limits.max_body_size
         self.request_timeout = limits.request_timeout
@@ -92,10 +121,14 @@ class Gateway:
         self.identities = Identities()
         self.outbox = Outbox(self.loop)
         self.connections: set[ClientConnection] = set()
+        self.newcomers: set[Newcomer] = set()
+        self.tunnels: set[Tunnel] = set()
         self.in_flight = 0
         self.draining = False
         self._contexts: dict[Tls, object] = {}
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Door] = []
+        self._doors: dict[Listener, Door] = {}
+        self._warned = dict.fromkeys(TurnedAway, float("-inf"))
         self._tasks: set[asyncio.Task[None]] = set()
         # Unique over processes and restarts; a counter costs a fraction of a random number per request.
         self._id_prefix = token_hex(10).encode("ascii")
@@ -111,16 +144,32 @@ class Gateway:
 
     async def listen(self, sock: socket.socket, listener: Listener) -> None:
         """Accept connections on ``sock``, which listens already."""
-        server = await self.loop.create_server(
-            lambda: ClientConnection(self), sock=sock, backlog=4096, **self._tls_arguments(listener)
-        )
-        self._servers.append(server)
+        door = self._door(listener)
+        if door is not None:
+            door.open(sock)
+            self._servers.append(door)
+        else:
+            self._servers.append(
+                await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=4096)
+            )
 
     async def adopt(self, accepted: socket.socket, listener: Listener) -> None:
         """Serve a connection that another process accepted on ``listener``'s socket."""
-        await self.loop.connect_accepted_socket(
-            lambda: ClientConnection(self), accepted, **self._tls_arguments(listener)
-        )
+        door = self._door(listener)
+        if door is not None:
+            door.welcome(accepted)
+        else:
+            await self.loop.connect_accepted_socket(lambda: ClientConnection(self), accepted)
+
+    def _door(self, listener: Listener) -> Door | None:
+        """What stands before connections of ``listener``; None for a plain one."""
+        if listener.tls is None and not listener.proxy_protocol:
+            return None
+        door = self._doors.get(listener)
+        if door is None:
+            tls = self._tls_arguments(listener)
+            door = self._doors[listener] = Door(self, tls, proxy_protocol=listener.proxy_protocol)
+        return door
 
     def _tls_arguments(self, listener: Listener) -> dict[str, Any]:
         """What the loop is told of a listener's TLS: nothing for a plain one."""
@@ -183,14 +232,38 @@ class Gateway:
             now = self.loop.time()
             for client in self.clock.overdue(self.connections, now):
                 client.out_of_time()
+            for newcomer in self.clock.overdue(list(self.newcomers), now):
+                newcomer.out_of_time()
             if now - checked >= TICK_SECONDS:
                 checked = now
                 for group in self.upstreams.values():
                     for pool in group.pools:
                         pool.close_unused(now)
-                for client in list(self.connections):
-                    client.notice_leaving()
+                self._look_at_clients()
                 self.follower.check()
+                for tunnel in list(self.tunnels):
+                    tunnel.look()
+
+    def _look_at_clients(self) -> None:
+        """Who has left, who is too slow, and how much memory all of them hold."""
+        held = 0
+        for client in list(self.connections):
+            held += client.look()
+        self.recorder.bytes_held = held
+        if held > self.max_buffered:
+            self._free_memory(held)
+
+    def _free_memory(self, held: int) -> None:
+        """Cut those for whom most is held, until the rest may stay."""
+        for client in sorted(self.connections, key=ClientConnection.held_bytes, reverse=True):
+            if held <= self.max_buffered:
+                return
+            held -= client.held_bytes()
+            self.recorder.cut_for_memory += 1
+            if client.served is not None:
+                client.served.client_gone()
+            else:
+                client.transport.abort()
 
     async def _flush(self) -> None:
         while True:
@@ -300,26 +373,46 @@ class Gateway:
             found = self.table.find(exchange.method, exchange.target.partition(b"?")[0])
         return found.cors if type(found) is Route else self.settings.cors
 
-    # -- peers ------------------------------------------------------------------------------------
+    # -- connections ------------------------------------------------------------------------------
 
-    def peer_of(self, transport: asyncio.Transport) -> Peer:
-        """Who is at the other end of the socket."""
-        name = transport.get_extra_info("peername")
-        ip = parse_address(name[0] if name else "0.0.0.0")
-        secured = transport.get_extra_info("ssl_object")
-        version = secured.version() if secured is not None else None
-        self.recorder.came_with[version] += 1
-        return self._peer(ip, version)
+    def peer_of(self, transport: asyncio.Transport, announced: ProxyHeader | None) -> Peer:
+        """Who is calling."""
+        peer = self.callers.at(transport, announced)
+        self.recorder.came_with[peer.tls] += 1
+        return peer
 
-    def caller_behind(self, proxy: Peer, fields: RequestFields) -> Peer:
-        """The caller for whom a trusted proxy speaks."""
-        trusted = self.settings.trusted_proxies
-        return self._peer(client_behind(proxy.ip, fields.forwarded_for, trusted), proxy.tls)
+    def crowd_name(self, ip: Address) -> bytes:
+        """By which name connections from ``ip`` are counted."""
+        return self.callers.crowd_name(ip)
 
-    def _peer(self, ip: Address, tls: str | None) -> Peer:
-        return Peer(
-            ip,
-            tls=tls,
-            trusted=is_trusted(ip, self.settings.trusted_proxies),
-            slot=self.slots.name_of(ip, self.settings.limits.ipv6_prefix_length),
+    def turn_away(self, client: ClientConnection) -> None:
+        """Say in a word that there are too many connections, and close this one."""
+        refusal = Refusal.TOO_MANY_CONNECTIONS
+        request_id = b"%b%012x" % (self._id_prefix, next(self._ids))
+        fields, body = problem(refusal, detail=None, request_id=request_id)
+        client.write(
+            b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nX-Request-Id: %b\r\nConnection: close\r\n\r\n%b"
+            % (refusal.status, REASONS[refusal.status], fields, len(body), request_id, body)
         )
+        client.transport.close()
+        self.recorder.refused[refusal] += 1
+        self.turned_away(TurnedAway.TOO_MANY, client.peer.text)
+
+    def turned_away(self, why: TurnedAway, detail: str) -> None:
+        """Count a connection that was closed before its first request, and say so now and then."""
+        self.recorder.turned_away[why] += 1
+        now = self.loop.time()
+        if now - self._warned[why] >= WARNING_SECONDS:
+            self._warned[why] = now
+            log.warning(_WARNINGS[why], detail)
+
+
+_WARNINGS: Final = {
+    TurnedAway.TOO_MANY: "too many connections: one was refused (%s); further ones are only counted for a minute",
+    TurnedAway.UNTRUSTED: "%s connected to a listener with proxy_protocol and is none of trusted_proxies: closed",
+    TurnedAway.BAD_HEADER: "a trusted proxy sent no PROXY protocol header: %s: closed",
+}
+
+
+def _floor(rate: float | None, window: float) -> Floor | None:
+    return None if rate is None else Floor(rate, window)

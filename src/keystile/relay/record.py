@@ -19,6 +19,7 @@ from keystile.keys.secret import SECRET_LENGTH, redact
 from keystile.relay.forward import REMEMBERED_KEYS
 from keystile.relay.refusal import Refusal
 from keystile.routing.route import Route
+from keystile.wire.door import TurnedAway
 
 if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange
@@ -44,6 +45,13 @@ _FIXED: Final = (
     "uses_dropped",
     "usage_dropped",
     "store_unreadable",
+    "connections_too_many",
+    "connections_untrusted",
+    "connections_bad_header",
+    "connections_cut_for_memory",
+    "websockets",
+    "websockets_open",
+    "bytes_held",
 )
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
@@ -61,13 +69,13 @@ COUNTERS: Final = (
     *TLS_COUNTERS.values(),
 )
 #: Those that say how things are now: a dead relay's do not count on.
-GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable"})
+GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable", "websockets_open", "bytes_held"})
 
 _NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
 _NULL: Final = b"null"
 _NO_KEY: Final = b'"account":null,"key":null'
 _LINE: Final = (
-    b'{"time":"%b","request_id":"%b","address":"%b","method":"%b","path":%b,"route":%b,"status":%d,"refusal":%b,%b,'
+    b'{"time":"%b","request_id":"%b","address":"%b","socket":"%b","method":"%b","path":%b,"route":%b,"status":%d,"refusal":%b,%b,'
     b'"bytes_in":%d,"bytes_out":%d,"milliseconds":%d,"tls":%b,"cut":%b}\n'
 )
 
@@ -94,6 +102,11 @@ class Recorder:
         self.log_lines_dropped = 0
         self.uses_dropped = 0
         self.usage_dropped = 0
+        self.turned_away = dict.fromkeys(TurnedAway, 0)
+        self.cut_for_memory = 0
+        self.tunnels_opened = 0
+        self.tunnels_open = 0
+        self.bytes_held = 0
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
         self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
@@ -143,6 +156,7 @@ class Recorder:
             self._now(),
             exchange.request_id,
             peer.text.encode("ascii"),
+            peer.socket.encode("ascii"),
             exchange.method,
             _path(exchange.path),
             _NULL if exchange.route is None else self._route_text(exchange.route),
@@ -197,6 +211,11 @@ class Recorder:
             self.uses_dropped,
             self.usage_dropped,
             int(store_unreadable),
+            *self.turned_away.values(),
+            self.cut_for_memory,
+            self.tunnels_opened,
+            self.tunnels_open,
+            self.bytes_held,
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),

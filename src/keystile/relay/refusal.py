@@ -56,6 +56,18 @@ class Refusal(Enum):
         "This path has operations, but not with this method.",
     )
     HEAD_TOO_SLOW = (408, "request-timeout", "Request timeout", "The request did not arrive in time.")
+    BODY_TOO_SLOW = (
+        408,
+        "body-too-slow",
+        "Request timeout",
+        "The request's body came more slowly than it must.",
+    )
+    ANSWER_TOO_SLOW = (
+        408,
+        "answer-too-slow",
+        "Answer not read",
+        "The answer was read more slowly than it must.",  # nobody gets to read this: its answer was cut
+    )
     BODY_TOO_LARGE = (413, "body-too-large", "Body too large", "The request's body is larger than allowed.")
     TARGET_TOO_LONG = (414, "target-too-long", "Target too long", "The request target is longer than allowed.")
     UNKNOWN_EXPECTATION = (
@@ -63,6 +75,12 @@ class Refusal(Enum):
         "unknown-expectation",
         "Unknown expectation",
         "The only expectation served is 100-continue.",
+    )
+    WEBSOCKET_VERSION = (
+        426,
+        "websocket-version",
+        "Upgrade required",
+        "The only version of WebSocket served here is 13.",
     )
     TOO_MANY_AT_ONCE = (
         429,
@@ -87,6 +105,12 @@ class Refusal(Enum):
     )
     UPSTREAM_BROKEN = (502, "upstream-broken", "Bad gateway", "The API behind the gateway gave no readable answer.")
     OVERLOADED = (503, "overloaded", "Overloaded", "The gateway cannot take the request now.")
+    TOO_MANY_CONNECTIONS = (
+        503,
+        "too-many-connections",
+        "Too many connections",
+        "This address, or all together, have as many connections to the gateway as may be.",
+    )
     DRAINING = (503, "draining", "Going away", "This gateway is stopping. Try again.")
     KEYS_UNAVAILABLE = (503, "keys-unavailable", "Keys unavailable", "API keys cannot be checked now.")
     CONNECT_TIMEOUT = (
@@ -109,6 +133,7 @@ class Refusal(Enum):
 RETRY_AFTER: Final = {
     Refusal.TOO_MANY_AT_ONCE: 1,
     Refusal.OVERLOADED: 1,
+    Refusal.TOO_MANY_CONNECTIONS: 1,
     Refusal.DRAINING: 1,
     Refusal.KEYS_UNAVAILABLE: 5,
 }
@@ -125,6 +150,7 @@ REASONS: Final = {
     413: b"Content Too Large",
     414: b"URI Too Long",
     417: b"Expectation Failed",
+    426: b"Upgrade Required",
     429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",

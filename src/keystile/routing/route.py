@@ -25,6 +25,7 @@ class Route:
     upstream: str
     cors: Cors | None
     source: str
+    websocket: bool = False
     note: object | None = None
 
 

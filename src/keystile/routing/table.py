@@ -138,6 +138,7 @@ def _route(index: int, operation: Operation) -> Route:
         needs=operation.needs,
         upstream=operation.upstream,
         cors=operation.cors,
+        websocket=operation.websocket,
         source=operation.source,
     )
 

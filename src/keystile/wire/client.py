@@ -12,15 +12,21 @@ exactly that bytes of the answer have not reached the kernel yet.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import struct
+import sys
 from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_INFO
+from termios import TIOCOUTQ
 from typing import Final, Protocol, cast
 
+from keystile.limits.crowd import EXEMPT, Crowd
 from keystile.limits.deadlines import NEVER, CoarseClock
+from keystile.limits.pace import Floor, Pace
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.framing import ChunkedReader
 from keystile.wire.grammar import METHODS, OTHER_VERSION, REQUEST_LINE
 from keystile.wire.peer import Peer
+from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_head import RequestFields, RequestHeadReader, origin_form
 
 #: Bytes that may wait behind the request being served before reading stops.
@@ -60,6 +66,25 @@ class ServedRequest(Protocol):
     def out_of_time(self) -> None:
         """The request's total time is over."""
 
+    def sends_too_slowly(self) -> None:
+        """The body comes more slowly than it must."""
+
+    def reads_too_slowly(self) -> None:
+        """The answer is read more slowly than it must."""
+
+    def held_bytes(self) -> int:
+        """Bytes that wait in memory for the upstream."""
+
+
+class Tunnel(Protocol):
+    """What a connection tells the tunnel that its request has become."""
+
+    def from_client(self, data: bytes) -> None:
+        """Bytes, whatever they mean."""
+
+    def client_done(self) -> bool:
+        """The client sends no more; whether it may still be sent to."""
+
 
 class Application(Protocol):
     """What stands above connections."""
@@ -71,6 +96,9 @@ class Application(Protocol):
     reader: RequestHeadReader
     max_head_size: int
     max_body_size: int
+    body_floor: Floor | None  # under the rate at which a body must come
+    answer_floor: Floor | None  # under the rate at which an answer must be read
+    crowd: Crowd
     draining: bool
     connections: set[ClientConnection]
 
@@ -83,8 +111,11 @@ class Application(Protocol):
     def reject(self, client: ClientConnection, method: bytes, error: WireError) -> None:
         """No request can be read (``method``: what is known of it, or ``-``): answer, and end the connection."""
 
-    def peer_of(self, transport: asyncio.Transport) -> Peer:
-        """Who is calling."""
+    def peer_of(self, transport: asyncio.Transport, announced: ProxyHeader | None) -> Peer:
+        """Who is calling; ``announced``: what a trusted proxy said first, where it has to."""
+
+    def turn_away(self, client: ClientConnection) -> None:
+        """One connection too many, of its address or in all: say so in a word, and close it."""
 
 
 # What the next bytes from the client are. Plain numbers: looking up an enum's member costs as much as a decision.
@@ -92,12 +123,19 @@ HEAD: Final = 0
 BODY: Final = 1
 ANSWER: Final = 2  # they belong to a later request: an answer is due first
 LINGER: Final = 3  # nobody will read them
+TUNNEL: Final = 4  # they are passed on as they are
 
 
 class ClientConnection(asyncio.Protocol):
     """See the module."""
 
     peer: Peer
+    made = False  # connection_made was called
+    counted: bytes | None = None  # by which name the crowd knows it
+    announced: ProxyHeader | None = None
+    tunnel: Tunnel | None = None
+    all_received = False  # the client sends no more
+    _pace: Pace | None = None  # only while it owes bytes
 
     def __init__(self, application: Application) -> None:
         self.application = application
@@ -125,11 +163,19 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accepted (and, on TLS, the handshake is done)."""
+        self.made = True
         self.transport = cast(asyncio.Transport, transport)
         application = self.application
-        self.peer = application.peer_of(self.transport)
+        self.peer = application.peer_of(self.transport, self.announced)
         # uvloop's TLS pauses at "size >= high", its TCP at "size > high": both mean "a byte is left" this way.
         self.transport.set_write_buffer_limits(high=0 if self.peer.tls is None else 1)
+        if self.counted is None:
+            name = EXEMPT if self.peer.trusted else self.peer.slot
+            if not application.crowd.enter(name):
+                self.state = LINGER
+                application.turn_away(self)
+                return
+            self.counted = name
         application.connections.add(self)
         self.due = application.clock.now + application.head_time
 
@@ -148,32 +194,48 @@ class ClientConnection(asyncio.Protocol):
             self._read_body(data)
         elif state == ANSWER:
             self._hold(data)
+        elif self.tunnel is not None:
+            self.tunnel.from_client(data)
         else:
             self._linger(data)
 
     def eof_received(self) -> bool:
-        """The client sends no more. Like nginx, we take that for its leaving: close() sends the same."""
+        """The client sends no more. Like nginx, we take that for its leaving: close() sends the same.
+
+        In a tunnel it is one direction's end, where the transport can do that (TLS cannot).
+        """
+        self.all_received = True
+        if self.tunnel is not None:
+            return self.tunnel.client_done()
         if self.served is not None and not self.served.answered:
             self.served.client_gone()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by whichever side."""
-        application = self.application
-        application.connections.discard(self)
+        self.application.connections.discard(self)
+        self.uncount()
         self.state = LINGER
         if self.served is not None:
             self.served.client_gone()
 
+    def uncount(self) -> None:
+        """It is one of the crowd no more."""
+        name, self.counted = self.counted, None
+        if name is not None:
+            self.application.crowd.leave(name)
+
     def pause_writing(self) -> None:
         """Bytes are left that the kernel did not take."""
         self.paused = True
+        self._pace = None
         if self.served is not None:
             self.served.client_clogged()
 
     def resume_writing(self) -> None:
         """All has reached the kernel."""
         self.paused = False
+        self._pace = None
         if self.served is not None:
             self.served.client_drained()
 
@@ -346,6 +408,61 @@ class ClientConnection(asyncio.Protocol):
             if socket.getsockopt(IPPROTO_TCP, TCP_INFO, 1)[0] != _ESTABLISHED:
                 self.served.client_gone()
 
+    def look(self) -> int:
+        """Once a second: notice that the client has left, or is too slow. Returns the bytes held in memory for it."""
+        served = self.served
+        if served is None:
+            return len(self._waiting)
+        self.notice_leaving()
+        if self.tunnel is None:
+            self._keep_pace(served)
+        return self.held_bytes()
+
+    def held_bytes(self) -> int:
+        """Bytes that wait in memory, in either direction."""
+        held = len(self._waiting)
+        if self.served is not None:
+            held += self.served.held_bytes()
+        return held + self.transport.get_write_buffer_size() if self.paused else held
+
+    def _keep_pace(self, served: ServedRequest) -> None:
+        application = self.application
+        if self.paused:
+            floor, amount = application.answer_floor, -self._unread()
+        elif self.state == BODY and not self.deaf and not served.answered:
+            floor, amount = application.body_floor, -self._left if self._chunks is None else self._body_bytes
+        else:
+            self._pace = None
+            return
+        now = application.clock.now
+        if self._pace is None:
+            self._pace = Pace(amount, now)
+        elif floor is not None and self._pace.is_below(floor, amount, now):
+            if self.paused:
+                served.reads_too_slowly()
+            else:
+                served.sends_too_slowly()
+
+    def _unread(self) -> int:
+        """Bytes of the answer that the client's side has not taken yet.
+
+        Ours alone do not tell: the kernel reports room only when a third of its own buffer is free, which for a
+        client that reads steadily may be once in many seconds.
+        """
+        socket = self.transport.get_extra_info("socket")
+        queued = fcntl.ioctl(socket.fileno(), TIOCOUTQ, bytes(4)) if socket is not None else bytes(4)
+        return self.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
+
+    def open_tunnel(self, tunnel: Tunnel) -> bytes:
+        """From now on bytes are passed on unread; those that have come already are returned."""
+        self.state = TUNNEL
+        self.tunnel = tunnel
+        early = self._take_waiting()
+        if self.deaf:
+            self.deaf = False
+            self.transport.resume_reading()
+        return early
+
     def abort(self) -> None:
         """Cut the connection with a reset, so that a client cannot take what it has for a whole answer."""
         self.served = None
@@ -357,6 +474,7 @@ class ClientConnection(asyncio.Protocol):
     def finished(self, keep_alive: bool) -> None:
         """The answer is out and its request is over: read the next one, or close."""
         self.served = None
+        self.tunnel = None
         application = self.application
         if self.transport.is_closing():
             return
@@ -401,7 +519,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _close_slowly(self) -> None:
         """Close, but let the client read the answer first (RFC 9112 §9.6)."""
-        whole = self.state in (ANSWER, HEAD) and not self._waiting
+        # A tunnel's client that has sent its end, or cannot be sent ours alone (TLS), has nothing to wait for.
+        over = self.state == TUNNEL and (self.all_received or self.peer.tls is not None)
+        whole = (over or self.state in (ANSWER, HEAD)) and not self._waiting
         self.state = LINGER
         self._waiting.clear()
         if whole:

@@ -38,12 +38,19 @@ class ForwardedRequest(Protocol):
     """What an upstream connection tells the request that it carries."""
 
     method: bytes
+    upgrades: bool  # it has asked to switch protocols, so a 101 may answer it
 
     def answer(self, head: AnswerHead, body: bytes, complete: bool) -> None:
         """The final answer's head, with the body bytes that came with it."""
 
     def interim(self, head: AnswerHead) -> None:
         """A 1xx answer; the final one is still to come."""
+
+    def switched(self, head: AnswerHead, data: bytes) -> None:
+        """A 101: from now on ``answer_body`` gets whatever comes (``complete``: no more); ``data`` came with it.
+
+        Raises ``WireError`` where it does not answer what was asked.
+        """
 
     def answer_body(self, body: bytes, complete: bool) -> None:
         """More of the answer's body."""
@@ -149,6 +156,9 @@ class UpstreamConnection(asyncio.Protocol):
             data = data[end:]
             if head.status >= 200:
                 break
+            if head.status == 101:
+                self._switch(carried, head, data)
+                return
             self._read_interim(carried, head)
             if self.carried is not carried:
                 return
@@ -178,11 +188,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _read_interim(self, carried: ForwardedRequest, head: AnswerHead) -> None:
         self._interim += 1
-        if head.status == 101:
-            raise WireError(Fault.MALFORMED, "The server switched protocols unasked.")
         if self._interim > MAX_INTERIM:
             raise WireError(Fault.MALFORMED, "The server sends interim answers without end.")
         carried.interim(head)
+
+    def _switch(self, carried: ForwardedRequest, head: AnswerHead, data: bytes) -> None:
+        if not carried.upgrades:
+            raise WireError(Fault.MALFORMED, "The server switched protocols unasked.")
+        self._reusable = False
+        self._in_body = True
+        self._left = UNTIL_CLOSE
+        carried.switched(head, data)
 
     def _take_body(self, data: bytes) -> tuple[bytes, bool]:
         """Body bytes in ``data`` and whether the body is complete. What comes after it spoils the connection."""

@@ -1,0 +1,70 @@
+"""Who is calling: from a socket, a PROXY protocol header or a trusted proxy's fields to a peer.
+
+Law: whom the settings let speak for others; it reads no bytes (``wire/peer.py``, ``wire/forwarded.py`` do) and
+makes no decision about requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from keystile.config.model import Settings
+from keystile.limits.crowd import EXEMPT
+from keystile.limits.slots import SlotTable
+from keystile.wire.forwarded import told_by
+from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
+from keystile.wire.proxy_protocol import ProxyHeader
+from keystile.wire.request_head import RequestFields
+
+
+class Callers:
+    """``slots``: gives addresses the names under which they are counted."""
+
+    def __init__(self, settings: Settings, slots: SlotTable) -> None:
+        self._trusted = settings.trusted_proxies
+        self._prefix_length = settings.limits.ipv6_prefix_length
+        self._slots = slots
+
+    def at(self, transport: asyncio.Transport, announced: ProxyHeader | None) -> Peer:
+        """Who is at the other end of the socket, or for whom the proxy there has opened the connection.
+
+        A proxy that speaks no HTTP and names nobody (UNKNOWN, LOCAL) passes on what its client wrote: so the
+        fields in it are believed no more than a client's.
+        """
+        name = transport.get_extra_info("peername")
+        ip = parse_address(name[0] if name else "0.0.0.0")
+        secured = transport.get_extra_info("ssl_object")
+        tls = secured.version() if secured is not None else None
+        if announced is None:
+            return self._peer(ip, tls)
+        if announced.source is None:
+            return self._peer(ip, tls, may_be_trusted=False)
+        return self._peer(announced.source, tls, socket=str(ip))
+
+    def behind(self, proxy: Peer, fields: RequestFields) -> Peer:
+        """The caller for whom a trusted proxy speaks."""
+        if not fields.forwarded:
+            ip = client_behind(proxy.ip, fields.forwarded_for, self._trusted)
+            return self._peer(ip, proxy.tls, socket=proxy.socket)
+        told = told_by(proxy.ip, fields.forwarded, self._trusted)
+        # Upstreams are told in X-Forwarded-*, whichever way we were.
+        if told.address != proxy.ip:
+            fields.forwarded_for = (str(told.address).encode("ascii"),)
+        fields.forwarded_proto, fields.forwarded_host = told.proto, told.host
+        return self._peer(told.address, proxy.tls, socket=proxy.socket)
+
+    def crowd_name(self, ip: Address) -> bytes:
+        """By which name connections from ``ip`` are counted; trusted proxies are not."""
+        return EXEMPT if is_trusted(ip, self._trusted) else self._slot_name(ip)
+
+    def _peer(self, ip: Address, tls: str | None, *, socket: str = "", may_be_trusted: bool = True) -> Peer:
+        return Peer(
+            ip,
+            tls=tls,
+            trusted=may_be_trusted and is_trusted(ip, self._trusted),
+            slot=self._slot_name(ip),
+            socket=socket,
+        )
+
+    def _slot_name(self, ip: Address) -> bytes:
+        return self._slots.name_of(ip, self._prefix_length)

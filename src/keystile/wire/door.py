@@ -1,0 +1,217 @@
+"""A listening socket whose connections need something before the first request: PROXY protocol, TLS, or both.
+
+Law: who may come in, and from whom a header is believed; no HTTP. Plain listeners need no door: there the
+loop accepts by itself, faster than Python can.
+
+A door counts a connection when it is accepted, so that TLS handshakes that never end count as well; a
+handshake costs the most CPU of all that a stranger can ask for.
+
+The header of the PROXY protocol comes in clear, before TLS. It is looked at with MSG_PEEK and exactly its
+bytes are taken, so what follows is untouched, and TLS begins on a fresh socket: loops cannot be given bytes
+that were read too much. What has come of an unfinished header is taken at once, otherwise the socket would
+report forever that there is something to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Coroutine
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from keystile.limits.crowd import EXEMPT
+from keystile.wire.client import Application, ClientConnection
+from keystile.wire.peer import Address, parse_address
+from keystile.wire.proxy_protocol import MAX_V2, BadProxyHeader, ProxyHeader, read_proxy_header
+
+#: Connections accepted in one turn of the loop; the rest wait for the next, so that requests have their turn.
+AT_ONCE: Final = 32
+#: Seconds without accepting after the process or the machine ran out of descriptors or memory.
+PAUSE_SECONDS: Final = 0.2
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class TurnedAway(Enum):
+    """Why a connection was closed before its first request: one closed list."""
+
+    TOO_MANY = auto()  # connections, of its address or in all
+    UNTRUSTED = auto()  # it came to a listener with PROXY protocol, and is no trusted proxy
+    BAD_HEADER = auto()  # a trusted proxy did not begin with a PROXY protocol header, or not in time
+
+
+class Keeper(Application, Protocol):
+    """What a door needs to know and to tell."""
+
+    loop: asyncio.AbstractEventLoop
+    newcomers: set[Newcomer]
+
+    def crowd_name(self, ip: Address) -> bytes:
+        """By which name connections from ``ip`` are counted; ``EXEMPT`` where it is a trusted proxy."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside."""
+
+    def turned_away(self, why: TurnedAway, detail: str) -> None:
+        """A connection was closed before its first request: count it. ``detail``: for the log, may be empty."""
+
+
+class Door:
+    """``tls``: what the loop is told of TLS, empty for a plain listener."""
+
+    def __init__(self, keeper: Keeper, tls: dict[str, Any], *, proxy_protocol: bool) -> None:
+        self.keeper = keeper
+        self.tls = tls
+        self.proxy_protocol = proxy_protocol
+        self._listening: socket.socket | None = None
+
+    # -- accepting --------------------------------------------------------------------------------
+
+    def open(self, listening: socket.socket) -> None:
+        """Accept from now on. ``listening`` does not block."""
+        self._listening = listening
+        self.keeper.loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def close(self) -> None:
+        """Accept no more; who has come in and not got through is closed."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            self.keeper.loop.remove_reader(listening.fileno())
+            listening.close()
+        for newcomer in [each for each in self.keeper.newcomers if each.door is self]:
+            newcomer.close()
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                accepted, _ = listening.accept()
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause(listening)
+                return  # or nobody is there any more, or who was there has gone
+            accepted.setblocking(False)
+            self.welcome(accepted)
+
+    def _pause(self, listening: socket.socket) -> None:
+        """The kernel would say at once again that somebody waits, and nothing else would ever run."""
+        self.keeper.loop.remove_reader(listening.fileno())
+        self.keeper.loop.call_later(PAUSE_SECONDS, self._resume, listening)
+
+    def _resume(self, listening: socket.socket) -> None:
+        if self._listening is listening:
+            self.keeper.loop.add_reader(listening.fileno(), self._accept, listening)
+
+    # -- coming in --------------------------------------------------------------------------------
+
+    def welcome(self, accepted: socket.socket) -> None:
+        """Let an accepted connection in, or close it."""
+        keeper = self.keeper
+        try:
+            ip = parse_address(accepted.getpeername()[0])
+        except OSError:  # it has gone again
+            accepted.close()
+            return
+        name = keeper.crowd_name(ip)
+        if self.proxy_protocol and name != EXEMPT:
+            self._turn_away(accepted, TurnedAway.UNTRUSTED, str(ip))
+        elif not keeper.crowd.enter(name):
+            self._turn_away(accepted, TurnedAway.TOO_MANY)
+        elif self.proxy_protocol:
+            Newcomer(self, accepted)
+        else:
+            self._begin(accepted, name, None)
+
+    def announced(self, accepted: socket.socket, header: ProxyHeader) -> None:
+        """The header of a trusted proxy has been read: from now on the connection is its client's."""
+        crowd = self.keeper.crowd
+        name = EXEMPT
+        if header.source is not None:
+            name = self.keeper.crowd_name(header.source)
+            crowd.leave(EXEMPT)
+            if not crowd.enter(name):
+                self._turn_away(accepted, TurnedAway.TOO_MANY)
+                return
+        self._begin(accepted, name, header)
+
+    def disappointed(self, accepted: socket.socket, detail: str | None) -> None:
+        """A trusted proxy did not say what it must (``detail``), or said nothing and left (None)."""
+        self.keeper.crowd.leave(EXEMPT)
+        if detail is None:
+            accepted.close()
+        else:
+            self._turn_away(accepted, TurnedAway.BAD_HEADER, detail)
+
+    def _turn_away(self, accepted: socket.socket, why: TurnedAway, detail: str = "") -> None:
+        accepted.close()
+        self.keeper.turned_away(why, detail)
+
+    def _begin(self, accepted: socket.socket, name: bytes, header: ProxyHeader | None) -> None:
+        client = ClientConnection(self.keeper)
+        client.counted = name
+        client.announced = header
+        self.keeper.spawn(self._connect(accepted, client))
+
+    async def _connect(self, accepted: socket.socket, client: ClientConnection) -> None:
+        """Hand the socket to the loop; with TLS this takes as long as the handshake."""
+        try:
+            await self.keeper.loop.connect_accepted_socket(lambda: client, accepted, **self.tls)
+        except (OSError, EOFError):
+            pass  # a handshake that failed, as they do; SSLError and TimeoutError are OSErrors
+        finally:
+            if not client.made:  # nobody else knows of it
+                client.uncount()
+                accepted.close()
+
+
+class Newcomer:
+    """A trusted proxy's connection whose header has not come yet; ``due`` as for connections."""
+
+    __slots__ = ("accepted", "door", "due", "held")
+
+    def __init__(self, door: Door, accepted: socket.socket) -> None:
+        self.door = door
+        self.accepted = accepted
+        self.held = b""
+        keeper = door.keeper
+        self.due = keeper.clock.now + keeper.head_time
+        keeper.newcomers.add(self)
+        keeper.loop.add_reader(accepted.fileno(), self._look)
+
+    def _look(self) -> None:
+        try:
+            seen = self.accepted.recv(MAX_V2, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            seen = b""
+        if not seen:
+            # Health checks of load balancers connect and leave.
+            self._end("it ends too early" if self.held else None)
+            return
+        try:
+            header = read_proxy_header(self.held + seen)
+        except BadProxyHeader as error:
+            self._end(str(error))
+            return
+        self.held += self.accepted.recv(len(seen) if header is None else header.size - len(self.held))
+        if header is not None and len(self.held) == header.size:
+            self._leave()
+            self.door.announced(self.accepted, header)
+
+    def out_of_time(self) -> None:
+        """The header did not come in time."""
+        self._end("it does not come in time")
+
+    def close(self) -> None:
+        """The relay goes."""
+        self._end(None)
+
+    def _end(self, detail: str | None) -> None:
+        self._leave()
+        self.door.disappointed(self.accepted, detail)
+
+    def _leave(self) -> None:
+        self.door.keeper.newcomers.discard(self)
+        self.door.keeper.loop.remove_reader(self.accepted.fileno())
