@@ -116,3 +116,27 @@ async def test_a_fault_of_ours_says_nothing_of_its_inside(tmp_path: Path, caplog
                 assert (answer.status, answer.content_type) == (500, kind)
                 assert "inside" not in await answer.text()
     assert "RuntimeError: inside" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [("/api/me", "application/problem+json"), ("/sign-in", "text/html"), ("/health", "text/plain")],
+)
+async def test_an_unknown_expectation_is_refused_in_the_form_that_the_caller_reads(
+    tmp_path: Path, path: str, content_type: str
+) -> None:
+    async with (
+        running(tmp_path) as app,
+        app.client.get(app.url + path, headers={"Expect": "SECRET"}) as answer,
+    ):
+        assert (answer.status, answer.content_type) == (417, content_type)
+        assert "SECRET" not in await answer.text()
+        assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+async def test_who_waits_for_100_is_told_to_go_on(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path) as app,
+        app.client.post(app.url + "/sign-in", data={"email": "a"}, expect100=True) as answer,
+    ):
+        assert answer.status == 403  # it came without a token of ours, but was read

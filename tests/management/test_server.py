@@ -27,6 +27,7 @@ async def test_what_cannot_be_read_is_not_quoted(sent: bytes) -> None:
     await writer.wait_closed()
     await runner.cleanup()
     assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    assert b"Content-Type: application/problem+json" in answer
     assert UNREADABLE.encode() in answer
     assert b"SECRET" not in answer
 
@@ -59,3 +60,41 @@ async def test_a_connection_without_a_whole_head_is_not_kept_for_ever(
     assert answer.count(b"HTTP/1.1 404") == sent.count(b"\r\n\r\n")
     writer.close()
     await runner.cleanup()
+
+
+async def test_connections_of_one_address_are_bounded_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_PER_ADDRESS", 2)
+    runner = Runner(web.Application())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    where = runner.addresses[0][:2]
+    held = [await asyncio.open_connection(*where) for _ in range(2)]
+    assert await _asked(where) == b"HTTP/1.1 503 Service Unavailable"
+    for _, writer in held:
+        writer.close()
+        await writer.wait_closed()
+    async with asyncio.timeout(20):
+        while await _asked(where) != b"HTTP/1.1 404 Not Found":  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+    await runner.cleanup()
+
+
+async def test_connections_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 1)
+    runner = Runner(web.Application())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    where = runner.addresses[0][:2]
+    _, writer = await asyncio.open_connection(*where)
+    assert await _asked(where) == b"HTTP/1.1 503 Service Unavailable"
+    writer.close()
+    await runner.cleanup()
+
+
+async def _asked(where: tuple[str, int]) -> bytes:
+    """The first line of an answer to a request on a connection of its own."""
+    reader, writer = await asyncio.open_connection(*where)
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return answer.partition(b"\r\n")[0]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
 from keystile.management import api
@@ -63,10 +63,25 @@ def build(sources: Sources, services: Services, hosts: tuple[str, ...] = ()) -> 
     )
     app[SOURCES] = sources
     app[SERVICES] = services
-    app.add_routes([web.get("/", _first), web.get("/health", _health), web.get("/metrics", _metrics)])
+    served = [web.get("/", _first), web.get("/health", _health), web.get("/metrics", _metrics)]
     for part in (layout, sign_in, account, keys, history, usage, reference, operators, api):
-        app.add_routes(part.routes())
+        served += part.routes()
+    app.add_routes(
+        web.route(one.method, one.path, one.handler, **{**one.kwargs, "expect_handler": _expected}) for one in served
+    )
     return app
+
+
+async def _expected(request: web.Request) -> web.StreamResponse | None:
+    """``Expect`` (RFC 9110 §10.1.1): aiohttp asks this before any middleware, and would quote what it does not know."""
+    if request.headers["Expect"].lower() != "100-continue":
+        answer = _say(request, 417, "Expectation failed", "The only expectation served is 100-continue.")
+        _forbid(answer)
+        return answer
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+    return None
 
 
 @web.middleware

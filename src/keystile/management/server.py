@@ -1,4 +1,4 @@
-"""aiohttp's server, less its habits of quoting a malformed request in the answer and of waiting for a head for ever.
+"""aiohttp's server, less its habits of quoting what it cannot read, of waiting for ever, and of taking whoever comes.
 
 Law: nothing but that. What cannot be read may hold a key (a request line without a method, a field with a
 control byte), and an answer ends up in logs of others. aiohttp has no public way to say it otherwise, so this
@@ -8,13 +8,23 @@ file, and only it, leans on its private names; tests/management/test_server.py n
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from keystile.limits.crowd import EXEMPT, Crowd
+from keystile.limits.descriptors import room_for_connections
+from keystile.management.api import problems
+
 HEAD_WITHIN = 10.0
 """Seconds within which a request's head must be whole (twice that, where it begins just after a look)."""
 UNREADABLE = "The request is not well-formed."
+CONNECTIONS = 1024
+"""As many connections are served at once, or as there are descriptors for; people and their scripts are few."""
+CONNECTIONS_PER_ADDRESS = 256
+"""Of one address: a proxy in front of the page has all its people on fewer."""
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class _Handler(RequestHandler):
@@ -22,14 +32,25 @@ class _Handler(RequestHandler):
 
     _heads_before = 0
     _looking: asyncio.TimerHandle | None = None
+    _counted: bytes | None = None
+    crowd: Crowd
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Look at it again and again from now on."""
+        """Count it, and look at it again and again from now on."""
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        name = peer[0].encode() if isinstance(peer, tuple) else EXEMPT  # relays come over a Unix socket
+        if not self.crowd.enter(name):
+            cast(asyncio.Transport, transport).write(_TOO_MANY)
+            self.force_close()
+            return
+        self._counted = name
         self._looking = asyncio.get_running_loop().call_later(HEAD_WITHIN, self._look)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Look at it no more."""
+        """Count it and look at it no more."""
+        if self._counted is not None:
+            self.crowd.leave(self._counted)
         if self._looking is not None:
             self._looking.cancel()
         super().connection_lost(exc)
@@ -51,15 +72,21 @@ class _Handler(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """As aiohttp does, but with our own words where the request was at fault."""
-        if status < 500:
-            # Nor is it logged as it came: the exception's text quotes the line that could not be read.
-            return super().handle_error(request, status, None, UNREADABLE)
+        if status < 500 and not request.writer.output_size:
+            # Nor is it logged: the exception's text quotes the line that could not be read.
+            answer = problems.answer(status, problems.Problem.MALFORMED.title, UNREADABLE)
+            answer.force_close()
+            return answer
         return super().handle_error(request, status, exc, message)
 
 
 class _Server(web.Server):
+    crowd: Crowd
+
     def __call__(self) -> RequestHandler:
-        return _Handler(self, loop=self._loop, **self._kwargs)
+        handler = _Handler(self, loop=self._loop, **self._kwargs)
+        handler.crowd = self.crowd
+        return handler
 
 
 class Runner(web.AppRunner):
@@ -68,4 +95,5 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server
+        cast(_Server, server).crowd = Crowd(min(CONNECTIONS, room_for_connections()), CONNECTIONS_PER_ADDRESS)
         return server
