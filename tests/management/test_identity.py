@@ -229,6 +229,19 @@ async def test_a_trusted_proxy_says_where_the_client_is(behind_proxy: Managed) -
     assert await seen_from(behind_proxy, X_Forwarded_For="nonsense") == "127.0.0.1"
 
 
+async def test_where_the_proxy_speaks_forwarded_nothing_else_is_read(tmp_path: Path) -> None:
+    async with running(tmp_path, trusted_proxies=LOOPBACK, client_address_field="Forwarded") as app:
+        await app.account(ANN)
+        assert await seen_from(app, Forwarded='for="[2001:db8::1]"') == "2001:db8::1"
+        assert await seen_from(app, X_Forwarded_For="192.0.2.9") == "127.0.0.1"
+        for fields, name in (
+            ({"Forwarded": "for=192.0.2.9;proto=https"}, "__Host-keystile-form"),
+            ({"X-Forwarded-Proto": "https"}, "keystile-form"),
+        ):
+            page = await ask(app, "GET", "/sign-in", headers=fields)
+            assert list(page.cookies) == [name]
+
+
 async def test_on_tls_the_cookie_is_secure_and_no_neighbour_can_set_it(behind_proxy: Managed) -> None:
     on_tls = {"X-Forwarded-Proto": "https"}
     session = await signed_in(behind_proxy)

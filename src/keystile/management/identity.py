@@ -26,6 +26,7 @@ from keystile.config.page import link_path
 from keystile.management.context import services
 from keystile.management.entry import Identity
 from keystile.wire import peer
+from keystile.wire.forwarded import Told, told_by
 
 __all__ = ["Identity", "link_path"]
 
@@ -103,10 +104,7 @@ def origin_of(request: web.Request) -> str:
 def client_address(request: web.Request) -> str:
     """The client's address, after trusted proxies; "unknown" where there is none, as on a Unix socket."""
     ip = _socket_ip(request)
-    if ip is None:
-        return "unknown"
-    forwarded = [line.encode("latin-1", "replace") for line in request.headers.getall("X-Forwarded-For", [])]
-    return str(peer.client_behind(ip, forwarded, services(request).settings.trusted_proxies))
+    return "unknown" if ip is None else str(_told(request, ip).address)
 
 
 def secure(request: web.Request) -> bool:
@@ -115,7 +113,7 @@ def secure(request: web.Request) -> bool:
         return True
     ip = _socket_ip(request)
     trusted = ip is not None and peer.is_trusted(ip, services(request).settings.trusted_proxies)
-    return trusted and request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower() == "https"
+    return ip is not None and trusted and _told(request, ip).proto.lower() == b"https"
 
 
 def page_address(request: web.Request, path: str) -> str:
@@ -230,6 +228,19 @@ def _is_ours(origin: str, request: web.Request) -> bool:
 
 def _is_api(request: web.Request) -> bool:
     return request.path.startswith("/api/")
+
+
+def _told(request: web.Request, ip: peer.Address) -> Told:
+    """What trusted proxies say of the client, in the one field that the settings name; the other is never read."""
+    settings = services(request).settings
+    if settings.client_address_field == "Forwarded":
+        return told_by(ip, _lines(request, "Forwarded"), settings.trusted_proxies)
+    address = peer.client_behind(ip, _lines(request, "X-Forwarded-For"), settings.trusted_proxies)
+    return Told(address, b",".join(_lines(request, "X-Forwarded-Proto")).rpartition(b",")[2].strip())
+
+
+def _lines(request: web.Request, name: str) -> list[bytes]:
+    return [line.encode("latin-1", "replace") for line in request.headers.getall(name, [])]
 
 
 def _socket_ip(request: web.Request) -> peer.Address | None:
