@@ -4,8 +4,9 @@ Law: common to relay and management processes; what either does stands in its ow
 carries numbers of inherited descriptors and the name of a factory, never anything from the settings: it can
 be read by everybody on the host.
 
-The line carries JSON objects, one a line. Child to supervisor: ``{"ready": true}`` or ``{"failed": reason}``.
-Supervisor to child: ``{"drain": true}``. Its end means that the supervisor is gone; a child then ends too.
+The line carries messages (``post.py``). Child to supervisor: ``{"ready": true}`` or ``{"failed": reason}``, and
+what ``acceptance.py`` tells. Supervisor to child: ``{"drain": true}``, and orders that the child has named. Its end
+means that the supervisor is gone; a child then ends too.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import uvloop
 
+from keystile.process import post
 from keystile.process.log import catch_library_logs, log
+from keystile.process.post import Message
 
 ORPHANED_FOR = 2.0
 """Seconds that a child with last words may outlive the supervisor (the alarm's default ends it)."""
@@ -81,26 +84,31 @@ class Line:
 
     def __init__(self, charge: Charge, *, last_words: bool) -> None:
         self._end = socket.socket(fileno=charge.line)
+        self._end.setblocking(False)
         self._last_words = last_words
         self._terminations = 0
-        self._heard = b""
+        self._orders: dict[str, Callable[[Message], None]] = {}
         self.stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._end.setblocking(False)
         loop.add_reader(self._end, self._listen)
         loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
 
     def ready(self) -> None:
         """Tell the supervisor that this process does its work."""
-        self._say({"ready": True})
+        self.say({"ready": True})
 
     def failed(self, reason: str) -> None:
         """Tell it why this process could not begin."""
-        self._say({"failed": reason})
+        self.say({"failed": reason})
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def hear(self, order: str, do: Callable[[Message], None]) -> None:
+        """Have ``do`` called with every message that has a member ``order``; it closes the message's files."""
+        self._orders[order] = do
+
+    def say(self, content: dict[str, Any], files: Sequence[int] = ()) -> None:
+        """Send the supervisor a message; that it is gone is no error, since this process ends then."""
         try:
-            self._end.send(json.dumps(message).encode() + b"\n")
+            post.send(self._end, content, files)
         except OSError as error:
             log(f"the supervisor does not listen: {error}")
 
@@ -112,16 +120,21 @@ class Line:
 
     def _listen(self) -> None:
         try:
-            heard = self._end.recv(4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            heard = b""
-        if not heard:
+            while (message := post.receive(self._end)) is not None:
+                self._on_message(message)
+        except post.Ended:
             self._on_orphaned()
-        self._heard += heard
-        if b"\n" in self._heard:  # there is one order only
+
+    def _on_message(self, message: Message) -> None:
+        if "drain" in message.content:
             self.stop.set()
+            return
+        for order, do in self._orders.items():
+            if order in message.content:
+                do(message)
+                return
+        log(f"the supervisor says what is not understood here: {sorted(message.content)}")
+        message.close()
 
     def _on_orphaned(self) -> None:
         if not self._last_words:

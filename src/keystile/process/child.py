@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from keystile.process import post
 from keystile.process.charge import Charge
 from keystile.process.log import log
+from keystile.process.post import Message
+
+Hear = Callable[["Child", Message], None]
+
+
+def _unheard(child: Child, message: Message) -> None:
+    log(f"{child.role} {child.pid}: {message.content}")
+    message.close()
 
 
 class StartFailed(Exception):
@@ -27,15 +36,16 @@ class Child:
     """One running process.
 
     ``ready``: a future, done when the child says so; fails with StartFailed when it cannot, or has ended.
-    ``ended``: a future of its return code (negative: the signal that ended it). Needs a running loop.
+    ``ended``: a future of its return code (negative: the signal that ended it). ``hear``: gets what the child says
+    besides, and closes the files that come with it. Needs a running loop.
     """
 
-    def __init__(self, role: str, process: subprocess.Popen[bytes], line: socket.socket) -> None:
+    def __init__(self, role: str, process: subprocess.Popen[bytes], line: socket.socket, hear: Hear) -> None:
         self.role = role
         self.pid = process.pid
         self._process = process
         self._line = line
-        self._heard = b""
+        self._hear = hear
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[int] = self._loop.create_future()
@@ -44,10 +54,9 @@ class Child:
         self._loop.add_reader(self._line, self._listen)
 
     @classmethod
-    def spawn(cls, role: str, module: str, charge: Charge) -> Child:
+    def spawn(cls, role: str, module: str, charge: Charge, hear: Hear | None = None) -> Child:
         """Execute ``python -m module`` with a charge (its ``line`` is filled in here). Raises OSError."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
+        ours, theirs = post.pair()
         with theirs:
             charge = dataclasses.replace(charge, line=theirs.fileno())
             fds = (charge.line, charge.snapshot, charge.slots, charge.counters, charge.channel)
@@ -60,14 +69,18 @@ class Child:
             except OSError:
                 ours.close()
                 raise
-        return cls(role, process, ours)
+        return cls(role, process, ours, hear or _unheard)
 
     def drain(self) -> None:
         """Tell it to finish what it has begun and end. No error when it has ended."""
         try:
-            self._line.send(b'{"drain": true}\n')
+            self.tell({"drain": True})
         except OSError:
             self.send_signal(signal.SIGTERM)
+
+    def tell(self, content: dict[str, Any], files: Sequence[int] = ()) -> None:
+        """Send it a message. Raises OSError when it has ended, or does not read."""
+        post.send(self._line, content, files)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal. No error when it has ended."""
@@ -76,25 +89,21 @@ class Child:
 
     def _listen(self) -> None:
         try:
-            heard = self._line.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            heard = b""
-        if not heard:
+            while (message := post.receive(self._line)) is not None:
+                self._on_message(message)
+        except post.Ended:
             self._loop.remove_reader(self._line)
-        self._heard += heard
-        *lines, self._heard = self._heard.split(b"\n")
-        for line in lines:
-            self._on_message(json.loads(line))
 
-    def _on_message(self, message: dict[str, Any]) -> None:
-        if self.ready.done():
-            log(f"{self.role} {self.pid}: {message.get('failed', message)}")
-        elif "failed" in message:
-            self._fail(str(message["failed"]))
-        else:
+    def _on_message(self, message: Message) -> None:
+        content = message.content
+        if "failed" in content and not self.ready.done():
+            self._fail(str(content["failed"]))
+        elif "failed" in content:
+            log(f"{self.role} {self.pid}: {content['failed']}")
+        elif "ready" in content:
             self.ready.set_result(None)
+        else:
+            self._hear(self, message)
 
     def _fail(self, reason: str) -> None:
         self.ready.set_exception(StartFailed(reason))
