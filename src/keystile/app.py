@@ -21,7 +21,7 @@ from keystile.management.access import Access
 from keystile.management.catalogue import Catalogue
 from keystile.management.context import Services
 from keystile.management.look import GatewayView
-from keystile.relay.gateway import Gateway
+from keystile.relay.gateway import Gateway, Rules
 from keystile.relay.record import Channel
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.openapi import read_operations
@@ -105,23 +105,21 @@ def build_relay(
     snapshot: Accepted, slots: SlotTable, channel: Channel, store_counters: Callable[[Sequence[int]], None]
 ) -> Gateway:
     """A relay from the accepted configuration. Must be called inside a running loop."""
-    settings = snapshot.settings
     keyring = Keyring()
+    follower = KeyFollower(snapshot.settings.store, keyring)
+    return Gateway(rules(snapshot), rules, keyring, follower, slots, channel, store_counters)
 
-    def tls_context(tls: Tls) -> ssl.SSLContext:
-        with snapshot.file(tls.certificate) as certificate, snapshot.file(tls.private_key) as private_key:
-            return server_context(certificate, private_key, tls.minimum_version)
 
-    return Gateway(
-        settings,
-        route_table(settings),
-        keyring,
-        KeyFollower(settings.store, keyring),
-        slots,
-        channel,
-        store_counters,
-        tls_context,
-    )
+def rules(accepted: Accepted) -> Rules:
+    """What a relay works by. Raises OSError or ssl.SSLError for certificates that cannot be used."""
+    settings = accepted.settings
+    policies = dict.fromkeys(listener.tls for listener in settings.listeners if listener.tls is not None)
+    return Rules(settings, route_table(settings), {tls: _tls_context(accepted, tls) for tls in policies})
+
+
+def _tls_context(accepted: Accepted, tls: Tls) -> ssl.SSLContext:
+    with accepted.file(tls.certificate) as certificate, accepted.file(tls.private_key) as private_key:
+        return server_context(certificate, private_key, tls.minimum_version)
 
 
 # -- for the management process ---------------------------------------------------------------------------

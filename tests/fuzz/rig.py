@@ -22,14 +22,13 @@ from keystile.keys import secret as secrets
 from keystile.keys.keyring import Keyring, KeyRow
 from keystile.limits.slots import SlotTable
 from keystile.relay.gateway import Gateway
-from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
 from keystile.wire.client import ClientConnection
 from keystile.wire.grammar import IDEMPOTENT
 from keystile.wire.upstream import Pool, UpstreamConnection
 from tests.fuzz.judge import judge_answers, judge_requests
 from tests.fuzz.reference import Bounds, Stream, read_requests
-from tests.relay.running import KeptMessages, StoredNowhere, settings
+from tests.relay.running import KeptMessages, StoredNowhere, rules, settings
 
 SECRET = b"0123456789ABCDEF" * 5 + b"01234567"
 SECRET += b"%08X" % crc32(SECRET)  # its check digits
@@ -228,14 +227,13 @@ class Rig:
             )
         )
         gateway = Gateway(
-            wanted,
-            RouteTable(wanted.operations),
+            rules(wanted),
+            rules,
             keyring,
             cast(KeyFollower, StoredNowhere()),
             self.slots,
             self.channel,
             lambda values: None,
-            lambda tls: None,
         )
         gateway.upstreams["api"].pools = [_FakePool(self)]
         return gateway

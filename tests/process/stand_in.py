@@ -2,7 +2,11 @@
 
 ``pid``; ``take`` (a slot, kept until the connection ends); ``mutex`` (go to sleep with the slots' mutex);
 ``use KEY``; ``log TEXT``; ``slow SECONDS`` (a request in flight); ``boom`` (an internal error at start is
-asked for by a file named ``boom`` beside the store).
+asked for by a file named ``boom`` beside the store); ``path`` (the settings' ``health_path``).
+
+Another configuration is offered by a file ``offer`` (``offer`` below writes it). ``health_path`` says what becomes
+of it: /refuse (a relay that has been told so refuses it), /die (relays die at their start by it), /hang (a relay
+that has been told so never answers).
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
+import signal
 import socket
 import sys
 import time
@@ -17,11 +23,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from keystile.config.model import AccessLog, KeyPolicy, Limits, Listener, Management, Settings
 from keystile.limits.slots import SlotTable, slot_name
+from keystile.process import snapshot as snapshots
 from keystile.process.channel import Receiver, Sender
 from keystile.process.charge import Charge, Line, run
+from keystile.process.post import Message
 from keystile.process.snapshot import Snapshot
 from keystile.process.supervisor import Parts, serve
 
@@ -32,7 +41,7 @@ SMALL = Parts(
     counters="tests.process.stand_in",
     management_process="tests.process.stand_in",
 )
-IMPATIENT = replace(SMALL, silent_at_most=1.5)
+IMPATIENT = replace(SMALL, silent_at_most=1.5, taken_within=1.0)
 WITH_MANAGEMENT = Parts(relay="tests.process.stand_in:build", counters="tests.process.stand_in")
 PARTS = {"small": SMALL, "impatient": IMPATIENT, "full": WITH_MANAGEMENT}
 NAME = slot_name(IPv4Address("192.0.2.7"), 64)
@@ -68,14 +77,39 @@ class StandIn:
         self.open: set[asyncio.StreamWriter] = set()
         self.busy = 0
         self.servers: list[asyncio.Server] = []
+        self.listeners: list[Listener] = []
+        here = self.settings.store.with_name("relays")
+        here.mkdir(exist_ok=True)
+        (here / str(os.getpid())).touch()
 
     async def start(self) -> None:
         boom = self.settings.store.with_name("boom")
         if boom.exists():
             raise OSError("boom, as asked for")
+        if self.settings.health_path == "/die":
+            os.kill(os.getpid(), signal.SIGKILL)
 
     async def listen(self, opened: socket.socket, listener: Listener) -> None:
         self.servers.append(await asyncio.start_server(self.serve, sock=opened))
+        self.listeners.append(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        at = self.listeners.index(listener)
+        del self.listeners[at]
+        self.servers.pop(at).close()
+
+    def take(self, accepted: Snapshot) -> None:
+        path = accepted.settings.health_path
+        odd = self.settings.workers > 1 and os.getpid() == max(map(int, self.seen()))
+        if path == "/refuse" and odd:
+            raise ValueError("as asked for")
+        if path == "/hang" and odd:
+            time.sleep(60)
+        self.settings = accepted.settings
+
+    def seen(self) -> list[str]:
+        """The relays' pids, as they have signed in."""
+        return [file.name for file in self.settings.store.with_name("relays").iterdir()]
 
     async def adopt(self, accepted: socket.socket, listener: Listener) -> None:
         reader = asyncio.StreamReader()
@@ -108,6 +142,8 @@ class StandIn:
         if word == "mutex":
             self.slots.mutex.trylock(self.slots.mutex.at)
             time.sleep(60)  # noqa: ASYNC251 - it is the loop that is to hang
+        if word == "path":
+            return self.settings.health_path
         if word == "use":
             return self.channel.send(b"U", json.dumps([[rest, time.time(), "192.0.2.7"]]).encode())
         if word == "log":
@@ -132,11 +168,47 @@ build = StandIn
 
 
 async def small_management(charge: Charge, line: Line) -> None:
-    """Ready at once; reads the channel away."""
+    """Ready at once; reads the channel away; offers what ``offer`` asks for, and writes down every answer."""
     receiver = Receiver(socket.socket(fileno=charge.channel), {})
     asyncio.get_running_loop().add_reader(receiver, receiver.receive)
+    taken = snapshots.read(charge.snapshot)
+    asked, answers = taken.settings.store.with_name("offer"), taken.settings.store.with_name("answers")
+
+    def heard(message: Message) -> None:
+        with answers.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(message.content) + "\n")
+        message.close()
+
+    line.hear("considered", heard)
+    line.hear("put_back", heard)
     line.ready()
-    await line.stop.wait()
+    while not line.stop.is_set():
+        if asked.exists():
+            number, changes = pickle.loads(asked.read_bytes())
+            asked.unlink()
+            sealed = snapshots.seal(Snapshot(number, replace(taken.settings, **changes)))
+            line.say({"offer": number}, [sealed])
+            os.close(sealed)
+        await asyncio.sleep(0.01)
+
+
+def offer(directory: Path, number: int, **changes: object) -> dict[str, Any]:
+    """Have the management of the gateway in ``directory`` offer a configuration; the answer."""
+    answers = directory / "answers"
+    before = len(told(directory))
+    (directory / "offer.new").write_bytes(pickle.dumps((number, changes)))
+    (directory / "offer.new").rename(directory / "offer")
+    give_up = time.monotonic() + 20
+    while len(told(directory)) == before:
+        assert time.monotonic() < give_up, answers
+        time.sleep(0.01)
+    return told(directory)[before]
+
+
+def told(directory: Path) -> list[dict[str, Any]]:
+    """All that management was told of configurations."""
+    answers = directory / "answers"
+    return [json.loads(line) for line in answers.read_text().splitlines()] if answers.exists() else []
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ from keystile.config.model import (
 from keystile.keys import secret as secrets
 from keystile.keys.keyring import Keyring, KeyRow
 from keystile.limits.slots import SlotTable
-from keystile.relay.gateway import Gateway
+from keystile.relay.gateway import Gateway, Rules
 from keystile.relay.record import COUNTERS
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
@@ -148,6 +148,12 @@ class Running:
         client.reset()
         return answer
 
+    async def listen(self, sock: socket.socket, listener: Listener) -> None:
+        """Have it listen on one more socket, as after a change of the configuration."""
+        listeners = (*self.gateway.settings.listeners, listener)
+        self.gateway.take(dataclasses.replace(self.gateway.settings, listeners=listeners))
+        await self.gateway.listen(sock, listener)
+
     def hand_over(self) -> None:
         """What the relay does four times a second."""
         gateway = self.gateway
@@ -221,6 +227,13 @@ def settings(upstream_port: int, **changes: Any) -> Settings:
     return dataclasses.replace(base, **changes)
 
 
+def rules(wanted: Settings) -> Rules:
+    """What a relay works by with these settings."""
+    policies = [each.tls for each in wanted.listeners if each.tls is not None]
+    contexts = {tls: server_context(tls.certificate, tls.private_key, tls.minimum_version) for tls in policies}
+    return Rules(wanted, RouteTable(wanted.operations), contexts)
+
+
 @asynccontextmanager
 async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
     """A relay in front of the upstream at ``upstream_port``.
@@ -234,14 +247,13 @@ async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
     slots = SlotTable.create(rows=1024, columns=4)
     slots.claim_column()
     gateway = Gateway(
-        wanted,
-        RouteTable(wanted.operations),
+        rules(wanted),
+        rules,
         keyring,
         cast(KeyFollower, StoredNowhere()),
         slots,
         channel,
         lambda values: stored.__setitem__(slice(None), values),
-        lambda tls: server_context(tls.certificate, tls.private_key, tls.minimum_version),
     )
     await gateway.start()
     sock = socket.socket()

@@ -307,7 +307,7 @@ async def _secure(relay: Running, folder: Path) -> tuple[int, ssl.SSLContext]:
     sock.bind(("127.0.0.1", 0))
     sock.listen(16)
     sock.setblocking(False)
-    await relay.gateway.listen(sock, Listener("127.0.0.1", 0, Tls(certificate, private_key)))
+    await relay.listen(sock, Listener("127.0.0.1", 0, Tls(certificate, private_key)))
     trusting = ssl.create_default_context(cafile=str(certificate))
     trusting.check_hostname = False
     return sock.getsockname()[1], trusting

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -20,7 +21,10 @@ from keystile.process.channel import Sender
 from keystile.process.charge import Charge, Line, run
 from keystile.process.memory import CounterPages, Page
 from keystile.process.neighbours import Neighbours
+from keystile.process.post import Message
 
+LONGEST_FAULT = 2000
+"""Characters of why a configuration was not taken."""
 HEARTBEAT = 0.25
 """Seconds between signs of life."""
 
@@ -39,6 +43,17 @@ class Gateway(Protocol):
 
     def close(self) -> None:
         """Close what is still open."""
+
+
+@runtime_checkable
+class Changing(Protocol):
+    """A gateway that can work by another configuration from one request to the next."""
+
+    def take(self, accepted: snapshot.Snapshot) -> None:
+        """Work by it from now on. Raises whatever keeps it from that; then nothing has changed."""
+
+    def unlisten(self, listener: Listener) -> None:
+        """Accept no more from one socket of ``listener``; connections stay."""
 
 
 @runtime_checkable
@@ -63,9 +78,9 @@ async def work(charge: Charge, line: Line) -> None:
     build: Factory = charge.made()
     gateway = build(taken, slots, sender, page.store)
     await gateway.start()
-    for fd, listener in zip(charge.listeners, taken.settings.listeners, strict=True):
-        await gateway.listen(socket.socket(fileno=fd), listener)
-    neighbours = _neighbours(charge, taken.settings.listeners, gateway)
+    doors = Doors(gateway)
+    await doors.open(taken.settings.listeners, charge.listeners, charge.neighbours)
+    changes = Changes(gateway, doors, line)
     page.open()
     _beat(page, sender)
     # What was loaded stays: a collection that looked at every key again would hold up requests.
@@ -73,15 +88,89 @@ async def work(charge: Charge, line: Line) -> None:
     gc.freeze()
     line.ready()
     await line.stop.wait()
-    neighbours.close()
+    changes.close()
+    doors.close()
     await gateway.drain()
     gateway.close()
     page.beat(sender.dropped)
 
 
-def _neighbours(charge: Charge, listeners: Sequence[Listener], gateway: Gateway) -> Neighbours:
+class Doors:
+    """The listening sockets: own ones, which ``gateway`` accepts from, and the other relays'."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._open: list[Listener] = []
+        self._neighbours = Neighbours([], None)
+
+    async def open(self, listeners: Sequence[Listener], own: Sequence[int], others: Sequence[int]) -> None:
+        """Accept for these listeners, and no others, from now on. Descriptors (as in a charge) become ours.
+
+        A listener that is accepted for already stays as it is. Raises OSError.
+        """
+        gone = [each for each in self._open if each not in listeners]
+        stay = list(self._open)
+        for listener, fd in zip(listeners, own, strict=True):
+            if listener in stay:
+                stay.remove(listener)
+                os.close(fd)
+            else:
+                await self._gateway.listen(socket.socket(fileno=fd), listener)
+                self._open.append(listener)
+        if isinstance(self._gateway, Changing):
+            for listener in gone:
+                self._gateway.unlisten(listener)
+                self._open.remove(listener)
+        self._neighbours.close()
+        self._neighbours = _neighbours(others, listeners, self._gateway)
+
+    def close(self) -> None:
+        """Look at the neighbours' sockets no more; the gateway closes the own ones."""
+        self._neighbours.close()
+
+
+class Changes:
+    """Configurations that come while the relay runs (``acceptance.py``): one after the other."""
+
+    def __init__(self, gateway: Gateway, doors: Doors, line: Line) -> None:
+        self._gateway = gateway
+        self._doors = doors
+        self._line = line
+        self._lock = asyncio.Lock()
+        self._taking: set[asyncio.Task[None]] = set()
+        line.hear("configuration", self._on_configuration)
+
+    def close(self) -> None:
+        """The relay stops: nothing is taken any more."""
+        for task in self._taking:
+            task.cancel()
+
+    def _on_configuration(self, message: Message) -> None:
+        task = asyncio.get_running_loop().create_task(self._take(message))
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+
+    async def _take(self, message: Message) -> None:
+        sealed, *sockets = message.files
+        async with self._lock:
+            fault = None
+            try:
+                taken = snapshot.read(sealed)
+                if not isinstance(self._gateway, Changing):
+                    raise TypeError("this gateway takes no other configuration")
+                listeners = taken.settings.listeners
+                self._gateway.take(taken)
+                await self._doors.open(listeners, sockets[: len(listeners)], sockets[len(listeners) :])
+            except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told, and says so to people
+                fault = f"{type(error).__name__}: {error}"[:LONGEST_FAULT]
+            finally:
+                os.close(sealed)
+        self._line.say({"took": message.content["configuration"], "fault": fault})
+
+
+def _neighbours(fds: Sequence[int], listeners: Sequence[Listener], gateway: Gateway) -> Neighbours:
     """The other relays' sockets; one that cannot adopt leaves what waits there to their replacements."""
-    opened = [socket.socket(fileno=fd) for fd in charge.neighbours]
+    opened = [socket.socket(fileno=fd) for fd in fds]
     others = len(opened) // len(listeners) if listeners else 0
     pairs = [(each, listeners[at // others]) for at, each in enumerate(opened)]
     neighbours = Neighbours(pairs, gateway.adopt if isinstance(gateway, Adopting) else None)

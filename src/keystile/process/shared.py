@@ -1,43 +1,105 @@
 """What all processes of a gateway share: sockets, memory, the channel, the accepted configuration.
 
-Law: made once by the supervisor, before any child, and kept as long as the gateway runs; so whatever child
-dies, nothing that others use dies with it. Knows what a child is handed of it, not how children live.
+Law: made by the supervisor and kept by it; so whatever child dies, nothing that others use dies with it. All but
+the configuration in force, with the sockets of its listeners, is made once, before any child. Knows what a child
+is handed of it, not how children live.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from typing import Any
 
-from keystile.config.model import Settings, Tls
+from keystile.config.live import needs_restart
+from keystile.config.model import Listener, Settings, Tls
 from keystile.limits.slots import SlotTable
 from keystile.process import channel, snapshot, sockets
 from keystile.process.charge import Charge
 from keystile.process.memory import CounterPages
 
 
+class NotLive(Exception):
+    """A configuration differs in what a running gateway cannot change. The message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A configuration with what belongs to it: ``fd`` holds its snapshot, ``groups`` the sockets of each listener."""
+
+    snapshot: snapshot.Snapshot
+    fd: int
+    groups: tuple[list[socket.socket], ...]
+
+    def files_for(self, place: int) -> list[int]:
+        """What a relay that runs is handed of it: snapshot, own sockets, those of the others; all ours to close."""
+        own = [group[place - 1] for group in self.groups]
+        return [self.fd, *(each.fileno() for each in [*own, *_others(self.groups, place)])]
+
+
 class Shared:
     """Made from the settings. Raises CannotListen, or OSError for a file that they name."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.snapshot = snapshot.take(1, settings)
-        self._snapshot_fd = snapshot.seal(self.snapshot)
+        first = snapshot.take(1, settings)
         self.slots = SlotTable.create(columns=max(16, 2 * settings.workers + 2))
         self.counters = CounterPages.create(settings.workers)
         self._sending, self._receiving = channel.pair()
         # Of each listener, one for each relay.
-        self._listeners = [sockets.listen(each.host, each.port, settings.workers) for each in settings.listeners]
+        groups = tuple(sockets.listen(each.host, each.port, settings.workers) for each in settings.listeners)
+        self.in_force = InForce(first, snapshot.seal(first), groups)
         [self._management] = sockets.listen(settings.management.host, settings.management.port)
         # Where relays forward the service's own key calls to: what is sent there waits while management restarts.
         self._calls = [] if settings.management_routes is None else [sockets.listen_beside(settings.store)]
 
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.in_force.snapshot.settings
+
+    def prepare(self, wanted: snapshot.Snapshot, fd: int) -> InForce:
+        """What would be in force with a configuration (``fd`` holds it): open sockets stay, others are opened.
+
+        Raises NotLive, or CannotListen for an address that cannot be had; then nothing has changed.
+        """
+        fixed = needs_restart(self.settings, wanted.settings)
+        if fixed:
+            raise NotLive(f"{', '.join(fixed)} cannot change while the gateway runs; restart it")
+        here: dict[tuple[str, int], list[list[socket.socket]]] = {}  # several may say port 0
+        for listener, group in zip(self.settings.listeners, self.in_force.groups, strict=True):
+            here.setdefault(_address(listener), []).append(group)
+        groups: list[list[socket.socket]] = []
+        try:
+            for each in wanted.settings.listeners:
+                same = here.get(_address(each))
+                groups.append(same.pop(0) if same else sockets.listen(*_address(each), self.settings.workers))
+        except sockets.CannotListen:
+            self._close_all_but(self.in_force, groups)
+            raise
+        return InForce(wanted, fd, tuple(groups))
+
+    def put_in_force(self, prepared: InForce) -> InForce:
+        """From now on children start from it. Returns what was in force before, whose sockets are closed by now."""
+        before, self.in_force = self.in_force, prepared
+        self._close_all_but(prepared, list(before.groups))
+        return before
+
+    def forget(self, prepared: InForce) -> None:
+        """It is not to be: close what only it had."""
+        self._close_all_but(self.in_force, list(prepared.groups))
+        os.close(prepared.fd)
+
+    def _close_all_but(self, kept: InForce, groups: list[list[socket.socket]]) -> None:
+        for group in groups:
+            if not any(group is other for other in kept.groups):
+                sockets.close_all(group)
+
     def relay_charge(self, place: int, factory: str) -> Charge:
         """What the relay at a place (from 1) gets."""
-        own = [group[place - 1] for group in self._listeners]
-        others = [each for group in self._listeners for each in group if each not in own]
-        return self._charge(place, factory, self._sending, own, others)
+        groups = self.in_force.groups
+        own = [group[place - 1] for group in groups]
+        return self._charge(place, factory, self._sending, own, _others(groups, place))
 
     def management_charge(self, factory: str) -> Charge:
         """What the management process gets."""
@@ -54,7 +116,7 @@ class Shared:
         return Charge(
             supervisor=os.getpid(),
             line=-1,
-            snapshot=self._snapshot_fd,
+            snapshot=self.in_force.fd,
             slots=self.slots.fd,
             counters=self.counters.fd,
             channel=end.fileno(),
@@ -71,7 +133,7 @@ class Shared:
 
     def stop_listening(self) -> None:
         """From now on connections are refused, not left waiting (once the relays have closed theirs too)."""
-        for group in self._listeners:
+        for group in self.in_force.groups:
             sockets.close_all(group)
 
     def close(self) -> None:
@@ -80,7 +142,7 @@ class Shared:
         sockets.close_all((self._management, *self._calls, self._sending, self._receiving))
         if self._calls:
             sockets.calls_path(self.settings.store).unlink(missing_ok=True)
-        os.close(self._snapshot_fd)
+        os.close(self.in_force.fd)
         self.slots.close()
         self.counters.close()
 
@@ -88,26 +150,35 @@ class Shared:
         """One line for each listener, and one for management."""
         lines = [
             f"listening on {_url(listener.tls, group[0])}"
-            for listener, group in zip(self.settings.listeners, self._listeners, strict=True)
+            for listener, group in zip(self.settings.listeners, self.in_force.groups, strict=True)
         ]
         return [*lines, f"management on {_url(self.settings.management.tls, self._management)}"]
 
     def status(self) -> dict[str, Any]:
         """Its part of what ``keystile status`` shows."""
         return {
-            "configuration": self.snapshot.number,
+            "configuration": self.in_force.snapshot.number,
             "file": str(self.settings.file),
             "slots_taken": self.slots.taken(),
             "slots_highest": self.slots.highest(),
             "listeners": [
                 {"address": sockets.address_of(group[0]), "tls": listener.tls is not None}
-                for listener, group in zip(self.settings.listeners, self._listeners, strict=True)
+                for listener, group in zip(self.settings.listeners, self.in_force.groups, strict=True)
                 if group[0].fileno() >= 0
             ],
             "management": sockets.address_of(self._management),
             "store": str(self.settings.store),
             "restarts": self.counters.restarts,
         }
+
+
+def _address(listener: Listener) -> tuple[str, int]:
+    return listener.host, listener.port
+
+
+def _others(groups: tuple[list[socket.socket], ...], place: int) -> list[socket.socket]:
+    """Of the other relays: all of the first listener, then all of the second …"""
+    return [each for group in groups for at, each in enumerate(group, 1) if at != place]
 
 
 def _url(tls: Tls | None, opened: socket.socket) -> str:

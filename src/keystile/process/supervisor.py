@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from keystile.config.model import Settings
+from keystile.process.acceptance import TAKEN_WITHIN, Acceptance, Standing
 from keystile.process.child import Child, StartFailed, how_it_ended
 from keystile.process.control import AlreadyRunning, Control
 from keystile.process.log import log
+from keystile.process.post import Message
 from keystile.process.shared import Shared
 from keystile.process.sockets import CannotListen
 
@@ -49,7 +51,7 @@ class Parts:
 
     ``relay``: ``module:function`` that builds a relay. ``counters``: the module that has the names of a
     relay's ``COUNTERS``, and which of them are ``GAUGES``. ``…_process`` are modules to execute; ``silent_at_most``
-    is in seconds.
+    and ``taken_within`` are in seconds.
     """
 
     relay: str = "keystile.app:build_relay"
@@ -57,6 +59,7 @@ class Parts:
     relay_process: str = "keystile.process.relay"
     management_process: str = "keystile.process.management"
     silent_at_most: float = SILENT_AT_MOST
+    taken_within: float = TAKEN_WITHIN
 
 
 def serve(settings: Settings, *, announce: TextIO, parts: Parts | None = None) -> int:
@@ -94,6 +97,7 @@ class Place:
         self.role = role
         self.number = number
         self.child: Child | None = None
+        self.at_work = False
         self.failures = 0
         self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -103,7 +107,7 @@ class Supervisor:
 
     def __init__(self, shared: Shared, announce: TextIO, parts: Parts) -> None:
         self._shared = shared
-        self._settings = shared.settings
+        self._acceptance = Acceptance(shared, self._relays, self._management, parts.taken_within)
         self._announce = announce
         self._parts = parts
         self._patience = parts.silent_at_most
@@ -131,7 +135,7 @@ class Supervisor:
         """Management first: it makes the store that relays only read. Raises StartFailed."""
         self._begin(self._watch_mutex())
         self._begin(self._watch_life())
-        for crew in ([Place(MANAGEMENT, 0)], [Place(RELAY, n + 1) for n in range(self._settings.workers)]):
+        for crew in ([Place(MANAGEMENT, 0)], [Place(RELAY, n + 1) for n in range(self._shared.settings.workers)]):
             self._places += crew
             for place in crew:
                 self._begin(self._keep(place))
@@ -191,22 +195,49 @@ class Supervisor:
         except OSError as error:  # no memory, no descriptors: later perhaps
             self._on_failure(place, f"the {place.role} process could not be executed: {error}")
             return False
+        started_from = self._shared.in_force.snapshot.number
         began = await self._until_ready(place, child)
+        if began and place.role == RELAY:
+            place.at_work = True
+            self._begin(self._acceptance.bring_up_to_date(Standing(place.number, child), started_from))
         code = await child.ended
         worked = time.monotonic() - began if began else 0.0
-        place.child = None
+        place.child, place.at_work = None, False
         if place.role == RELAY:
             self._shared.clean_up_after_relay(place.number, child.pid)
         if not self._stop.is_set():
             log(f"{place.role} {child.pid} {how_it_ended(code)}")
+            if worked < STEADY_AFTER:
+                died = f"{place.role} {child.pid} {how_it_ended(code)} at its start"
+                self._begin(self._acceptance.doubt(started_from, died))
         return worked >= STEADY_AFTER
 
     def _spawn(self, place: Place) -> Child:
         parts = self._parts
         if place.role == RELAY:
             charge = self._shared.relay_charge(place.number, parts.relay)
-            return Child.spawn(RELAY, parts.relay_process, charge)
-        return Child.spawn(MANAGEMENT, parts.management_process, self._shared.management_charge(parts.counters))
+            return Child.spawn(RELAY, parts.relay_process, charge, self._hear)
+        charge = self._shared.management_charge(parts.counters)
+        return Child.spawn(MANAGEMENT, parts.management_process, charge, self._hear)
+
+    def _hear(self, child: Child, message: Message) -> None:
+        """What a child says besides that it is ready, or is not."""
+        if "took" in message.content and child.role == RELAY:
+            self._acceptance.taken(child, message)
+        elif "offer" in message.content and child.role == MANAGEMENT:
+            self._begin(self._acceptance.consider(message))
+            return  # its file is kept
+        else:
+            log(f"{child.role} {child.pid} says what is not understood: {sorted(message.content)}")
+        message.close()
+
+    def _relays(self) -> list[Standing]:
+        places = [place for place in self._places if place.role == RELAY and place.at_work]
+        return [Standing(place.number, place.child) for place in places if place.child is not None]
+
+    def _management(self) -> Child | None:
+        here = self._children(MANAGEMENT)
+        return here[0] if here else None
 
     async def _until_ready(self, place: Place, child: Child) -> float:
         """When it got ready; 0.0 if it did not, and then it has ended or is being ended."""
@@ -278,7 +309,7 @@ class Supervisor:
         """Relays first, then management, which writes what they handed over."""
         self._stop.set()
         self._shared.stop_listening()
-        await self._drain(self._children(RELAY), self._settings.limits.drain_timeout + GRACE)
+        await self._drain(self._children(RELAY), self._shared.settings.limits.drain_timeout + GRACE)
         await self._drain(self._children(MANAGEMENT), LAST_WORDS)
         for task in tuple(self._tasks):
             task.cancel()
@@ -305,7 +336,8 @@ class Supervisor:
         processes = [{"role": "supervisor", "pid": os.getpid()}]
         processes += [{"role": child.role, "pid": child.pid} for child in self._children()]
         uptime = round(time.monotonic() - self._began, 3)
-        return {"processes": processes, **self._shared.status(), "uptime": uptime}
+        changes = {"configurations_put_back": self._acceptance.put_back}
+        return {"processes": processes, **self._shared.status(), **changes, "uptime": uptime}
 
 
 def _is_stopped(pid: int) -> bool:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from secrets import token_hex
 from time import time
 from typing import Any, Final
 
-from keystile.config.model import MANAGEMENT_UPSTREAM, Cors, Listener, Settings, Tls
+from keystile.config.model import MANAGEMENT_UPSTREAM, Cors, Limits, Listener, Settings, Tls, Upstream
 from keystile.keys.keyring import Keyring
 from keystile.limits.crowd import Crowd
 from keystile.limits.deadlines import CoarseClock
@@ -31,7 +32,7 @@ from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import ManagementGroup, UpstreamGroup
-from keystile.relay.waiting import WaitingRoom
+from keystile.relay.waiting import NOBODY_WAITS, WaitingRoom
 from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
@@ -54,52 +55,81 @@ WARNING_SECONDS: Final = 60.0
 UNBOUNDED: Final = 1 << 62
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that a gateway works by of one configuration; ``contexts``: of every TLS policy in it."""
+
+    settings: Settings
+    table: RouteTable
+    contexts: Mapping[Tls, object]
+
+
 class Gateway:
     """A relay's shared things. Implements ``wire.client.Application``. Must be made inside a running loop."""
 
     def __init__(
         self,
-        settings: Settings,
-        table: RouteTable,
+        rules: Rules,
+        make: Callable[[Any], Rules],
         keyring: Keyring,
         follower: KeyFollower,
         slots: SlotTable,
         channel: Channel,
         store_counters: Callable[[Sequence[int]], None],
-        tls_context: Callable[[Tls], object],
     ) -> None:
-        limits = settings.limits
-        self.settings = settings
         self.loop = asyncio.get_running_loop()
-        self.table = table
+        self._make = make
         self.keyring = keyring
         self.follower = follower
         self.slots = slots
-        self._tls_context = tls_context
-        self.recorder = Recorder(channel, store_counters, logs=settings.access_log.enabled)
-        self.upstreams = {each.name: UpstreamGroup.of(each, limits.connect_timeout) for each in settings.upstreams}
-        if settings.management_routes is not None:
-            self.upstreams[MANAGEMENT_UPSTREAM] = ManagementGroup(settings.store, limits.connect_timeout)
-        self.clock = CoarseClock(
-            min(
-                limits.head_timeout,
-                limits.request_timeout,
-                limits.idle_timeout,
-                limits.websocket_timeout,
-                limits.websocket_idle_timeout,
-                limits.rate_window,
-            )
-        )
+        self.recorder = Recorder(channel, store_counters, logs=rules.settings.access_log.enabled)
+        self.challenge = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
+        self.identities = Identities()
+        self.outbox = Outbox(self.loop)
+        self.clock = CoarseClock(1.0)
         self.clock.now = self.loop.time()
-        self.head_time = self.clock.after(limits.head_timeout)
-        self.request_time = self.clock.after(limits.request_timeout)
-        self.idle_time = self.clock.after(limits.idle_timeout)
-        self.websocket_time = self.clock.after(limits.websocket_timeout)
-        self.websocket_idle_time = self.clock.after(limits.websocket_idle_timeout)
+        self.crowd = Crowd(0, 0)
+        self.upstreams: dict[str, UpstreamGroup] = {}
+        self.waiting: WaitingRoom | None = None
+        self.connections: set[ClientConnection] = set()
+        self.newcomers: set[Newcomer] = set()
+        self.tunnels: set[Tunnel] = set()
+        self.in_flight = 0
+        self.draining = False
+        self._servers: list[tuple[Listener, asyncio.Server | Door]] = []
+        self._doors: dict[Listener, Door] = {}
+        self._warned = dict.fromkeys(TurnedAway, float("-inf"))
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Unique over processes and restarts; a counter costs a fraction of a random number per request.
+        self._id_prefix = token_hex(10).encode("ascii")
+        self._ids = count(1)
+        self._work_by(rules)
+
+    # -- the configuration ------------------------------------------------------------------------
+
+    def take(self, accepted: object) -> None:
+        """Work by another configuration from the next request on. Raises whatever keeps it from that."""
+        self._work_by(self._make(accepted))
+        for client in self.connections:
+            client.begin_anew(self.callers.at(client.transport, client.announced))
+        for listener, door in self._doors.items():
+            if listener in self.settings.listeners:
+                door.tls = self._tls_arguments(listener)
+
+    def _work_by(self, rules: Rules) -> None:
+        """What is asked for at every request stands on the gateway itself: each step to it costs time."""
+        settings, limits = rules.settings, rules.settings.limits
+        self.settings = settings
+        self.table = rules.table
+        self._contexts = rules.contexts
+        self.recorder.logs = settings.access_log.enabled
+        self._go_by_upstreams(settings)
+        self._go_by_times(limits)
         self.body_floor = _floor(limits.min_body_rate, limits.rate_window)
         self.answer_floor = _floor(limits.min_read_rate, limits.rate_window)
-        self.callers = Callers(settings, slots)
-        self.crowd = Crowd(limits.connections or room_for_connections(), limits.connections_per_ip)
+        self.callers = Callers(settings, self.slots)
+        self.crowd.most = limits.connections or room_for_connections()
+        self.crowd.most_each = limits.connections_per_ip
         self.max_buffered = limits.max_buffered
         self.reader = RequestHeadReader(
             withheld=settings.keys.headers,
@@ -116,23 +146,42 @@ class Gateway:
         query = settings.keys.query_parameter
         self.query_parameter = query.lower().encode("ascii") if query else None
         self.health_path = settings.health_path.encode("ascii") if settings.health_path else None
-        self.challenge = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
-        self.waiting = None if limits.over_limit is None else WaitingRoom(self, limits.over_limit)
-        self.identities = Identities()
-        self.outbox = Outbox(self.loop)
-        self.connections: set[ClientConnection] = set()
-        self.newcomers: set[Newcomer] = set()
-        self.tunnels: set[Tunnel] = set()
-        self.in_flight = 0
-        self.draining = False
-        self._contexts: dict[Tls, object] = {}
-        self._servers: list[asyncio.Server | Door] = []
-        self._doors: dict[Listener, Door] = {}
-        self._warned = dict.fromkeys(TurnedAway, float("-inf"))
-        self._tasks: set[asyncio.Task[None]] = set()
-        # Unique over processes and restarts; a counter costs a fraction of a random number per request.
-        self._id_prefix = token_hex(10).encode("ascii")
-        self._ids = count(1)
+        if self.waiting is not None:
+            self.waiting.rules = limits.over_limit or NOBODY_WAITS
+        elif limits.over_limit is not None:
+            self.waiting = WaitingRoom(self, limits.over_limit)
+
+    def _go_by_upstreams(self, settings: Settings) -> None:
+        """Those that are as they were keep their connections; the others' close, once what they carry has ended."""
+        before, timeout = self.upstreams, settings.limits.connect_timeout
+        self.upstreams = {each.name: _same(before, each, timeout) for each in settings.upstreams}
+        if settings.management_routes is not None:
+            here = before.get(MANAGEMENT_UPSTREAM)
+            self.upstreams[MANAGEMENT_UPSTREAM] = here or ManagementGroup(settings.store, timeout)
+        kept = list(self.upstreams.values())
+        for group in before.values():
+            if group not in kept:
+                for pool in group.pools:
+                    pool.close()
+
+    def _go_by_times(self, limits: Limits) -> None:
+        clock = CoarseClock(
+            min(
+                limits.head_timeout,
+                limits.request_timeout,
+                limits.idle_timeout,
+                limits.websocket_timeout,
+                limits.websocket_idle_timeout,
+                limits.rate_window,
+            )
+        )
+        clock.now = self.clock.now
+        self.clock = clock
+        self.head_time = clock.after(limits.head_timeout)
+        self.request_time = clock.after(limits.request_timeout)
+        self.idle_time = clock.after(limits.idle_timeout)
+        self.websocket_time = clock.after(limits.websocket_timeout)
+        self.websocket_idle_time = clock.after(limits.websocket_idle_timeout)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -147,11 +196,19 @@ class Gateway:
         door = self._door(listener)
         if door is not None:
             door.open(sock)
-            self._servers.append(door)
+            self._servers.append((listener, door))
         else:
-            self._servers.append(
-                await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=4096)
-            )
+            server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=4096)
+            self._servers.append((listener, server))
+
+    def unlisten(self, listener: Listener) -> None:
+        """Accept no more from one socket of ``listener``; its connections stay."""
+        for at, (other, server) in enumerate(self._servers):
+            if other == listener:
+                server.close()
+                del self._servers[at]
+                self._doors.pop(listener, None)
+                return
 
     async def adopt(self, accepted: socket.socket, listener: Listener) -> None:
         """Serve a connection that another process accepted on ``listener``'s socket."""
@@ -175,9 +232,7 @@ class Gateway:
         """What the loop is told of a listener's TLS: nothing for a plain one."""
         if listener.tls is None:
             return {}
-        context = self._contexts.get(listener.tls)
-        if context is None:
-            context = self._contexts[listener.tls] = self._tls_context(listener.tls)
+        context = self._contexts[listener.tls]
         return {
             "ssl": context,
             "ssl_handshake_timeout": self.settings.limits.head_timeout,
@@ -187,7 +242,7 @@ class Gateway:
     async def drain(self) -> None:
         """Accept nothing more, answer what is in flight, for at most ``drain_timeout``; then cut what is left."""
         self.draining = True
-        for server in self._servers:
+        for _, server in self._servers:
             server.close()
         for client in list(self.connections):
             client.close_if_idle()
@@ -200,7 +255,7 @@ class Gateway:
     def close(self) -> None:
         """End now: cut every connection and hand over what was recorded."""
         self.draining = True
-        for server in self._servers:
+        for _, server in self._servers:
             server.close()
         for client in list(self.connections):
             if client.served is not None:
@@ -412,6 +467,14 @@ _WARNINGS: Final = {
     TurnedAway.UNTRUSTED: "%s connected to a listener with proxy_protocol and is none of trusted_proxies: closed",
     TurnedAway.BAD_HEADER: "a trusted proxy sent no PROXY protocol header: %s: closed",
 }
+
+
+def _same(before: Mapping[str, UpstreamGroup], wanted: Upstream, connect_timeout: float) -> UpstreamGroup:
+    """The group of an upstream: the one that is there, where it is as wanted."""
+    here = before.get(wanted.name)
+    if here is not None and here.made_of == (wanted, connect_timeout):
+        return here
+    return UpstreamGroup.of(wanted, connect_timeout)
 
 
 def _floor(rate: float | None, window: float) -> Floor | None:

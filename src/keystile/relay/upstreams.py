@@ -16,10 +16,12 @@ from keystile.wire.upstream import Pool, UnixPool
 class UpstreamGroup:
     """What answers under one name: the ``host_field`` sent to it, and a pool for each server.
 
-    ``is_management``: it is the gateway's own management process, which is told more of who calls.
+    ``is_management``: it is the gateway's own management process, which is told more of who calls. ``made_of``:
+    the settings that it was made of.
     """
 
     is_management = False
+    made_of: tuple[Upstream, float] | None = None
 
     def __init__(self, name: str, pools: list[Pool], host_field: bytes, *, preserves_host: bool = False) -> None:
         self.name = name
@@ -33,7 +35,9 @@ class UpstreamGroup:
         """One upstream of gateway.yaml."""
         pools = [Pool(server.host, server.port, connect_timeout) for server in upstream.servers]
         preserves = upstream.host_field == "preserve"
-        return cls(upstream.name, pools, _host_field(upstream.servers[0]), preserves_host=preserves)
+        group = cls(upstream.name, pools, _host_field(upstream.servers[0]), preserves_host=preserves)
+        group.made_of = upstream, connect_timeout
+        return group
 
     def in_turn(self) -> Iterator[Pool]:
         """Every pool once, beginning with the one whose turn it is."""

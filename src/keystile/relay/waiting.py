@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 RETRY_SECONDS: Final = 0.003
 
 
+#: The rules of a line that takes nobody any more: ``over_limit`` has become ``refuse`` while some were waiting.
+NOBODY_WAITS: Final = Waiting(0.0, 0)
+
+
 class WaitingRoom:
-    """A line for each address of which a request waits."""
+    """A line for each address of which a request waits. ``rules`` may change: they are for who comes then."""
 
     def __init__(self, gateway: Gateway, rules: Waiting) -> None:
         self._gateway = gateway
-        self._rules = rules
+        self.rules = rules
         self._lines: dict[bytes, deque[Exchange]] = {}
         self._next: asyncio.TimerHandle | None = None
 
@@ -41,10 +45,12 @@ class WaitingRoom:
 
     def enter(self, exchange: Exchange) -> bool:
         """Let ``exchange`` wait; False when as many of its address wait as may."""
-        line = self._lines.setdefault(exchange.note.peer.slot, deque())
-        if len(line) >= self._rules.waiting_per_ip:
+        line = self._lines.get(exchange.note.peer.slot)
+        if (len(line) if line is not None else 0) >= self.rules.waiting_per_ip:
             return False
-        exchange.waits_until = self._gateway.loop.time() + self._rules.wait_up_to
+        if line is None:
+            line = self._lines[exchange.note.peer.slot] = deque()
+        exchange.waits_until = self._gateway.loop.time() + self.rules.wait_up_to
         line.append(exchange)
         if self._next is None:
             self._next = self._gateway.loop.call_later(RETRY_SECONDS, self._retry)

@@ -299,6 +299,11 @@ class ClientConnection(asyncio.Protocol):
             self._last_fields = fields
         return fields
 
+    def begin_anew(self, peer: Peer) -> None:
+        """The application works by other rules: what was worked out by the old ones, for later requests, is gone."""
+        self._last_block, self._last_fields = b"", None
+        self.peer = peer
+
     def _take_waiting(self) -> bytes:
         data = bytes(self._waiting)
         self._waiting.clear()

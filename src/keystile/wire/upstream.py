@@ -256,6 +256,7 @@ class Pool:
         self.host = host
         self.port = port
         self.connect_timeout = connect_timeout
+        self.closed = False
         self._idle: list[UpstreamConnection] = []
         self._loop = asyncio.get_running_loop()
 
@@ -277,6 +278,9 @@ class Pool:
 
     def put_back(self, connection: UpstreamConnection) -> None:
         """A connection after a clean exchange."""
+        if self.closed:
+            connection.abort()
+            return
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
 
@@ -291,7 +295,8 @@ class Pool:
         self._idle = kept
 
     def close(self) -> None:
-        """Close every unused connection."""
+        """Close every unused connection, and each other one when it has been used."""
+        self.closed = True
         while self._idle:
             self._idle.pop().abort()
 
