@@ -105,6 +105,22 @@ def test_a_key_changed_with_an_overlap_has_both_until_it_ends(gateway: Gateway, 
     assert relays.statuses(new) == everywhere(200)
 
 
+def test_in_an_overlap_each_secret_has_a_last_use_of_its_own(gateway: Gateway, relays: Relays, name: str) -> None:
+    old = gateway.create_key(name, "View")
+    assert relays.statuses(old) == everywhere(200)
+    new = gateway.keys("change", name, "--overlap", "1h")["key"]
+    until(lambda: gateway.listed(name)["last_used"])
+    before = gateway.listed(name)
+    assert before["old_last_used"] == before["last_used"]  # only the old one has been used
+    time.sleep(0.01)
+    assert relays.statuses(new) == everywhere(200)
+    until(lambda: gateway.listed(name)["last_used"] > before["last_used"])
+    assert gateway.listed(name)["old_last_used"] == before["old_last_used"]
+    assert relays.statuses(old) == everywhere(200)
+    until(lambda: gateway.listed(name)["old_last_used"] > before["old_last_used"])
+    assert gateway.listed(name)["old_last_used_from"] == "127.0.0.1"
+
+
 def follow_until_refused(relays: Relays, secret: str, ends: tuple[float, float]) -> None:
     """A request answered before the end (known to lie between two moments) has passed, one begun after it has not."""
     passed = 0

@@ -47,7 +47,11 @@ def test_a_key_ends_at_the_second_of_its_expiry() -> None:
 
 def test_both_secrets_work_until_the_end_of_the_overlap() -> None:
     keyring = Keyring([overlapping(100.0)])
-    assert keyring.find(of("old"), 99.9) is keyring.find(of("new"), 99.9) is not None
+    old, new = keyring.find(of("old"), 99.9), keyring.find(of("new"), 99.9)
+    assert old is not None
+    assert new is not None
+    assert (old.id, old.scopes, old.networks, old.expires) == (new.id, new.scopes, new.networks, new.expires)
+    assert (old.digest, new.digest) == (of("old"), of("new"))  # by which its use is told
     assert keyring.find(of("old"), 100.0) is None
     assert keyring.find(of("new"), 100.0)
 

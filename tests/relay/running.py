@@ -167,7 +167,7 @@ class Running:
 
     @property
     def uses(self) -> list[list[Any]]:
-        """The last uses handed over so far: key id, Unix seconds, address."""
+        """The last uses handed over so far: key id, Unix seconds, address, mark."""
         self.hand_over()
         batches = [json.loads(payload) for kind, payload in self.channel.messages if kind == b"U"]
         return [use for batch in batches for use in batch]

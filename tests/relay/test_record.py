@@ -165,10 +165,10 @@ async def test_last_uses_are_handed_over_without_being_asked_for() -> None:
         await relay.ask("/any/x")
         await until(lambda: b"key2" in relay.channel.of(b"U"))
         uses = relay.uses
-        latest = {key: (at, address) for key, at, address in uses}
+        latest = {key: (at, address) for key, at, address, _ in uses}
         assert latest["key1"][1] == "127.0.0.2"
         assert latest["key2"][1] == "127.0.0.1"
-        assert all(before <= at <= time.time() for _, at, _ in uses)
+        assert all(before <= at <= time.time() for _, at, _, _ in uses)
         count = len(uses)
         assert len(relay.uses) == count  # handed over once
 
@@ -184,7 +184,7 @@ async def test_uses_that_the_channel_does_not_take_go_with_the_next_batch() -> N
         channel.full = False
         relay.hand_over()
         uses = [use for kind, payload in channel.taken if kind == b"U" for use in json.loads(payload)]
-        assert [key for key, _, _ in uses] == ["key1", "key2"]
+        assert [key for key, *_ in uses] == ["key1", "key2"]
         assert relay.counters["log_lines_dropped"] == 2
         assert not [payload for kind, payload in channel.taken if kind == b"L"]
 

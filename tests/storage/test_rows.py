@@ -12,9 +12,10 @@ from tests.storage.ground import ANN, BY, writing
 
 def test_a_row_of_a_key_becomes_a_key() -> None:
     row = ("k", "a", ANN, "main", "12345", "A B", "10.0.0.1", 5.0, 1.0, 1, 3, 2.0, "192.0.2.1", 4.0, "54321")
-    key = rows.api_key(row)
+    key = rows.api_key((*row, 3.0, "192.0.2.2"))
     assert (key.scopes, key.networks.texts, key.imported, key.version) == (frozenset("AB"), ("10.0.0.1",), True, 3)
     assert (key.last_used_at, key.last_used_from, key.old_until, key.old_hint) == (2.0, "192.0.2.1", 4.0, "54321")
+    assert (key.old_last_used_at, key.old_last_used_from) == (3.0, "192.0.2.2")
 
 
 def test_a_row_of_an_event_becomes_an_event() -> None:

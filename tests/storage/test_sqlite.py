@@ -14,6 +14,7 @@ import pytest
 from keystile.keys.audit import What
 from keystile.keys.errors import KeyRuleBroken
 from keystile.keys.key import Account
+from keystile.keys.secret import digest, mark
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
 from keystile.keys.store import Recent
@@ -149,8 +150,9 @@ async def test_changes_are_on_disk_before_they_are_answered(service: KeyService,
 async def test_last_uses_are_kept_never_go_back_and_never_ring(service: KeyService, store: SqliteStore) -> None:
     key = (await service.create(ANN, "main", **BY)).key
     rung = store._bell.count()
-    await store.record_uses([(key.id, 50.0, "192.0.2.1"), (key.id, 60.0, "192.0.2.2"), ("gone", 1.0, "192.0.2.3")])
-    await store.record_uses([(key.id, 55.0, "192.0.2.4")])
+    uses = [(key.id, 50.0, "192.0.2.1", ""), (key.id, 60.0, "192.0.2.2", ""), ("gone", 1.0, "192.0.2.3", "ff" * 16)]
+    await store.record_uses(uses)
+    await store.record_uses([(key.id, 55.0, "192.0.2.4", "")])
     found = await service.find_by_name(ANN, "main")
     assert (found.last_used_at, found.last_used_from, found.version) == (60.0, "192.0.2.2", 1)
     assert store._bell.count() == rung
@@ -158,12 +160,32 @@ async def test_last_uses_are_kept_never_go_back_and_never_ring(service: KeyServi
     assert await store._reads.ask("SELECT * FROM last_uses") == []
 
 
+async def test_each_secret_of_an_overlap_has_a_last_use_of_its_own(service: KeyService, store: SqliteStore) -> None:
+    first = await service.create(ANN, "main", **BY)
+    key, old = first.key, mark(digest(first.secret.encode()))
+    await store.record_uses([(key.id, 50.0, "192.0.2.1", old)])
+    assert (await service.find_by_name(ANN, "main")).old_last_used_at is None  # it is the current one
+    second = await service.change(ANN, "main", 60.0, **BY)
+    assert (second.key.old_last_used_at, second.key.old_last_used_from) == (50.0, "192.0.2.1")
+    new = mark(digest(second.secret.encode()))
+    await store.record_uses([(key.id, 60.0, "192.0.2.2", new), (key.id, 55.0, "192.0.2.3", old)])
+    await store.record_uses([(key.id, 52.0, "192.0.2.4", old)])  # of a slower relay: older
+    found = await service.find_by_name(ANN, "main")
+    assert (found.last_used_at, found.last_used_from) == (60.0, "192.0.2.2")
+    assert (found.old_last_used_at, found.old_last_used_from) == (55.0, "192.0.2.3")
+    # Changed again: the old one is the one before, and what is told late of the first is nobody's.
+    third = await service.change(ANN, "main", 60.0, **BY)
+    await store.record_uses([(key.id, 70.0, "192.0.2.5", old)])
+    found = await service.find_by_name(ANN, "main")
+    assert (third.key.old_last_used_at, found.old_last_used_at, found.last_used_at) == (60.0, 60.0, 70.0)
+
+
 async def test_uses_and_changes_at_once_do_not_disturb_each_other(service: KeyService, store: SqliteStore) -> None:
     key = (await service.create(ANN, "main", **BY)).key
 
     async def use() -> None:
         for number in range(20):
-            await store.record_uses([(key.id, float(number), "192.0.2.1")])
+            await store.record_uses([(key.id, float(number), "192.0.2.1", "")])
 
     async def edit() -> None:
         for number in range(20):

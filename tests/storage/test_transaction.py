@@ -9,6 +9,7 @@ import pytest
 
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.networks import EVERYWHERE
+from keystile.keys.secret import mark
 from keystile.storage.sqlite import SqliteStore
 
 ACCOUNT = Account("a", "ann@x.org", False, 0.0)
@@ -60,10 +61,10 @@ async def test_a_digest_opens_its_own_key_while_it_is_good(store: SqliteStore) -
 
 
 async def test_nothing_of_a_removed_account_remains(store: SqliteStore) -> None:
-    await store.record_uses([("k", 1.0, "192.0.2.1")])
+    await store.record_uses([("k", 1.0, "192.0.2.1", mark(DIGESTS[0]))])
     async with store.change() as tx:
         await tx.remove_account("a")
-    for table in ("accounts", "keys", "digests", "last_uses"):
+    for table in ("accounts", "keys", "digests", "last_uses", "secret_uses"):
         assert await store._reads.ask(f"SELECT * FROM {table}") == []
 
 

@@ -45,6 +45,8 @@ def listed_as_json(key: ApiKey) -> dict[str, object]:
         "last_used_from": key.last_used_from,
         "old_hint": key.old_hint,
         "old_until": iso(key.old_until),
+        "old_last_used": iso(key.old_last_used_at),
+        "old_last_used_from": key.old_last_used_from,
     }
 
 
@@ -106,6 +108,11 @@ def show_keys(keys: Sequence[ApiKey]) -> None:
 
 
 def _last_use(key: ApiKey) -> str:
-    if key.last_used_at is None:
-        return "never"
-    return f"{moment_for_people(key.last_used_at, '')} from {key.last_used_from}"
+    said = _used(key.last_used_at, key.last_used_from)
+    if key.old_until is None:
+        return said
+    return f"{said}; old …{key.old_hint}: {_used(key.old_last_used_at, key.old_last_used_from)}"
+
+
+def _used(at: float | None, address: str | None) -> str:
+    return "never" if at is None else f"{moment_for_people(at, '')} from {address}"

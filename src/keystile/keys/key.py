@@ -64,7 +64,8 @@ class ApiKey:
 
     ``expires`` None means never. ``imported``: issued elsewhere, so its secret need not have check digits.
     ``version`` grows with every edit and change. While a change overlaps, ``old_until`` is the end of the
-    old secret and ``old_hint`` its hint. ``last_used_from`` is an IP address.
+    old secret and ``old_hint`` its hint. ``last_used_…`` tell the last use of the key by whichever secret,
+    ``old_last_used_…`` that of the old one; ``…_from`` are IP addresses.
     """
 
     id: str
@@ -82,6 +83,8 @@ class ApiKey:
     last_used_from: str | None = None
     old_until: float | None = None
     old_hint: str | None = None
+    old_last_used_at: float | None = None
+    old_last_used_from: str | None = None
 
 
 SEND_SMTP = "SendSmtp"

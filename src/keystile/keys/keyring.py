@@ -38,7 +38,10 @@ class KeyRow(NamedTuple):
 
 
 class HeldKey:
-    """A key in memory. ``note`` is a place for a relay's own memo; a key that was edited is a new object."""
+    """A key in memory, by one of its secrets (``digest``): the current one, or the ``old`` one of an overlap.
+
+    ``note`` is a place for a relay's own memo; a key that was edited is a new object.
+    """
 
     __slots__ = (
         "account",
@@ -53,15 +56,17 @@ class HeldKey:
         "scopes",
     )
 
-    def __init__(self, row: KeyRow, account: str, scopes: frozenset[str], networks: Networks) -> None:
+    def __init__(
+        self, row: KeyRow, account: str, scopes: frozenset[str], networks: Networks, *, old: bool = False
+    ) -> None:
         self.id = row.id
         self.account = account
         self.name = row.name
         self.scopes = scopes
         self.networks = networks
         self.expires: float = inf if row.expires is None else row.expires
-        self.digest = row.digest
-        self.imported = bool(row.imported)
+        self.digest = row.old_digest if old and row.old_digest is not None else row.digest
+        self.imported = bool(row.old_imported if old else row.imported)
         self.old_digest = row.old_digest
         self.note: object | None = None
 
@@ -70,11 +75,10 @@ class HeldKey:
 
 
 class _Overlap(NamedTuple):
-    """A digest that goes on being good for ``key`` until ``until`` (Unix seconds)."""
+    """An old secret of ``key`` that goes on being good until ``until`` (Unix seconds)."""
 
     key: HeldKey
     until: float
-    imported: bool
 
 
 class Keyring:
@@ -141,9 +145,7 @@ class Keyring:
 
     def _find_overlap(self, secret_digest: bytes, now: float) -> HeldKey | None:
         overlap = self._overlaps.get(secret_digest)
-        if overlap is None or overlap.key.old_digest is None:
-            return None
-        if not compare_digest(overlap.key.old_digest, secret_digest):
+        if overlap is None or not compare_digest(overlap.key.digest, secret_digest):
             return None
         return overlap.key if now < overlap.until and now < overlap.key.expires else None
 
@@ -156,16 +158,16 @@ class Keyring:
         self._by_id[row.id] = held
         self._imported += held.imported
         if row.old_digest is not None and row.old_until is not None:
-            self._overlaps[row.old_digest] = _Overlap(held, row.old_until, bool(row.old_imported))
+            self._overlaps[row.old_digest] = _Overlap(self._shared.held(row, old=True), row.old_until)
             self._imported += bool(row.old_imported)
 
     def _drop_overlap(self, held: HeldKey) -> None:
         if held.old_digest is None:
             return
         overlap = self._overlaps.get(held.old_digest)
-        if overlap is not None and overlap.key is held:
+        if overlap is not None and overlap.key.id == held.id:
             del self._overlaps[held.old_digest]
-            self._imported -= overlap.imported
+            self._imported -= overlap.key.imported
 
     def _count_imported(self) -> None:
         self.has_imported = self._imported > 0
@@ -184,7 +186,7 @@ class _Shared:
     def crowded(self, keys: int) -> bool:
         return len(self._accounts) + len(self._scopes) + len(self._networks) > 3 * keys + 1000
 
-    def held(self, row: KeyRow) -> HeldKey:
+    def held(self, row: KeyRow, *, old: bool = False) -> HeldKey:
         account = self._accounts.setdefault(row.account, row.account)
         scopes = self._scopes.get(row.scopes)
         if scopes is None:
@@ -192,4 +194,4 @@ class _Shared:
         networks = self._networks.get(row.networks)
         if networks is None:
             networks = self._networks[row.networks] = Networks.from_text(row.networks)
-        return HeldKey(row, account, scopes, networks)
+        return HeldKey(row, account, scopes, networks, old=old)

@@ -18,6 +18,7 @@ import secrets
 from zlib import crc32
 
 SECRET_LENGTH = 96
+DIGEST_BYTES = 32
 HINT_LENGTH = 5
 _BODY_LENGTH = 88
 _DIGITS = b"0123456789ABCDEF"
@@ -49,6 +50,11 @@ def has_check_digits(secret: bytes) -> bool:
 def digest(secret: bytes) -> bytes:
     """Return the SHA-256 of ``secret``, 32 bytes: all that is ever stored of it."""
     return hashlib.sha256(secret).digest()
+
+
+def mark(secret_digest: bytes) -> str:
+    """Return what tells a secret's digest from all others in messages about its use: its first half, hexadecimal."""
+    return secret_digest[: DIGEST_BYTES // 2].hex()
 
 
 def hint(secret: str) -> str:

@@ -156,6 +156,7 @@ class KeyService(AccountService):
             await tx.replace_digest(changed, secret_text.digest(text.encode()))
             details = f"…{key.hint} ends " + (f"after {overlap:.0f} s" if overlap else "at once")
             await self._log(tx, What.KEY_CHANGED, changed, By(actor, origin), details)
+            changed = await tx.key_by_id(changed.id) or changed  # with the last use of what is the old secret now
         return Created(changed, text, self._warnings(changed))
 
     async def delete(
@@ -275,7 +276,7 @@ class KeyService(AccountService):
     def _as_of_now(self, key: ApiKey) -> ApiKey:
         """Leave out an overlap that has ended."""
         if key.old_until is not None and key.old_until <= self._clock():
-            return replace(key, old_until=None, old_hint=None)
+            return replace(key, old_until=None, old_hint=None, old_last_used_at=None, old_last_used_from=None)
         return key
 
     def _warnings(self, key: ApiKey) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from typing import NamedTuple, Protocol
 from keystile.keys.audit import AuditEvent
 from keystile.keys.key import Account, ApiKey, SmtpCredential
 
-Use = tuple[str, float, str]
-"""A last use: id of the key, Unix seconds, IP address."""
+Use = tuple[str, float, str, str]
+"""A last use: id of the key, Unix seconds, IP address, and the secret's mark (see ``keys.secret.mark``) or ''."""
 UsageSum = tuple[str, int, str, int]
 """Id of the key, hour since 1970 (UTC), why they were refused ('' for those that went on), how many requests."""
 

@@ -1,6 +1,6 @@
 """Last uses: collected from relays, written to the store a few times a second.
 
-Law: of each key only the latest use is kept, so what waits is bounded by the number of keys. A store that
+Law: of each secret only the latest use is kept, so what waits is bounded by the number of keys. A store that
 cannot be written now is tried again with the next batch; nothing here ever stops the rest of management.
 """
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 EVERY = 0.25
 """Seconds between two writes."""
 MOST_WAITING = 200_000
-"""Keys whose last use may wait while the store cannot be written; further ones are dropped."""
-Use = tuple[str, float, str]
-"""Id of the key, Unix seconds, address."""
+"""Secrets whose last use may wait while the store cannot be written; further ones are dropped."""
+Use = tuple[str, float, str, str]
+"""Id of the key, Unix seconds, address, mark of the secret (``keys.store.Use``)."""
 
 
 class Uses(Protocol):
@@ -34,21 +34,21 @@ class UseWriter:
 
     def __init__(self, store: Uses) -> None:
         self._store = store
-        self._waiting: dict[str, tuple[float, str]] = {}
+        self._waiting: dict[tuple[str, str], tuple[float, str]] = {}
         self.dropped = 0
         self._failing = False
 
     def add(self, payload: bytes) -> None:
-        """A batch: JSON ``[[key id, Unix seconds, address], …]``. One that is none is dropped and counted."""
+        """A batch: JSON ``[[key id, Unix seconds, address, mark], …]``. One that is none is dropped and counted."""
         try:
-            batch = [(str(key), float(at), str(address)) for key, at, address in json.loads(payload)]
+            batch = [_use(*each) for each in json.loads(payload)]
         except (ValueError, TypeError):
             self.dropped += 1
             return
-        for key, at, address in batch:
-            self._keep(key, at, address)
+        for key, at, address, mark in batch:
+            self._keep((key, mark), at, address)
 
-    def _keep(self, key: str, at: float, address: str) -> None:
+    def _keep(self, key: tuple[str, str], at: float, address: str) -> None:
         known = self._waiting.get(key)
         if known is None and len(self._waiting) >= MOST_WAITING:
             self.dropped += 1
@@ -67,7 +67,7 @@ class UseWriter:
             return
         batch, self._waiting = self._waiting, {}
         try:
-            await self._store.record_uses([(key, at, address) for key, (at, address) in batch.items()])
+            await self._store.record_uses([(key, at, address, mark) for (key, mark), (at, address) in batch.items()])
         except Exception as error:  # noqa: BLE001 - whatever it is, last uses are no reason to end management
             if not self._failing:
                 log.warning("last uses cannot be written, trying again: %s", error)
@@ -76,3 +76,9 @@ class UseWriter:
                 self._keep(key, at, address)
         else:
             self._failing = False
+
+
+def _use(key: object, at: object, address: object, mark: object) -> Use:
+    """One use as it was sent. Raises ValueError, or TypeError for another number of values."""
+    bytes.fromhex(str(mark))
+    return str(key), float(str(at)), str(address), str(mark)

@@ -5,8 +5,8 @@ sockets is shared by all relays and made by the supervisor, which keeps both end
 the other go, and a management that comes back finds what was sent meanwhile, up to the socket's buffer.
 A message is taken whole or dropped whole, and dropped ones are counted.
 
-Kinds in use: ``USES`` — last uses, JSON ``[[key id, Unix seconds, address], …]``; ``LOG`` — access-log
-lines, each ended by a newline, UTF-8; ``USAGE`` — sums, JSON ``[[key id, hour, refusal, requests], …]``.
+Kinds in use: ``USES`` — last uses, JSON ``[[key id, Unix seconds, address, mark of the secret], …]``; ``LOG`` —
+access-log lines, each ended by a newline, UTF-8; ``USAGE`` — sums, JSON ``[[key id, hour, refusal, requests], …]``.
 """
 
 from __future__ import annotations

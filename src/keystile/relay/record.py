@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
 
 from keystile.keys.keyring import HeldKey
-from keystile.keys.secret import SECRET_LENGTH, redact
+from keystile.keys.secret import SECRET_LENGTH, mark, redact
 from keystile.relay.forward import REMEMBERED_KEYS
 from keystile.relay.refusal import Refusal
 from keystile.routing.route import Route
@@ -110,7 +110,7 @@ class Recorder:
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
         self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
-        self._uses: dict[str, tuple[float, str]] = {}
+        self._uses: dict[bytes, tuple[str, float, str]] = {}
         self._sums: dict[tuple[str, Refusal | None], int] = {}
         self._lines: list[bytes] = []
         self._second = 0
@@ -131,15 +131,16 @@ class Recorder:
             self.retries += 1
         key = exchange.key
         if key is not None:
-            self._use(key.id, exchange.note.peer.text)
+            self._use(key, exchange.note.peer.text)
             place = (key.id, exchange.refusal)
             self._sums[place] = self._sums.get(place, 0) + 1
         if self.logs:
             self._log(exchange)
 
-    def _use(self, key_id: str, address: str) -> None:
-        if len(self._uses) < WAITING_USES or key_id in self._uses:
-            self._uses[key_id] = (time.time(), address)
+    def _use(self, key: HeldKey, address: str) -> None:
+        digest = key.digest
+        if len(self._uses) < WAITING_USES or digest in self._uses:
+            self._uses[digest] = (key.id, time.time(), address)
         else:
             self.uses_dropped += 1
 
@@ -232,13 +233,14 @@ class Recorder:
         self._store_counters(self.counters(connections, in_flight, store_unreadable))
 
     def _flush_uses(self) -> None:
-        uses = [[key_id, at, address] for key_id, (at, address) in self._uses.items()]
-        for first in range(0, len(uses), 400):
-            batch = uses[first : first + 400]
+        digests = list(self._uses)
+        for first in range(0, len(digests), 400):
+            some = digests[first : first + 400]
+            batch = [[*self._uses[digest], mark(digest)] for digest in some]
             if not self._channel.send(b"U", json.dumps(batch).encode("ascii")):
                 return  # they stay and go with the next batch
-            for key_id, _, _ in batch:
-                del self._uses[str(key_id)]
+            for digest in some:
+                del self._uses[digest]
 
     def _flush_sums(self) -> None:
         hour = int(time.time() // 3600)

@@ -19,6 +19,7 @@ from types import TracebackType
 
 from keystile.keys.audit import AuditEvent
 from keystile.keys.key import Account, ApiKey, SmtpCredential
+from keystile.keys.secret import DIGEST_BYTES
 from keystile.keys.store import Recent, UsageSum, Use
 from keystile.storage import rows
 from keystile.storage.connection import Connection, Row
@@ -36,6 +37,10 @@ _USED = """INSERT INTO last_uses (key_id, at, address) SELECT id, ?2, ?3 FROM ke
     ON CONFLICT (key_id) DO UPDATE SET at = excluded.at, address = excluded.address
     WHERE excluded.at > last_uses.at"""
 
+_USED_SECRET = """INSERT INTO secret_uses (digest, at, address) SELECT digest, ?3, ?4 FROM digests
+    WHERE digest BETWEEN ?1 AND ?2
+    ON CONFLICT (digest) DO UPDATE SET at = excluded.at, address = excluded.address
+    WHERE excluded.at > secret_uses.at"""
 _COUNTED = """INSERT INTO usage (key_id, hour, refusal, requests) SELECT id, ?2, ?3, ?4 FROM keys WHERE id = ?1
     ON CONFLICT (key_id, hour, refusal) DO UPDATE SET requests = requests + excluded.requests"""
 # The keys as one JSON list, so that however many there are it is one statement with one value.
@@ -182,11 +187,13 @@ class SqliteStore:
 
     async def record_uses(self, uses: Iterable[Use]) -> None:
         """Keep last uses in one transaction; older ones than known, and those of keys that are gone, are dropped."""
-        await self._note(_USED, uses)
+        many = list(uses)
+        marked = [(*_digests_of(mark), at, address) for _, at, address, mark in many if mark]
+        await self._note((_USED, [use[:3] for use in many]), (_USED_SECRET, marked))
 
     async def record_usage(self, sums: Iterable[UsageSum]) -> None:
         """Add sums of usage in one transaction; those of keys that are gone are dropped."""
-        await self._note(_COUNTED, sums)
+        await self._note((_COUNTED, sums))
 
     async def record_smtp_use(self, credential_id: str, at: float, address: str) -> None:
         """Keep the last use of an SMTP credential; what cannot be kept is logged, and no error.
@@ -194,15 +201,16 @@ class SqliteStore:
         A last use is a convenience: a full disk must not end the sending of mail that could go on.
         """
         try:
-            await self._note(USED, [(credential_id, at, address)])
+            await self._note((USED, [(credential_id, at, address)]))
         except StoreError as error:
             log.warning("the last use of SMTP credential %s cannot be kept: %s", credential_id, error)
 
-    async def _note(self, statement: str, rows_: Iterable[tuple[object, ...]]) -> None:
+    async def _note(self, *noted: tuple[str, Iterable[tuple[object, ...]]]) -> None:
         async with self._noting:
             try:
                 await self._uses.begin()
-                await self._uses.many(statement, list(rows_))
+                for statement, rows_ in noted:
+                    await self._uses.many(statement, list(rows_))
                 await self._uses.commit()
             except BaseException:
                 await self._uses.roll_back()
@@ -248,3 +256,10 @@ def _prepared(path: Path) -> Doorbell:
         bell.close()
         raise
     return bell
+
+
+def _digests_of(mark: str) -> tuple[bytes, bytes]:
+    """The first and the last digest that begin as ``mark`` (hexadecimal) says."""
+    start = bytes.fromhex(mark)
+    rest = DIGEST_BYTES - len(start)
+    return start + bytes(rest), start + b"\xff" * rest

@@ -46,6 +46,8 @@ def test_a_key_is_told_with_all_that_the_page_shows() -> None:
         "imported": False,
         "old_hint": None,
         "old_until": None,
+        "old_last_used": None,
+        "old_last_used_from": None,
     }
 
 

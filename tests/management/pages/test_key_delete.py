@@ -15,7 +15,7 @@ async def test_a_key_is_deleted(ann: Person) -> None:
 
 async def test_what_was_used_lately_is_named(site: Pages, ann: Person) -> None:
     key = await ann.key("shop")
-    await site.services.store.record_uses([(key.id, NOW - 7200, "203.0.113.9")])
+    await site.services.store.record_uses([(key.id, NOW - 7200, "203.0.113.9", "")])
     sums = [(HOUR - 1, "", 1200), (HOUR - 100, "", 34), (HOUR - 2, "expired", 5), (HOUR - 24 * 8, "", 9999)]
     await site.services.store.record_usage([(key.id, *row) for row in sums])
     page = " ".join((await ann.get(f"/keys/{key.id}/delete")).split())

@@ -17,7 +17,7 @@ async def test_an_empty_list_says_what_a_key_is_for(ann: Person) -> None:
 
 async def test_the_list_shows_every_fact_of_a_key(site: Pages, ann: Person) -> None:
     key = await ann.key("shop", scopes=["ViewContacts"], networks=["203.0.113.0/24"], expires=NOW + 86400 * 3)
-    await site.services.store.record_uses([(key.id, NOW - 180, "203.0.113.9")])
+    await site.services.store.record_uses([(key.id, NOW - 180, "203.0.113.9", "")])
     page = await ann.get("/keys")
     for text in ("shop", f"•••…{key.hint}", "Contacts", "203.0.113.0/24", "21 Sep 2026", "3 minutes ago", "1 of 15"):
         assert text in page

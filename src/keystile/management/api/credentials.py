@@ -49,6 +49,10 @@ class Key(Permitted):
     imported: bool
     old_hint: Annotated[str | None, Field(description="Of the old secret, while it still works after a change.")]
     old_until: MomentOrNull
+    old_last_used: Annotated[
+        MomentOrNull, Field(description="Last use of the old secret; `last_used` is that of the key by whichever.")
+    ]
+    old_last_used_from: str | None
 
     @classmethod
     def of(cls, key: ApiKey, now: float) -> Key:
@@ -139,6 +143,8 @@ def key_members(key: ApiKey, now: float) -> dict[str, object]:
         "imported": key.imported,
         "old_hint": key.old_hint,
         "old_until": written_or_null(key.old_until),
+        "old_last_used": written_or_null(key.old_last_used_at),
+        "old_last_used_from": key.old_last_used_from,
     }
 
 
