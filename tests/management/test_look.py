@@ -9,7 +9,7 @@ from pathlib import Path
 from keystile.config.model import Server, Settings, Upstream
 from keystile.management.health import Health
 from keystile.management.look import Alive, Desk, DeskView, GatewayView, address, traffic, try_connection
-from keystile.process.management import Desk as RealDesk
+from keystile.process.desk import Desk as RealDesk
 from tests.relay.running import settings
 
 

@@ -145,7 +145,7 @@ class StandIn:
         if word == "path":
             return self.settings.health_path
         if word == "use":
-            return self.channel.send(b"U", json.dumps([[rest, time.time(), "192.0.2.7"]]).encode())
+            return self.channel.send(b"U", json.dumps([[rest, time.time(), "192.0.2.7", ""]]).encode())
         if word == "log":
             return self.channel.send(b"L", rest.encode() + b"\n")
         if word == "slow":

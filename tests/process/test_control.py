@@ -4,16 +4,32 @@ import asyncio
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from keystile.process.control import AlreadyRunning, Control, NotRunning, ask, control_path
+from keystile.process.control import AlreadyRunning, Control, NotRunning, ask, ask_to_reload, control_path
+
+
+async def nothing() -> dict[str, Any]:
+    raise AssertionError("nobody has asked for that")
+
+
+async def test_one_word_has_the_configuration_read(tmp_path: Path) -> None:
+    async def read() -> dict[str, Any]:
+        await asyncio.sleep(0.05)
+        return {"fault": None}
+
+    control = Control(tmp_path / "keystile.db")
+    await control.start(dict, read)
+    assert await asyncio.to_thread(ask_to_reload, tmp_path / "keystile.db") == {"fault": None}
+    control.close()
 
 
 async def test_a_question_is_answered_with_one_object(tmp_path: Path) -> None:
     store = tmp_path / "keystile.db"
     control = Control(store)
-    await control.start(lambda: {"configuration": 3})
+    await control.start(lambda: {"configuration": 3}, nothing)
     path = tmp_path / "keystile.db.control"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert await asyncio.to_thread(ask, store) == {"configuration": 3}
@@ -26,7 +42,7 @@ async def test_a_leftover_socket_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as leftover:
         leftover.bind(str(control_path(store)))
     control = Control(store)
-    await control.start(dict)
+    await control.start(dict, nothing)
     assert await asyncio.to_thread(ask, store) == {}
     control.close()
 
@@ -36,7 +52,7 @@ async def test_a_deep_directory_and_a_long_name_are_no_obstacle(tmp_path: Path, 
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
     control = Control(deep / name)
-    await control.start(lambda: {"here": True})
+    await control.start(lambda: {"here": True}, nothing)
     assert await asyncio.to_thread(ask, deep / name) == {"here": True}
     control.close()
 

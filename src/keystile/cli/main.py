@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 
 from keystile import __version__
-from keystile.cli import accounts, check, demo, keys, options, routes, serve, smtp, status
+from keystile.cli import accounts, check, demo, keys, options, reload, routes, serve, smtp, status
 from keystile.cli.terminal import CommandFailed, show_error
 
-_COMMANDS = (serve, check, routes, status, demo, accounts, keys, smtp)
+_COMMANDS = (serve, check, reload, routes, status, demo, accounts, keys, smtp)
 
 
 def build_parser() -> argparse.ArgumentParser:

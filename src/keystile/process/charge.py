@@ -87,6 +87,7 @@ class Line:
         self._end.setblocking(False)
         self._last_words = last_words
         self._terminations = 0
+        self._is_ready = False
         self._orders: dict[str, Callable[[Message], None]] = {}
         self.stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -94,8 +95,10 @@ class Line:
         loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
 
     def ready(self) -> None:
-        """Tell the supervisor that this process does its work."""
-        self.say({"ready": True})
+        """Tell the supervisor that this process does its work; a second time says nothing."""
+        if not self._is_ready:
+            self._is_ready = True
+            self.say({"ready": True})
 
     def failed(self, reason: str) -> None:
         """Tell it why this process could not begin."""

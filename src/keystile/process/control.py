@@ -1,7 +1,7 @@
 """The control socket: how ``keystile status`` asks a running gateway, and how a second one is kept away.
 
 Law: a Unix socket beside the store (``<store>.control``, 0600) on which the supervisor answers every
-connection with one JSON object and closes. Nothing is read from it: whoever connects can only look.
+connection with one JSON object and closes. Whoever connects may say one word: ``reload``; else they only look.
 Whether a gateway runs is decided by a file lock (``<store>.running``), which ends with its holder however
 that ends; a socket file without a holder is a leftover and is replaced.
 """
@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from keystile.process.log import log
 from keystile.wire import unix
 
 TIMEOUT = 5.0
-"""Seconds that ``ask`` waits for an answer."""
+"""Seconds that ``ask`` waits for an answer, and the supervisor for the word."""
+RELOADED_WITHIN = 60.0
+"""Seconds that ``ask_to_reload`` waits."""
+Answer = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class AlreadyRunning(Exception):
@@ -45,11 +48,12 @@ class Control:
         self._lock = _lock_of(store)
         self._server: asyncio.Server | None = None
 
-    async def start(self, status: Callable[[], dict[str, Any]]) -> None:
-        """Answer from now on, with what ``status`` says then."""
+    async def start(self, status: Callable[[], dict[str, Any]], reload: Answer) -> None:
+        """Answer from now on, with what ``status`` says then, or what comes of ``reload``."""
 
-        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _answer(writer, status())
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            word = await _word(reader)
+            await _answer(writer, await reload() if word == b"reload" else status())
 
         self._server = await asyncio.start_unix_server(answer, sock=unix.bound(self._path))
 
@@ -59,6 +63,14 @@ class Control:
             self._server.close()
             self._path.unlink(missing_ok=True)
         os.close(self._lock)
+
+
+async def _word(reader: asyncio.StreamReader) -> bytes:
+    """The word that was said; empty where none comes."""
+    try:
+        return (await asyncio.wait_for(reader.read(64), TIMEOUT)).strip()
+    except (OSError, TimeoutError):
+        return b""
 
 
 async def _answer(writer: asyncio.StreamWriter, status: dict[str, Any]) -> None:
@@ -84,11 +96,24 @@ def _lock_of(store: Path) -> int:
 
 def ask(store: Path) -> dict[str, Any]:
     """The status of the gateway that runs on this store. Raises NotRunning."""
+    return _ask(store, b"status", TIMEOUT)
+
+
+def ask_to_reload(store: Path) -> dict[str, Any]:
+    """Have the gateway on this store read its configuration: ``fault`` (or None), ``number``, ``changed``.
+
+    Raises NotRunning.
+    """
+    return _ask(store, b"reload", RELOADED_WITHIN)
+
+
+def _ask(store: Path, word: bytes, patience: float) -> dict[str, Any]:
     chunks = []
     try:
         with unix.short(control_path(store)) as path, socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(TIMEOUT)
+            connection.settimeout(patience)
             connection.connect(path)
+            connection.sendall(word)
             while chunk := connection.recv(65536):
                 chunks.append(chunk)
         status = json.loads(b"".join(chunks))

@@ -3,174 +3,90 @@
 Law: it puts together and takes apart; what is served stands in ``keystile.management``. No request of the
 API ever waits for this process.
 
-It begins and ends with aiohttp's application: what it needs is a clean-up context of it, in the order in
-which one thing needs the other.
+It also watches the configuration. Another one means another application, on the same sockets, store and channel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
-from keystile.app import open_services, route_table
+from keystile.app import load_settings, open_services, route_table, rules
 from keystile.config.model import Settings
 from keystile.config.page import page_url
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
 from keystile.management.context import Services
-from keystile.management.health import Check, Health, examine
 from keystile.management.look import DeskView
-from keystile.management.metrics import Sample, counter_samples
 from keystile.management.server import Runner
 from keystile.management.service_calls import app as service_calls
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
 from keystile.process.charge import Charge, Line, run
+from keystile.process.desk import Desk
 from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
+from keystile.process.offers import Offers
 from keystile.process.sockets import BACKLOG
+from keystile.process.watch import Watch
 from keystile.storage.sqlite import SqliteStore
 from keystile.wire.tls import server_context
 
 log = logging.getLogger(__name__)
 
-SILENT = 2.0
-"""Seconds without a sign of life after which a relay is called stuck."""
 IDLE = 75.0
 """Seconds that a client may keep a connection without a request."""
-LAST_LINES = 1.0
-"""Seconds that the access log has at the end."""
-COUNT_KEYS_EVERY = 60.0
-"""Seconds between two counts of the keys: the store has to read them all."""
-UNREADABLE = "store_unreadable"
-"""The relays' counter (a gauge) of those that cannot read the store."""
-
-
-@dataclass(slots=True)
-class Desk:
-    """All that the management process looks at and writes to."""
-
-    settings: Settings
-    slots: SlotTable
-    counters: CounterPages
-    names: Sequence[str]
-    gauges: Collection[str]
-    store: SqliteStore
-    uses: UseWriter
-    usage: UsageWriter
-    lines: LogWriter
-    receiver: channel.Receiver
-    keys: int = 0
-    keys_counted: float = float("-inf")
-
-    # -- health -----------------------------------------------------------------------------------------
-
-    async def health(self) -> Health:
-        """The store and the relays are vital; a relay that hangs, or lives on what it remembers, is not."""
-        vital: dict[str, Check] = {"store": self._check_store, "relays": self._check_relays}
-        other: dict[str, Check] = {"stuck": self._check_stuck, "relays and store": self._check_followers}
-        return await examine(vital, other)
-
-    async def _check_store(self) -> str | None:
-        try:
-            await self.store.account("health@check.invalid")
-        except Exception as error:  # noqa: BLE001 - any trouble of the store's is what is asked for here
-            log.warning("the store cannot be read: %s", error)
-            return "cannot be read"
-        return None
-
-    async def _check_relays(self) -> str | None:
-        return None if self.counters.relays() else "none is up"
-
-    async def _check_stuck(self) -> str | None:
-        stuck = [relay for relay in self.counters.relays() if relay.silent_for > SILENT]
-        said = ", ".join(f"relay {relay.pid} silent for {relay.silent_for:.0f} s" for relay in stuck)
-        return said or None
-
-    async def _check_followers(self) -> str | None:
-        unreadable = self.counters.totals(self.names, self.gauges).get(UNREADABLE, 0)
-        return f"{unreadable} cannot read it and use the keys they know" if unreadable else None
-
-    # -- metrics ----------------------------------------------------------------------------------------
-
-    async def samples(self) -> list[Sample]:
-        """All metrics."""
-        return [
-            *counter_samples(self.counters.totals(self.names, self.gauges), self.gauges),
-            ("relays_up", "", len(self.counters.relays())),
-            ("restarts_total", "", self.counters.restarts),
-            ("slots_taken", "", self.slots.taken()),
-            ("slots_highest", "", self.slots.highest()),
-            ("messages_dropped_total", "", self.counters.dropped() + self.receiver.unknown),
-            ("log_lines_unwritten_total", "", self.lines.dropped),
-            ("last_uses_unwritten_total", "", self.uses.dropped),
-            ("usage_unwritten_total", "", self.usage.dropped),
-            *await self._key_samples(),
-        ]
-
-    async def _key_samples(self) -> list[Sample]:
-        now = asyncio.get_running_loop().time()
-        if now - self.keys_counted >= COUNT_KEYS_EVERY:
-            try:
-                self.keys = await self.store.count_keys()
-            except Exception as error:  # noqa: BLE001 - metrics must be there above all when something is broken
-                log.warning("keys cannot be counted: %s", error)
-                return []
-            self.keys_counted = now
-        return [("keys", "", self.keys)]
-
-    # -- the channel ------------------------------------------------------------------------------------
-
-    def receive(self) -> None:
-        """What relays have sent; the event loop calls again while there is more."""
-        self.receiver.receive()
-
-    async def at_work(self, _: web.Application) -> AsyncIterator[None]:
-        """From start to clean-up of the application; at the end all that relays handed over is written."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self.receiver, self.receive)
-        writing = [loop.create_task(self.uses.run()), loop.create_task(self.usage.run())]
-        yield
-        for task in writing:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        loop.remove_reader(self.receiver)
-        while self.receiver.receive():
-            continue
-        await self.uses.flush()
-        await self.usage.flush()
-        await asyncio.to_thread(self.lines.close, LAST_LINES)
-        await self.store.close()
 
 
 async def work(charge: Charge, line: Line) -> None:
-    """From the charge to the last words."""
+    """From the charge to the last words: one configuration after the other, on the same sockets and store."""
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
-    opened = socket.socket(fileno=charge.listeners[0])
+    offers = Offers(line)
+    watch = offers.watch = desk.watch = Watch(taken, load_settings, rules, offers.make)
+    watching = asyncio.get_running_loop().create_task(watch.run())
+    async with desk.at_work():
+        while not line.stop.is_set():
+            desk.settings = watch.accepted.settings
+            watch.changed.clear()
+            async with _serving(charge, desk, watch.accepted):
+                line.ready()
+                await _until_one_is_set(line.stop, watch.changed)
+    watching.cancel()
+
+
+async def _until_one_is_set(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
+
+
+@asynccontextmanager
+async def _serving(charge: Charge, desk: Desk, taken: snapshot.Snapshot) -> AsyncIterator[None]:
+    """Page, API and key calls by one configuration. Who connects between two of them waits for the next."""
+    # A copy: a site closes what it was given.
+    opened = socket.socket(fileno=os.dup(charge.listeners[0]))
     async with open_services(taken, desk.store, DeskView(desk, taken.number)) as services:
         app = build(Sources(desk.health, desk.samples), services, taken.settings.management.hosts)
-        app.cleanup_ctx.append(desk.at_work)
         runner = Runner(app, access_log=None, auto_decompress=False, keepalive_timeout=IDLE)
         await runner.setup()
         site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)
         await site.start()
         async with _serving_calls(charge, services):
             await _offer_setup(services, opened)
-            line.ready()
-            await line.stop.wait()
+            yield
         await runner.cleanup()
 
 
@@ -198,7 +114,7 @@ async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[No
     )
     runner = Runner(app, access_log=None, auto_decompress=False)
     await runner.setup()
-    opened = socket.socket(fileno=charge.listeners[1])
+    opened = socket.socket(fileno=os.dup(charge.listeners[1]))
     # aiohttp's sites bind a Unix socket anew; and on Python 3.13 a loop would remove its path at the end.
     listen: Any = asyncio.get_running_loop().create_unix_server
     server = await listen(runner.server, sock=opened, backlog=BACKLOG, cleanup_socket=False)

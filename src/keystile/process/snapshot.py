@@ -47,10 +47,14 @@ class Snapshot:
 
 def take(number: int, settings: Settings) -> Snapshot:
     """The snapshot of these settings with the files they name. Raises OSError when one cannot be read."""
+    return Snapshot(number, settings, {str(path): path.read_bytes() for path in files_of(settings)})
+
+
+def files_of(settings: Settings) -> list[Path]:
+    """The files that they name, whose contents belong to the configuration."""
     places: list[Listener | Management] = [*settings.listeners, settings.management]
     policies = [place.tls for place in places]
-    paths = [path for tls in policies for path in _files_of(tls)] + list(settings.documents)
-    return Snapshot(number, settings, {str(path): path.read_bytes() for path in paths})
+    return [path for tls in policies for path in _files_of(tls)] + list(settings.documents)
 
 
 def _files_of(tls: Tls | None) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ little: every child has a *place*, and one task per place starts a child, waits 
 it and starts the next one.
 
 Signals: SIGTERM or SIGINT drains (relays finish their requests, at most ``drain_timeout``), a second one
-ends at once; SIGHUP is only noted. Exit code 0, or 1 when the gateway could not be started.
+ends at once; SIGHUP has gateway.yaml read again. Exit code 0, or 1 when the gateway could not be started.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from keystile.process.child import Child, StartFailed, how_it_ended
 from keystile.process.control import AlreadyRunning, Control
 from keystile.process.log import log
 from keystile.process.post import Message
+from keystile.process.reloads import Reloads
 from keystile.process.shared import Shared
 from keystile.process.sockets import CannotListen
 
@@ -79,7 +80,7 @@ async def _run(settings: Settings, announce: TextIO, parts: Parts) -> int:
     with closing(Control(settings.store)) as control:  # first: it is what makes this gateway the only one
         shared = Shared(settings)
         supervisor = Supervisor(shared, announce, parts)
-        await control.start(supervisor.status)
+        await control.start(supervisor.status, supervisor.reloads.ask)
         code = await supervisor.run()
     shared.close()
     return code
@@ -113,6 +114,7 @@ class Supervisor:
         self._patience = parts.silent_at_most
         self._places: list[Place] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self.reloads = Reloads(self._management)
         self._began = time.monotonic()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
@@ -222,7 +224,9 @@ class Supervisor:
 
     def _hear(self, child: Child, message: Message) -> None:
         """What a child says besides that it is ready, or is not."""
-        if "took" in message.content and child.role == RELAY:
+        if "reloaded" in message.content and child.role == MANAGEMENT:
+            self.reloads.answered(message)
+        elif "took" in message.content and child.role == RELAY:
             self._acceptance.taken(child, message)
         elif "offer" in message.content and child.role == MANAGEMENT:
             self._begin(self._acceptance.consider(message))
@@ -294,7 +298,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_termination)
-        loop.add_signal_handler(signal.SIGHUP, lambda: log("SIGHUP: reloading is not supported, ignored"))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self.reloads.for_signal()))
 
     def _on_termination(self) -> None:
         if self._stop.is_set():

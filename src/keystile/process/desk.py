@@ -1,0 +1,135 @@
+"""All that the management process looks at and writes to, as long as it lives.
+
+Law: shared memory, the store and the channel, under one name; configurations come and go over it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from keystile.config.model import Settings
+from keystile.limits.slots import SlotTable
+from keystile.management.access_log import LogWriter
+from keystile.management.health import Check, Health, examine
+from keystile.management.metrics import Sample, counter_samples
+from keystile.management.usage import UsageWriter
+from keystile.management.uses import UseWriter
+from keystile.process import channel
+from keystile.process.memory import CounterPages
+from keystile.process.watch import Watch
+from keystile.storage.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+SILENT = 2.0
+"""Seconds without a sign of life after which a relay is called stuck."""
+LAST_LINES = 1.0
+"""Seconds that the access log has at the end."""
+COUNT_KEYS_EVERY = 60.0
+"""Seconds between two counts of the keys: the store has to read them all."""
+UNREADABLE = "store_unreadable"
+"""The relays' counter (a gauge) of those that cannot read the store."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """All that the management process looks at and writes to."""
+
+    settings: Settings
+    slots: SlotTable
+    counters: CounterPages
+    names: Sequence[str]
+    gauges: Collection[str]
+    store: SqliteStore
+    uses: UseWriter
+    usage: UsageWriter
+    lines: LogWriter
+    receiver: channel.Receiver
+    watch: Watch | None = None
+    keys: int = 0
+    keys_counted: float = float("-inf")
+
+    # -- health -----------------------------------------------------------------------------------------
+
+    async def health(self) -> Health:
+        """The store and the relays are vital; a relay that hangs, or lives on what it remembers, is not."""
+        vital: dict[str, Check] = {"store": self._check_store, "relays": self._check_relays}
+        other: dict[str, Check] = {"stuck": self._check_stuck, "relays and store": self._check_followers}
+        return await examine(vital, other)
+
+    async def _check_store(self) -> str | None:
+        try:
+            await self.store.account("health@check.invalid")
+        except Exception as error:  # noqa: BLE001 - any trouble of the store's is what is asked for here
+            log.warning("the store cannot be read: %s", error)
+            return "cannot be read"
+        return None
+
+    async def _check_relays(self) -> str | None:
+        return None if self.counters.relays() else "none is up"
+
+    async def _check_stuck(self) -> str | None:
+        stuck = [relay for relay in self.counters.relays() if relay.silent_for > SILENT]
+        said = ", ".join(f"relay {relay.pid} silent for {relay.silent_for:.0f} s" for relay in stuck)
+        return said or None
+
+    async def _check_followers(self) -> str | None:
+        unreadable = self.counters.totals(self.names, self.gauges).get(UNREADABLE, 0)
+        return f"{unreadable} cannot read it and use the keys they know" if unreadable else None
+
+    # -- metrics ----------------------------------------------------------------------------------------
+
+    async def samples(self) -> list[Sample]:
+        """All metrics."""
+        return [
+            *counter_samples(self.counters.totals(self.names, self.gauges), self.gauges),
+            ("relays_up", "", len(self.counters.relays())),
+            ("restarts_total", "", self.counters.restarts),
+            ("slots_taken", "", self.slots.taken()),
+            ("slots_highest", "", self.slots.highest()),
+            ("messages_dropped_total", "", self.counters.dropped() + self.receiver.unknown),
+            ("log_lines_unwritten_total", "", self.lines.dropped),
+            ("last_uses_unwritten_total", "", self.uses.dropped),
+            ("usage_unwritten_total", "", self.usage.dropped),
+            *await self._key_samples(),
+        ]
+
+    async def _key_samples(self) -> list[Sample]:
+        now = asyncio.get_running_loop().time()
+        if now - self.keys_counted >= COUNT_KEYS_EVERY:
+            try:
+                self.keys = await self.store.count_keys()
+            except Exception as error:  # noqa: BLE001 - metrics must be there above all when something is broken
+                log.warning("keys cannot be counted: %s", error)
+                return []
+            self.keys_counted = now
+        return [("keys", "", self.keys)]
+
+    # -- the channel ------------------------------------------------------------------------------------
+
+    def receive(self) -> None:
+        """What relays have sent; the event loop calls again while there is more."""
+        self.receiver.receive()
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """From the first to the last request; at the end all that relays handed over is written."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.receiver, self.receive)
+        writing = [loop.create_task(self.uses.run()), loop.create_task(self.usage.run())]
+        yield
+        for task in writing:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        loop.remove_reader(self.receiver)
+        while self.receiver.receive():
+            continue
+        await self.uses.flush()
+        await self.usage.flush()
+        await asyncio.to_thread(self.lines.close, LAST_LINES)
+        await self.store.close()

@@ -1,0 +1,56 @@
+"""Having gateway.yaml read again, for whoever asks: the command, or a signal.
+
+Law: it passes the question on to management, which reads, and the answer back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from keystile.process.child import Child
+from keystile.process.log import log
+from keystile.process.post import Message
+
+
+class Reloads:
+    """``management``: the process, if one is.
+
+    Answers have ``fault`` (or None), ``number`` of the configuration in force, and whether it has ``changed``; where
+    management could not be asked, only ``fault``.
+    """
+
+    def __init__(self, management: Callable[[], Child | None]) -> None:
+        self._management = management
+        self._asked = 0
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    async def ask(self) -> dict[str, Any]:
+        """Have it read; what came of it."""
+        management = self._management()
+        if management is None:
+            return {"fault": "management is just being started; try again"}
+        asked = self._asked = self._asked + 1
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[asked] = answer
+        try:
+            management.tell({"reload": asked})
+            await asyncio.wait((answer, management.ended), return_when=asyncio.FIRST_COMPLETED)
+        except OSError as error:
+            return {"fault": f"management cannot be told: {error}"}
+        finally:
+            del self._answers[asked]
+        return answer.result() if answer.done() else {"fault": "management has ended meanwhile; try again"}
+
+    def answered(self, message: Message) -> None:
+        """Management has read."""
+        answer = self._answers.get(int(message.content["reloaded"]))
+        if answer is not None and not answer.done():
+            answer.set_result({name: value for name, value in message.content.items() if name != "reloaded"})
+
+    async def for_signal(self) -> None:
+        """The same for SIGHUP, which nobody waits for; what is wrong is logged where it is read."""
+        answer = await self.ask()
+        if answer["fault"] is None and not answer["changed"]:
+            log("SIGHUP: the configuration has not changed")

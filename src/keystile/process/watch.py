@@ -1,0 +1,143 @@
+"""gateway.yaml and the files it names: has anything changed, and what becomes of it.
+
+Law: it reads and checks, and offers what is right (``acceptance.py`` does the rest); it changes nothing itself. A
+file that is being written is left alone until two looks find it the same. What is wrong is said once, until
+it is wrong in another way; the configuration in force stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from keystile.config.faults import ConfigurationError
+from keystile.config.live import needs_restart
+from keystile.config.model import Settings
+from keystile.process import snapshot
+from keystile.process.log import log
+from keystile.process.snapshot import Snapshot
+
+EVERY: Final = 0.5
+"""Seconds between two looks; a change is taken up after the second one that finds it."""
+AGAIN_AFTER: Final = 5.0
+"""Seconds after which what was wrong is read again: it may name a file that has come to be."""
+
+Read = Callable[[Path], Settings]
+Check = Callable[[Snapshot], object]
+Offer = Callable[[Snapshot], Awaitable[str | None]]
+Seen = dict[Path, tuple[int, int, int] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the last reading ended: ``fault`` is empty where it was right; ``at`` in Unix seconds.
+
+    ``number``: of the configuration in force. ``taken`` and ``failed`` count readings since this process began.
+    """
+
+    number: int
+    at: float
+    fault: str = ""
+    changed: bool = False
+    taken: int = 0
+    failed: int = 0
+
+
+class Watch:
+    """``read`` raises ConfigurationError; ``check`` raises whatever keeps relays from working by a snapshot;
+    ``offer`` answers with why it is not taken, or None. ``changed`` is set when another one is in force."""
+
+    def __init__(self, accepted: Snapshot, read: Read, check: Check, offer: Offer) -> None:
+        self.accepted = accepted
+        self.report = Report(accepted.number, time.time())
+        self.changed = asyncio.Event()
+        self.last = accepted.number
+        """The highest number that was ever given, as far as is known here."""
+        self._read = read
+        self._check = check
+        self._offer = offer
+        self._reading = asyncio.Lock()
+        self._named = _named_by(accepted.settings)
+        self._known = _look_at(self._named)
+        self._before = self._known
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY)
+            seen = _look_at(self._named)
+            still, self._before = seen == self._before, seen
+            again = self.report.fault and time.time() - self.report.at > AGAIN_AFTER
+            if still and (seen != self._known or again):
+                await self.reload()
+
+    async def reload(self) -> Report:
+        """Read it now, and offer it if it differs from what is in force."""
+        async with self._reading:
+            before = self.report.fault
+            self._known = _look_at(self._named)
+            fault, changed = await self._take_up()
+            taken, failed = self.report.taken + changed, self.report.failed + bool(fault)
+            self.report = Report(self.accepted.number, time.time(), fault, changed, taken, failed)
+            if fault and fault != before:
+                log(f"the configuration was not taken, {self.accepted.number} stays in force: {fault}")
+            elif changed:
+                log(f"configuration {self.accepted.number} is in force")
+            elif before and not fault:
+                log(f"the configuration is as it was again: {self.accepted.number}")
+            return self.report
+
+    def put_back(self, earlier: Snapshot, reason: str) -> None:
+        """The supervisor has put an earlier configuration back in force."""
+        self.last = max(self.last, self.accepted.number)
+        self.accepted = earlier
+        self.report = replace(self.report, number=earlier.number, fault=reason, failed=self.report.failed + 1)
+        self.changed.set()
+
+    async def _take_up(self) -> tuple[str, bool]:
+        """Why it is not taken (or nothing), and whether it differs from what was in force."""
+        try:
+            wanted = await asyncio.to_thread(self._as_written)
+            fixed = needs_restart(self.accepted.settings, wanted.settings)
+            if fixed:
+                return f"{', '.join(fixed)} cannot change while the gateway runs; restart it", False
+            if wanted.settings == self.accepted.settings and wanted.files == self.accepted.files:
+                return "", False
+            await asyncio.to_thread(self._check, wanted)
+        except ConfigurationError as error:
+            return str(error), False
+        except OSError as error:  # ssl.SSLError is one
+            return f"{type(error).__name__}: {error}", False
+        fault = await self._offer(wanted)
+        if fault is not None:
+            return fault, False
+        self.accepted, self.last = wanted, wanted.number
+        self.changed.set()
+        return "", True
+
+    def _as_written(self) -> Snapshot:
+        settings = self._read(self.accepted.settings.file)
+        self._named = _named_by(settings) | _named_by(self.accepted.settings)
+        self._known = _look_at(self._named)
+        return snapshot.take(self.last + 1, settings)
+
+
+def _named_by(settings: Settings) -> frozenset[Path]:
+    return frozenset((settings.file, *snapshot.files_of(settings)))
+
+
+def _look_at(paths: Iterable[Path]) -> Seen:
+    """What tells a file from one that was written since: None where there is none."""
+    return {path: _identity(path) for path in paths}
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from keystile.config.faults import ConfigurationError, Fault
+from keystile.config.model import Settings
+from keystile.process import snapshot, watch
+from keystile.process.snapshot import Snapshot
+from keystile.process.watch import Report, Watch
+from tests.process.stand_in import settings_for
+
+
+class Ground:
+    """A directory with a gateway.yaml whose whole text is a ``health_path``, and a document; what was offered."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.file = directory / "gateway.yaml"
+        self.document = directory / "api.yaml"
+        self.offered: list[Snapshot] = []
+        self.answer: str | None = None
+        self.unusable: OSError | None = None
+        self.file.write_text("/one")
+        self.document.write_text("operations")
+        self.watch = Watch(snapshot.take(1, self.read(self.file)), self.read, self.check, self.offer)
+
+    def read(self, file: Path) -> Settings:
+        text = file.read_text()
+        if text.startswith("bad"):
+            raise ConfigurationError([Fault("gateway.yaml", 3, "health_path", None, text)])
+        documents = (self.document,) if self.document.exists() else ()
+        return settings_for(self.directory, health_path=text, documents=documents)
+
+    def check(self, _: Snapshot) -> None:
+        if self.unusable is not None:
+            raise self.unusable
+
+    async def offer(self, wanted: Snapshot) -> str | None:
+        self.offered.append(wanted)
+        return self.answer
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    return Ground(tmp_path)
+
+
+def facts(report: Report) -> tuple[int, str, bool, int, int]:
+    return report.number, report.fault, report.changed, report.taken, report.failed
+
+
+async def test_what_has_changed_is_offered_under_the_next_number(ground: Ground) -> None:
+    ground.file.write_text("/two")
+    assert facts(await ground.watch.reload()) == (2, "", True, 1, 0)
+    (offered,) = ground.offered
+    assert (offered.number, offered.settings.health_path) == (2, "/two")
+    assert ground.watch.accepted is offered
+    assert ground.watch.changed.is_set()
+
+
+async def test_what_is_the_same_is_not_offered(ground: Ground) -> None:
+    ground.file.write_text("/one")
+    assert facts(await ground.watch.reload()) == (1, "", False, 0, 0)
+    assert ground.offered == []
+
+
+async def test_a_file_that_is_named_counts_like_the_settings(ground: Ground) -> None:
+    ground.document.write_text("other operations")
+    assert (await ground.watch.reload()).changed
+    assert ground.offered[0].contents(ground.document) == b"other operations"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda ground: ground.file.write_text("bad value"), "bad value"),
+        (lambda ground: ground.file.unlink(), "No such file"),
+        (lambda ground: setattr(ground, "unusable", OSError("key values mismatch")), "key values mismatch"),
+        (lambda ground: setattr(ground, "answer", "the port is in use"), "the port is in use"),
+    ],
+)
+async def test_what_is_wrong_is_told_and_changes_nothing(
+    ground: Ground, spoil: Callable[[Ground], object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ground.file.write_text("/two")
+    spoil(ground)
+    before = ground.watch.accepted
+    report = await ground.watch.reload()
+    assert said in report.fault
+    assert (report.number, report.changed, report.failed) == (1, False, 1)
+    assert ground.watch.accepted is before
+    assert not ground.watch.changed.is_set()
+    assert said in capsys.readouterr().err
+    await ground.watch.reload()
+    assert capsys.readouterr().err == ""  # told once
+
+
+async def test_what_cannot_change_is_not_even_offered(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ground.watch, "_read", lambda _: settings_for(ground.directory, workers=9))
+    assert (await ground.watch.reload()).fault == "workers cannot change while the gateway runs; restart it"
+    assert ground.offered == []
+
+
+async def test_a_number_is_never_given_twice(ground: Ground) -> None:
+    ground.watch.last = 7  # so the supervisor says
+    ground.file.write_text("/two")
+    assert (await ground.watch.reload()).number == 8
+    first = replace(ground.watch.accepted, number=1)
+    ground.watch.changed.clear()
+    ground.watch.put_back(first, "relays die by it")
+    assert facts(ground.watch.report) == (1, "relays die by it", True, 1, 1)
+    assert ground.watch.changed.is_set()
+    ground.file.write_text("/three")
+    assert (await ground.watch.reload()).number == 9
+
+
+async def seen(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def looking(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Begin to look again and again, quickly."""
+    monkeypatch.setattr(watch, "EVERY", 0.02)
+    monkeypatch.setattr(watch, "AGAIN_AFTER", 0.1)
+
+    async def begin() -> None:
+        task = asyncio.get_running_loop().create_task(ground.watch.run())
+        asyncio.get_running_loop().call_later(30, task.cancel)
+
+    return begin
+
+
+async def test_a_change_is_seen_by_itself(ground: Ground, looking: Callable[[], Awaitable[None]]) -> None:
+    await looking()
+    ground.file.write_text("/two")
+    await seen(lambda: ground.offered)
+    ground.document.write_text("other operations")
+    await seen(lambda: len(ground.offered) == 2)
+    assert ground.watch.report.number == 3
+
+
+async def test_a_file_that_is_still_being_written_is_left_alone(
+    ground: Ground, looking: Callable[[], Awaitable[None]]
+) -> None:
+    await looking()
+    for part in range(30):
+        ground.file.write_text(f"bad{'x' * part}")  # half of it, again and again
+        await asyncio.sleep(0.01)
+    assert ground.watch.report.failed <= 3  # a stall of this machine may look like the end of writing
+    ground.file.write_text("/two")
+    await seen(lambda: ground.offered)
+    assert ground.offered[0].settings.health_path == "/two"
+
+
+async def test_a_file_that_comes_to_be_cures_what_was_wrong(
+    ground: Ground, looking: Callable[[], Awaitable[None]]
+) -> None:
+    ground.unusable = OSError("no such certificate")
+    await looking()
+    ground.file.write_text("/two")
+    await seen(lambda: ground.watch.report.fault)
+    ground.unusable = None  # nothing that is watched has changed
+    await seen(lambda: ground.offered)
