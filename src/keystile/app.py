@@ -91,6 +91,10 @@ class Accepted(Protocol):
     """An accepted configuration: its settings, and the contents of the files they name (``process/snapshot.py``)."""
 
     @property
+    def number(self) -> int:
+        """Its number; each is given once."""
+
+    @property
     def settings(self) -> Settings:
         """The settings."""
 
@@ -114,7 +118,8 @@ def rules(accepted: Accepted) -> Rules:
     """What a relay works by. Raises OSError or ssl.SSLError for certificates that cannot be used."""
     settings = accepted.settings
     policies = dict.fromkeys(listener.tls for listener in settings.listeners if listener.tls is not None)
-    return Rules(settings, route_table(settings), {tls: _tls_context(accepted, tls) for tls in policies})
+    contexts = {tls: _tls_context(accepted, tls) for tls in policies}
+    return Rules(settings, route_table(settings), contexts, accepted.number)
 
 
 def _tls_context(accepted: Accepted, tls: Tls) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import threading
@@ -50,6 +51,10 @@ def test_a_change_counts_within_moments_and_nobody_has_to_ask(gateway: Gateway) 
     edit(gateway, routes=routes(gateway, {"path": "/new", "scope": "View", "upstream": "api"}))
     until(lambda: gateway.status()["configuration"] == 2, within=20)
     assert answered(connection, "GET", "/new", headers=fields)[0] == 200
+    until(lambda: gateway.out.read_text().count('"path":"/new"') == 2)
+    lines = [json.loads(line) for line in gateway.out.read_text().splitlines() if '"path":"/new"' in line]
+    assert [line["configuration"] for line in lines] == [1, 2]
+    assert gateway.metric("configuration") == 2
     connection.close()
     assert gateway.status()["restarts"] == 0
 
@@ -75,6 +80,8 @@ def test_what_is_wrong_changes_nothing_and_is_told_with_its_line(gateway: Gatewa
     until(lambda: "limits.concurrent_requests_per_ip" in gateway.err.read_text(), within=20)
     secret = gateway_key(gateway)
     assert gateway.status()["configuration"] == 1
+    assert "the file on disk was not taken, 1 goes on" in gateway.look("/health")
+    assert gateway.metric("configurations_refused_total") >= 1
     assert gateway.call(path="/view", headers={"X-Api-Key": secret})[0] == 200
 
 

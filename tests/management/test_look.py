@@ -64,6 +64,8 @@ class OnTheDesk:
     usage: Drops = field(default_factory=lambda: Drops(3))
     lines: Drops = field(default_factory=Drops)
 
+    fault = ""
+
     async def health(self) -> Health:
         return Health((), ("stuck: relay 12",))
 

@@ -33,6 +33,7 @@ FIELDS = [
     "milliseconds",
     "tls",
     "cut",
+    "configuration",
 ]
 
 
@@ -63,6 +64,7 @@ async def test_a_line_says_what_happened() -> None:
         assert line.pop("milliseconds") >= 0
         assert line.pop("request_id").encode() == answer.field(b"X-Request-Id")
         assert line == {
+            "configuration": 1,
             "address": "127.0.0.1",
             "socket": "127.0.0.1",
             "method": "POST",

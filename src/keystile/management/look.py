@@ -83,12 +83,16 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The accepted configuration: its number, the file it was read from, and what ``keystile check`` remarks."""
+    """The accepted configuration: its number, the file it was read from, and what ``keystile check`` remarks.
+
+    ``fault``: why the file as it is now was not taken; empty where it was.
+    """
 
     version: int
     file: str
     store: str
     warnings: tuple[str, ...]
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,10 @@ class Desk(Protocol):
     async def health(self) -> Health:
         """All checks."""
 
+    @property
+    def fault(self) -> str:
+        """Why gateway.yaml as it is now was not taken; empty where it was."""
+
 
 Connect = Callable[[Server], Awaitable[str]]
 """Tries a connection; what it returns is why there is none, in words for an operator, or nothing."""
@@ -239,7 +247,9 @@ class DeskView:
         totals = desk.counters.totals(desk.names, desk.gauges)
         cap = settings.limits.concurrent_requests_per_ip
         return Status(
-            configuration=Configuration(self._version, str(settings.file), str(settings.store), settings.warnings),
+            configuration=Configuration(
+                self._version, str(settings.file), str(settings.store), settings.warnings, desk.fault
+            ),
             health=await desk.health(),
             processes=(Process("management", os.getpid(), "up"), *map(_relay, desk.counters.relays())),
             restarts=desk.counters.restarts,

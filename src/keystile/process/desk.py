@@ -20,7 +20,7 @@ from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel
 from keystile.process.memory import CounterPages
-from keystile.process.watch import Watch
+from keystile.process.watch import Report, Watch
 from keystile.storage.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,11 @@ class Desk:
     async def health(self) -> Health:
         """The store and the relays are vital; a relay that hangs, or lives on what it remembers, is not."""
         vital: dict[str, Check] = {"store": self._check_store, "relays": self._check_relays}
-        other: dict[str, Check] = {"stuck": self._check_stuck, "relays and store": self._check_followers}
+        other: dict[str, Check] = {
+            "stuck": self._check_stuck,
+            "relays and store": self._check_followers,
+            "configuration": self._check_configuration,
+        }
         return await examine(vital, other)
 
     async def _check_store(self) -> str | None:
@@ -81,6 +85,22 @@ class Desk:
         unreadable = self.counters.totals(self.names, self.gauges).get(UNREADABLE, 0)
         return f"{unreadable} cannot read it and use the keys they know" if unreadable else None
 
+    async def _check_configuration(self) -> str | None:
+        # Health is for everybody who can reach it: what is wrong stands in the log and on the operators' page.
+        return f"the file on disk was not taken, {self.report.number} goes on" if self.fault else None
+
+    # -- the configuration ------------------------------------------------------------------------------
+
+    @property
+    def report(self) -> Report:
+        """How the last reading of gateway.yaml ended."""
+        return self.watch.report if self.watch is not None else Report(0, 0.0)
+
+    @property
+    def fault(self) -> str:
+        """Why gateway.yaml as it is now was not taken; empty where it was."""
+        return self.report.fault
+
     # -- metrics ----------------------------------------------------------------------------------------
 
     async def samples(self) -> list[Sample]:
@@ -89,6 +109,9 @@ class Desk:
             *counter_samples(self.counters.totals(self.names, self.gauges), self.gauges),
             ("relays_up", "", len(self.counters.relays())),
             ("restarts_total", "", self.counters.restarts),
+            ("configuration", "", self.report.number),
+            ("configurations_taken_total", "", self.report.taken),
+            ("configurations_refused_total", "", self.report.failed),
             ("slots_taken", "", self.slots.taken()),
             ("slots_highest", "", self.slots.highest()),
             ("messages_dropped_total", "", self.counters.dropped() + self.receiver.unknown),

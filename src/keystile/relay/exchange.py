@@ -71,6 +71,7 @@ class Exchange:
     upgrades = False  # it asks to become a WebSocket, of a route that serves those
     ended = False
     began = 0.0  # only where access log lines are wanted
+    configuration = 0  # the same: the number of the one by which it was admitted
     bytes_in = 0
     bytes_out = 0
 

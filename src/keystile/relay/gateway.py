@@ -62,6 +62,7 @@ class Rules:
     settings: Settings
     table: RouteTable
     contexts: Mapping[Tls, object]
+    number: int = 1
 
 
 class Gateway:
@@ -121,6 +122,7 @@ class Gateway:
         settings, limits = rules.settings, rules.settings.limits
         self.settings = settings
         self.table = rules.table
+        self.configuration = rules.number
         self._contexts = rules.contexts
         self.recorder.logs = settings.access_log.enabled
         self._go_by_upstreams(settings)
@@ -375,6 +377,7 @@ class Gateway:
             exchange.bytes_in = exchange.held_size = len(first)
         if self.recorder.logs:
             exchange.began = self.loop.time()
+            exchange.configuration = self.configuration
         client.served = exchange
         self.in_flight += 1
         return exchange

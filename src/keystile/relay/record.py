@@ -76,7 +76,7 @@ _NULL: Final = b"null"
 _NO_KEY: Final = b'"account":null,"key":null'
 _LINE: Final = (
     b'{"time":"%b","request_id":"%b","address":"%b","socket":"%b","method":"%b","path":%b,"route":%b,"status":%d,"refusal":%b,%b,'
-    b'"bytes_in":%d,"bytes_out":%d,"milliseconds":%d,"tls":%b,"cut":%b}\n'
+    b'"bytes_in":%d,"bytes_out":%d,"milliseconds":%d,"tls":%b,"cut":%b,"configuration":%d}\n'
 )
 
 
@@ -169,6 +169,7 @@ class Recorder:
             (exchange.gateway.loop.time() - exchange.began) * 1000,
             _NULL if peer.tls is None else b'"%b"' % peer.tls.encode("ascii"),
             b"true" if exchange.cut else b"false",
+            exchange.configuration,
         )
 
     def _route_text(self, route: Route) -> bytes:

@@ -5,9 +5,10 @@ Law: translation only; looking is done by ``management/look.py``. No client addr
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from aiohttp import web
+from pydantic import Field
 
 from keystile.management import look
 from keystile.management.api.answers import Answer, respond
@@ -21,6 +22,7 @@ class Configuration(Answer):
     file: str
     store: str
     warnings: list[str]
+    fault: Annotated[str | None, Field(description="Why the file as it is now was not taken.")]
 
 
 class Health(Answer):
@@ -96,7 +98,11 @@ def _said(status: look.Status, upstreams: tuple[look.UpstreamState, ...]) -> Sta
     made, health, slots, traffic = status.configuration, status.health, status.slots, status.traffic
     return Status(
         configuration=Configuration(
-            version=made.version, file=made.file, store=made.store, warnings=list(made.warnings)
+            version=made.version,
+            file=made.file,
+            store=made.store,
+            warnings=list(made.warnings),
+            fault=made.fault or None,
         ),
         health=Health.model_validate(
             {"status": health.status, "reasons": list(health.reasons), "warnings": list(health.warnings)}
