@@ -3,8 +3,8 @@
 Law: policy in, context out. Protocol floors are always set explicitly: some
 builds of Python leave the floor open and rely on OpenSSL's security level alone.
 
-``intermediate`` follows Mozilla's profile of that name (Server Side TLS 5.7) less its finite-field key exchange, which costs the
-server most; ``modern`` is TLS 1.3 only. ``legacy`` is for hellos that can do no better, and for nobody else.
+``intermediate`` follows Mozilla's profile of that name (Server Side TLS 5.7) less its finite-field key exchange,
+which costs the server most; ``modern`` is TLS 1.3 only. ``legacy`` is for hellos that can do no better, and for nobody else.
 """
 
 from __future__ import annotations
@@ -135,8 +135,10 @@ def peer_subject(certificate: Mapping[str, Any] | None) -> str | None:
     """
     if not certificate:
         return None
-    parts = ["+".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in names)
-             for names in certificate.get("subject", ())]
+    parts = [
+        "+".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in names)
+        for names in certificate.get("subject", ())
+    ]
     return ",".join(reversed(parts))
 
 
@@ -153,11 +155,11 @@ _SHORT: Final = {
 
 
 def _escaped(value: str) -> str:
-    """RFC 4514 section 2.4; control characters as well, since this goes into a header field."""
-    escaped = "".join(
-        f"\\{each}" if each in ',+"\\<>;=' else each if " " <= each <= "~" else "".join(f"\\{byte:02X}" for byte in each.encode())
-        for each in value
-    )
-    if escaped[:1] in ("#", " "):
-        escaped = "\\" + escaped
-    return escaped[:-1] + "\\ " if len(escaped) > 1 and escaped.endswith(" ") and escaped[-2] != "\\" else escaped
+    """RFC 4514 section 2.4; what is not printable ASCII as bytes, since this goes into a header field."""
+    return "".join(_escaped_character(each) for each in value.strip())
+
+
+def _escaped_character(each: str) -> str:
+    if each in ',+"\\<>;=#':
+        return f"\\{each}"
+    return each if " " <= each <= "~" else "".join(f"\\{byte:02X}" for byte in each.encode())

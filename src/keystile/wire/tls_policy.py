@@ -124,7 +124,7 @@ def next_change(policy: Policy, now: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Values of the header fields ``Deprecation`` (RFC 9745, a structured Date) and ``Sunset`` (RFC 8594, HTTP-date)."""
+    """Values of the fields ``Deprecation`` (RFC 9745, a structured Date) and ``Sunset`` (RFC 8594, an HTTP-date)."""
 
     deprecation: str
     sunset: str
