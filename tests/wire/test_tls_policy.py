@@ -77,7 +77,7 @@ def test_versions_follow_one_another() -> None:
 )
 def test_a_policy_that_would_weaken_newer_clients_is_none(minimum: str, legacy: str | None) -> None:
     with pytest.raises(ValueError, match="version"):
-        Policy(Version.of(minimum), legacy and Legacy(Version.of(legacy), DAY) or None)
+        Policy(Version.of(minimum), Legacy(Version.of(legacy), DAY) if legacy else None)
 
 
 def test_an_empty_rehearsal_is_an_error() -> None:

@@ -4,7 +4,7 @@ Law: policy in, context out. Protocol floors are always set explicitly: some
 builds of Python leave the floor open and rely on OpenSSL's security level alone.
 
 ``intermediate`` follows Mozilla's profile of that name (Server Side TLS 5.7) less its finite-field key exchange,
-which costs the server most; ``modern`` is TLS 1.3 only. ``legacy`` is for hellos that can do no better, and for nobody else.
+which costs the server most; ``modern`` is TLS 1.3 only. ``legacy`` is for hellos that can do no better.
 """
 
 from __future__ import annotations

@@ -314,6 +314,10 @@ class GateObject:
         """As of ``SSLObject``."""
         return self._chosen().write(data)
 
+    def pending(self) -> int:
+        """As of ``SSLObject``. uvloop takes this method, too, before the handshake."""
+        return 0 if self._real is None else self._real.pending()
+
     def unwrap(self) -> None:
         """As of ``SSLObject``; nothing where no handshake has begun."""
         if self._real is not None and self._failed is None:
@@ -341,7 +345,10 @@ class GateObject:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._chosen(), name)
+        # Nothing may raise SSLWantReadError out of a mere look at an attribute.
+        if self._real is None:
+            raise AttributeError(name)
+        return getattr(self._real, name)
 
 
 def _reason(error: ssl.SSLError) -> Reason:
