@@ -86,7 +86,7 @@ class Tunnel:
 
     def client_done(self) -> bool:
         """The client sends no more: the server is told, and may answer on. TLS knows no such half."""
-        if self.client.peer.tls is not None:
+        if self.client.peer.tls is not None or not self.upstream.transport.can_write_eof():
             self.end(None)
             return False
         self.upstream.transport.write_eof()
