@@ -5,14 +5,14 @@ Law: wiring, and nothing else. A rule that would stand here belongs to the part 
 
 from __future__ import annotations
 
-import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 from keystile.config.load import load
-from keystile.config.model import Settings, Tls
+from keystile.config.model import Settings
 from keystile.keys.keyring import Keyring
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
@@ -22,14 +22,15 @@ from keystile.management.catalogue import Catalogue
 from keystile.management.context import Services
 from keystile.management.look import GatewayView
 from keystile.relay.gateway import Gateway, Rules
+from keystile.relay.reaching import reaching_of
 from keystile.relay.record import Channel
+from keystile.relay.terms import terms_of
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.openapi import read_operations
 from keystile.routing.table import RouteTable, rows
 from keystile.storage.follow import KeyFollower
 from keystile.storage.passwords import Passwords
 from keystile.storage.sqlite import SqliteStore
-from keystile.wire.tls import server_context
 
 # -- for commands: settings, routes, keys ---------------------------------------------------------------
 
@@ -114,17 +115,20 @@ def build_relay(
     return Gateway(rules(snapshot), rules, keyring, follower, slots, channel, store_counters)
 
 
-def rules(accepted: Accepted) -> Rules:
-    """What a relay works by. Raises OSError or ssl.SSLError for certificates that cannot be used."""
+def rules(accepted: Accepted, now: float | None = None) -> Rules:
+    """What a relay works by; ``now``: Unix seconds. Raises OSError for certificates that cannot be used."""
     settings = accepted.settings
+    at = time.time() if now is None else now
     policies = dict.fromkeys(listener.tls for listener in settings.listeners if listener.tls is not None)
-    contexts = {tls: _tls_context(accepted, tls) for tls in policies}
-    return Rules(settings, route_table(settings), contexts, accepted.number)
+    terms = {tls: terms_of(tls, accepted.contents, at) for tls in policies}
+    reaching = reaching_of(settings, accepted.file, accepted.contents)
+    return Rules(settings, route_table(settings), terms, accepted.number, reaching)
 
 
-def _tls_context(accepted: Accepted, tls: Tls) -> ssl.SSLContext:
-    with accepted.file(tls.certificate) as certificate, accepted.file(tls.private_key) as private_key:
-        return server_context(certificate, private_key, tls.minimum_version)
+def check_rules(accepted: Accepted) -> None:
+    """Make what relays would work by, contexts to upstreams too. Raises OSError for files that cannot be used."""
+    for reaching in rules(accepted).reaching.values():
+        reaching.make()
 
 
 # -- for the management process ---------------------------------------------------------------------------

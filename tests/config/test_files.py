@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keystile.config import files
-from keystile.config.model import Settings, Tls
+from keystile.config.model import Certificate, Settings, Tls
 from tests.config import certificates
 
 Lines = Callable[[str], list[str]]
@@ -17,7 +17,7 @@ TLS = "listeners: [{{address: 127.0.0.1:0, tls: {{certificate: {}, private_key: 
 def test_a_pair_that_belongs_together_is_taken(with_settings: Callable[[str], Settings], tmp_path: Path) -> None:
     certificate, key = certificates.make(tmp_path)
     listener = with_settings(TLS.format("a.cert.pem", key)).listeners[0]
-    assert listener.tls == Tls(certificate, key, "1.2")
+    assert listener.tls == Tls((Certificate(certificate, key),), "1.2")
 
 
 def test_files_that_do_not_exist_are_both_told(lines_with: Lines) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from keystile.config.model import Management, Tls
+from keystile.config.model import Certificate, Management, Tls
 from keystile.config.page import link_path, page_url
 
-TLS = Tls(Path("cert.pem"), Path("key.pem"))
+TLS = Tls((Certificate(Path("cert.pem"), Path("key.pem")),))
 
 
 @pytest.mark.parametrize(

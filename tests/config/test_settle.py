@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keystile.config.model import (
     AccessLog,
+    Certificate,
     KeyPolicy,
     Limits,
     Listener,
@@ -86,8 +87,9 @@ routes:
   - {path: /x, scope: X, upstream: api}
 """
     )
-    tls = Tls(certificate, key, "1.2")
-    assert settings.listeners == (Listener("::1", 8443, Tls(certificate, key, "1.3"), proxy_protocol=True),)
+    tls = Tls((Certificate(certificate, key),), "1.2")
+    modern = Tls((Certificate(certificate, key),), "1.3")
+    assert settings.listeners == (Listener("::1", 8443, modern, proxy_protocol=True),)
     assert settings.management == Management("0.0.0.0", 9443, tls, ("keys.example.com",))
     assert (settings.workers, settings.store) == (3, tmp_path / "logs/k.db")
     assert settings.keys == KeyPolicy(5, ("Authorization", "X-Auth-Token"), "apikey")

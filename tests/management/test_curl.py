@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from keystile.config.model import KeyPolicy, Listener, Needs, Settings, Tls
+from keystile.config.model import Certificate, KeyPolicy, Listener, Needs, Settings, Tls
 from keystile.management.curl import base_url, curl
 from keystile.management.reference import Entry, read_reference
 from keystile.management.schema import Room, details
 from tests.management.documented import HOSTILE, contents, real_settings
 from tests.relay.running import settings
 
-TLS = Tls(Path("/c"), Path("/k"))
+TLS = Tls((Certificate(Path("/c"), Path("/k")),))
 
 
 def line_of(said: dict[str, Any] | None = None, path: str = "/a", method: str = "GET", **more: Any) -> str:

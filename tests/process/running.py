@@ -47,7 +47,7 @@ class Running:
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
             )
         assert self.process.stdout is not None
         self.out = self.process.stdout

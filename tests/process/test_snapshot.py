@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keystile.config.model import Listener, Tls
+from keystile.config.model import Certificate, Listener, Tls
 from keystile.process import snapshot
 from tests.process.stand_in import settings_for
 
@@ -13,7 +13,7 @@ from tests.process.stand_in import settings_for
 def _with_files(tmp_path: Path) -> snapshot.Snapshot:
     (tmp_path / "cert.pem").write_bytes(b"certificate")
     (tmp_path / "key.pem").write_bytes(b"private!")
-    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls = Tls((Certificate(tmp_path / "cert.pem", tmp_path / "key.pem"),))
     return snapshot.take(7, settings_for(tmp_path, listeners=(Listener("127.0.0.1", 0, tls),)))
 
 

@@ -12,7 +12,7 @@ import re
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -33,10 +33,11 @@ from keystile.keys import secret as secrets
 from keystile.keys.keyring import Keyring, KeyRow
 from keystile.limits.slots import SlotTable
 from keystile.relay.gateway import Gateway, Rules
+from keystile.relay.reaching import reaching_of
 from keystile.relay.record import COUNTERS
+from keystile.relay.terms import terms_of
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
-from keystile.wire.tls import server_context
 from tests.wire.peers import RawClient
 
 OPERATIONS = (
@@ -230,16 +231,18 @@ def settings(upstream_port: int, **changes: Any) -> Settings:
 def rules(wanted: Settings) -> Rules:
     """What a relay works by with these settings."""
     policies = [each.tls for each in wanted.listeners if each.tls is not None]
-    contexts = {tls: server_context(tls.certificate, tls.private_key, tls.minimum_version) for tls in policies}
-    return Rules(wanted, RouteTable(wanted.operations), contexts)
+    terms = {tls: terms_of(tls, Path.read_bytes, time.time()) for tls in policies}
+    reaching = reaching_of(wanted, nullcontext, Path.read_bytes)
+    return Rules(wanted, RouteTable(wanted.operations), terms, reaching=reaching)
 
 
 @asynccontextmanager
 async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
     """A relay in front of the upstream at ``upstream_port``.
 
-    ``changes`` are fields of ``Settings``; ``limits`` and ``keys`` are dicts.
+    ``changes`` are fields of ``Settings``; ``limits`` and ``keys`` are dicts; ``wall_clock`` gives Unix seconds.
     """
+    wall_clock = changes.pop("wall_clock", time.time)
     wanted = settings(upstream_port, **changes)
     keyring = Keyring()
     channel = KeptMessages()
@@ -254,6 +257,7 @@ async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
         slots,
         channel,
         lambda values: stored.__setitem__(slice(None), values),
+        wall_clock,
     )
     await gateway.start()
     sock = socket.socket()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from keystile.config.model import Listener, Needs, Operation, Tls
+from keystile.config.model import Certificate, Listener, Needs, Operation, Tls
 from tests.config.certificates import make
 from tests.relay.running import OPERATIONS, Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -307,7 +307,7 @@ async def _secure(relay: Running, folder: Path) -> tuple[int, ssl.SSLContext]:
     sock.bind(("127.0.0.1", 0))
     sock.listen(16)
     sock.setblocking(False)
-    await relay.listen(sock, Listener("127.0.0.1", 0, Tls(certificate, private_key)))
+    await relay.listen(sock, Listener("127.0.0.1", 0, Tls((Certificate(certificate, private_key),))))
     trusting = ssl.create_default_context(cafile=str(certificate))
     trusting.check_hostname = False
     return sock.getsockname()[1], trusting

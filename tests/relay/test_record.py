@@ -11,6 +11,7 @@ import pytest
 from keystile.config.model import AccessLog
 from keystile.keys import secret as secrets
 from keystile.relay import record
+from keystile.relay.handshakes import Handshakes
 from keystile.relay.record import COUNTERS, GAUGES, Recorder
 from keystile.relay.refusal import Refusal
 from tests.relay.running import KeptMessages, Running, request, running, until
@@ -291,7 +292,7 @@ async def test_a_retry_is_counted() -> None:
 
 def test_the_names_of_counters_are_those_of_the_values() -> None:
     stored: list[Sequence[int]] = []
-    recorder = Recorder(KeptMessages(), stored.append, logs=True)
+    recorder = Recorder(KeptMessages(), stored.append, Handshakes(lambda: 0.0), logs=True)
     recorder.statuses[101] = 1
     recorder.statuses[599] = 5
     recorder.refused[Refusal.DRAINING] = 7

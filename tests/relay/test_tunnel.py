@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keystile.config.model import Listener, Needs, Operation, Tls
+from keystile.config.model import Certificate, Listener, Needs, Operation, Tls
 from keystile.keys import secret as secrets
 from keystile.keys.keyring import KeyRow
 from keystile.relay import tunnel as tunnels
@@ -590,7 +590,7 @@ async def test_a_key_that_was_only_renamed_lives_on() -> None:
 
 async def test_it_goes_through_tls_and_ends_on_both_sides(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
-    listener = Listener("127.0.0.1", 0, Tls(*certificate))
+    listener = Listener("127.0.0.1", 0, Tls((Certificate(*certificate),)))
     async with serving(listeners=(listener,)) as (relay, upstream, key):
         for ends in ("server", "client"):
             client = await RawClient.connect(relay.port, tls=trusting(certificate[0]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -52,11 +53,12 @@ class RecordingUpstream:
     def __init__(self, answer: Answer | bytes = OK) -> None:
         self.answer = answer
         self.connections: list[RecordedConnection] = []
+        self.context: ssl.SSLContext | None = None
         self.port = 0
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=self.context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from keystile.config.model import Listener, Tls
+from keystile.config.model import Certificate, Listener, Tls
 from tests.config.certificates import make
 from tests.relay.running import Running, running, until
 from tests.wire import client_attacks, upstream_attacks
@@ -133,7 +133,7 @@ OVER_TLS = [row for family in client_attacks.FAMILIES for row in [r for r in ATT
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    return Tls(*make(tmp_path_factory.mktemp("tls")))
+    return Tls((Certificate(*make(tmp_path_factory.mktemp("tls"))),))
 
 
 @pytest.mark.parametrize("attack", _rows(OVER_TLS))

@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import pytest
 
-from keystile.config.model import Listener, Tls
+from keystile.config.model import Certificate, Listener, Tls
+from keystile.wire.client import ClientConnection
 from keystile.wire.door import AT_ONCE, Door
 from tests.e2e.running import make_certificate, trusting
 from tests.relay.running import Answer, Running, request, running, until
@@ -36,7 +37,7 @@ async def behind_a_proxy(
     tls: tuple[Path, Path] | None = None, *, proxy_protocol: bool = True, **changes: Any
 ) -> AsyncIterator[tuple[Running, RecordingUpstream, bytes]]:
     """A relay whose listener wants a header first; its upstream; a key for everything."""
-    listener = Listener("127.0.0.1", 0, Tls(*tls) if tls else None, proxy_protocol=proxy_protocol)
+    listener = Listener("127.0.0.1", 0, Tls((Certificate(*tls),)) if tls else None, proxy_protocol=proxy_protocol)
     changes.setdefault("trusted_proxies", TRUSTED)
     async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,), **changes) as relay:
         yield relay, upstream, relay.key("ViewContacts")
@@ -361,9 +362,13 @@ class KeptLoop:
         self.later.append((callback, arguments))
 
 
+def never() -> ClientConnection:
+    raise AssertionError("nobody is let in")
+
+
 def opened_door(listening: FullSocket) -> tuple[Door, KeptLoop, list[Any]]:
     loop = KeptLoop()
-    door = Door(cast(Any, SimpleNamespace(loop=loop, newcomers=set())), {}, proxy_protocol=False)
+    door = Door(cast(Any, SimpleNamespace(loop=loop, newcomers=set())), {}, never, proxy_protocol=False)
     welcomed: list[Any] = []
     door.welcome = welcomed.append  # type: ignore[method-assign,assignment]
     door.open(cast(Any, listening))

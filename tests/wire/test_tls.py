@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keystile.config.model import Listener, Tls
+from keystile.config.model import Certificate, Listener, Tls
 from keystile.wire.tls import server_context
 from tests.config.certificates import make
 from tests.relay.running import running
@@ -90,7 +90,7 @@ def test_files_that_are_missing_or_do_not_match_are_errors(files: tuple[Path, Pa
 
 
 async def test_a_request_over_tls_says_so_to_the_upstream(files: tuple[Path, Path]) -> None:
-    listener = Listener("127.0.0.1", 0, Tls(*files))
+    listener = Listener("127.0.0.1", 0, Tls((Certificate(*files),)))
     async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:
         client = await RawClient.connect(relay.port, tls=client_context())
         for _ in range(2):
@@ -101,7 +101,7 @@ async def test_a_request_over_tls_says_so_to_the_upstream(files: tuple[Path, Pat
 
 
 async def test_a_refusal_over_tls_can_be_read_before_the_end(files: tuple[Path, Path]) -> None:
-    listener = Listener("127.0.0.1", 0, Tls(*files))
+    listener = Listener("127.0.0.1", 0, Tls((Certificate(*files),)))
     async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:
         client = await RawClient.connect(relay.port, tls=client_context())
         await client.send(b"POST /any/a HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\nhello")
@@ -113,7 +113,7 @@ async def test_a_refusal_over_tls_can_be_read_before_the_end(files: tuple[Path, 
 
 async def test_the_first_request_over_tls_gets_its_own_answer_where_it_is_refused_too(files: tuple[Path, Path]) -> None:
     """The handshake's last bytes (session tickets) are still leaving when the refusal is written."""
-    listener = Listener("127.0.0.1", 0, Tls(*files))
+    listener = Listener("127.0.0.1", 0, Tls((Certificate(*files),)))
     async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:
         client = await RawClient.connect(relay.port, tls=client_context())
         await client.send(b"GET /any/a HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -123,7 +123,7 @@ async def test_the_first_request_over_tls_gets_its_own_answer_where_it_is_refuse
 
 
 async def test_plain_http_on_a_tls_listener_gets_nothing(files: tuple[Path, Path]) -> None:
-    listener = Listener("127.0.0.1", 0, Tls(*files))
+    listener = Listener("127.0.0.1", 0, Tls((Certificate(*files),)))
     async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:
         client = await RawClient.connect(relay.port)
         await client.send(b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -133,7 +133,7 @@ async def test_plain_http_on_a_tls_listener_gets_nothing(files: tuple[Path, Path
 
 async def test_many_requests_with_bodies_on_one_tls_connection_are_all_answered(files: tuple[Path, Path]) -> None:
     """uvloop's TLS with a write limit of zero pauses and resumes by turns, with nothing to write."""
-    listener = Listener("127.0.0.1", 0, Tls(*files))
+    listener = Listener("127.0.0.1", 0, Tls((Certificate(*files),)))
     async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:
         key = relay.key()
         client = await RawClient.connect(relay.port, tls=client_context())

@@ -16,7 +16,6 @@ from keystile.wire.answer_head import AnswerHead
 from keystile.wire.client import ANSWER, ClientConnection
 from keystile.wire.faults import WireError
 from keystile.wire.peer import Peer, parse_address
-from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_head import RequestFields, RequestHeadReader
 from keystile.wire.upstream import Pool, UpstreamConnection
 
@@ -114,6 +113,8 @@ class KeptRequest:
     def held_bytes(self) -> int:
         return 0
 
+    def be_the_last(self) -> None: ...
+
 
 class KeepingApplication:
     """Implements ``wire.client.Application``. ``requests``: the whole ones; ``holds``: they are not answered."""
@@ -176,7 +177,7 @@ class KeepingApplication:
         client.write(REFUSED)
         client.finished(False)
 
-    def peer_of(self, transport: asyncio.Transport, announced: ProxyHeader | None) -> Peer:
+    def meet(self, client: ClientConnection) -> Peer:
         return Peer(parse_address("127.0.0.1"), slot=b"client")
 
     def turn_away(self, client: ClientConnection) -> None:

@@ -17,6 +17,7 @@ from keystile.config.units import text
 MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+_USUAL = {"http": 80, "https": 443}
 _PORT = re.compile(r"[0-9]{1,5}")
 _ADDRESS_HINT = 'write an IP address and a port, such as 127.0.0.1:8080 or "[::]:8080"'
 
@@ -68,20 +69,42 @@ def network(value: object) -> Network:
 
 
 def server(value: object) -> Server:
-    """A server of an upstream: ``http://host[:port]`` and nothing more; port 80 unless written."""
+    """A server of an upstream: ``http://host[:port]`` or https and nothing more; port 80 or 443 unless written."""
     written = text(value)
-    if written.startswith("https://"):
-        raise ValueError("is not yet served by this version: upstream servers speak plain http://")
     if re.match(r"(http\+)?unix:|/", written):
         raise ValueError("is not yet served by this version: upstream servers are reached over TCP, as http://")
     if "://" not in written and _split(f"http://{written}") is not None:
         raise ValueError(f"lacks its scheme; write http://{written}")
     parts = _split(written)
-    if parts is None or parts.scheme != "http" or parts.path not in ("", "/") or "?" in written or "#" in written:
+    if parts is None or parts.scheme not in _USUAL or parts.path not in ("", "/") or "?" in written or "#" in written:
         raise ValueError("is not a server; write http://host:port without a path, such as http://127.0.0.1:9000")
     assert parts.hostname is not None
     ip = _ip(parts.hostname)
-    return Server(host=str(ip) if ip else parts.hostname, port=80 if parts.port is None else parts.port)
+    port = _USUAL[parts.scheme] if parts.port is None else parts.port
+    return Server(str(ip) if ip else parts.hostname, port, tls=parts.scheme == "https")
+
+
+def server_name(value: object) -> str | None:
+    """A host name to ask for in TLS (RFC 6066 section 3 has no addresses there), in lower case; null for none."""
+    if value is None:
+        return None
+    written = text(value).lower()
+    if _ip(written.removeprefix("[").removesuffix("]")) or not _HOST_NAME.fullmatch(written) or "_" in written:
+        raise ValueError("is not a host name; write it without scheme, port and path, such as api.internal")
+    return written
+
+
+def https_origin(value: object) -> str | None:
+    """``https://host[:port]`` and nothing more; null for none."""
+    if value is None:
+        return None
+    written = text(value)
+    parts = _split(written)
+    if parts is None or parts.scheme != "https" or parts.path or set("?#") & set(written):
+        raise ValueError(
+            "is not an https origin; write scheme and host without user, path and query, such as https://api.example.com"
+        )
+    return origin(written)
 
 
 def host_name(value: object) -> str:
@@ -101,8 +124,7 @@ def origin(value: object) -> str:
     if parts is None or parts.scheme not in ("http", "https") or parts.path or set("?#") & set(written):
         raise ValueError("is not an origin; write scheme and host, such as https://app.example.com, or *")
     # Browsers leave out the scheme's own port, and compare byte for byte.
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    port = "" if parts.port in (None, usual) else f":{parts.port}"
+    port = "" if parts.port in (None, _USUAL[parts.scheme]) else f":{parts.port}"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}{port}"
 

@@ -50,10 +50,20 @@ def over_limit(value: object) -> Literal["refuse"]:
 def tls_version(value: object) -> str:
     """``1.2`` or ``1.3``, with or without quotes."""
     if value in ("1.0", "1.1"):
-        raise ValueError(f"{NOT_YET} (TLS versions before 1.2); write 1.2 or 1.3")
+        raise ValueError("is older than what everybody may speak; write 1.2 or 1.3, and older versions under legacy")
     if value in ("1.2", "1.3"):
         return str(value)
     raise ValueError("is not a TLS version; write 1.2 or 1.3")
+
+
+profile = one_of("intermediate", "modern")
+
+
+def legacy_version(value: object) -> str:
+    """``1.0`` or ``1.1``, with or without quotes."""
+    if value in ("1.0", "1.1"):
+        return str(value)
+    raise ValueError("is not a TLS version before 1.2; write 1.0 or 1.1, or leave legacy out")
 
 
 def only_true(value: object) -> Literal[True]:

@@ -24,6 +24,7 @@ from keystile.config.kinds import (
     CallsPrefix,
     Cidr,
     Connections,
+    Day,
     Duration,
     DurationOrZero,
     FieldName,
@@ -31,21 +32,28 @@ from keystile.config.kinds import (
     HeadSize,
     HostChoice,
     HostName,
+    HstsAge,
     HttpServer,
+    HttpsOrigin,
     KeyField,
+    LegacyVersion,
     ListenAddress,
     Method,
+    Moment,
     NoCors,
     OnlyTrue,
     Origin,
     Parameter,
     Pattern,
+    PlainHttp,
     PlainPath,
     Prefix,
+    Profile,
     RateOrNone,
     Refuse,
     Scope,
     ScopeSource,
+    ServerName,
     SizeOrNone,
     Slots,
     Store,
@@ -74,14 +82,63 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class TlsSection(Section):
-    """TLS of one address."""
+class CertificateSection(Section):
+    """One certificate of several."""
 
     certificate: Text = _needed(description="PEM file with the certificate and those that sign it.")
     private_key: Text = _needed(description="PEM file with the certificate's private key, without a passphrase.")
+
+
+class RehearsalSection(Section):
+    """A time in which older TLS versions are refused for trial."""
+
+    start: Moment = _needed(alias="from", description="When it begins, with its zone: 2027-03-01T09:00Z.")
+    end: Moment = _needed(alias="to", description="When it ends, with its zone: 2027-03-01T09:30Z.")
+
+
+class LegacySection(Section):
+    """Older TLS versions until a given day."""
+
+    minimum_version: LegacyVersion = _needed(description="The oldest TLS version until then: 1.0 or 1.1.")
+    retire_on: Day = _needed(description="The first day, from 00:00 UTC, on which they are refused: 2027-03-31.")
+    rehearsals: list[RehearsalSection] = _setting(
+        [], description="Times before that day in which they are refused for trial."
+    )
+
+
+class ClientCertificatesSection(Section):
+    """Certificates that clients show."""
+
+    ca: Text = _needed(description="PEM file with the certificates that may sign those of clients.")
+    required: Flag = _setting(True, description="Refuse clients without one; false to take both.")
+
+
+class TlsSection(Section):
+    """TLS of one address: certificate and private_key, or certificates."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["certificate", "private_key"]}, {"required": ["certificates"]}]}
+    )
+
+    certificate: Text | None = _setting(None, description="PEM file with the certificate and those that sign it.")
+    private_key: Text | None = _setting(
+        None, description="PEM file with the certificate's private key, without a passphrase."
+    )
+    certificates: list[CertificateSection] | None = _setting(
+        None,
+        min_length=1,
+        description="Several, instead of certificate: chosen by the names in them, the first where no name fits.",
+    )
+    profile: Profile = _setting(
+        "intermediate", description="Ciphers and curves after Mozilla's profile of this name; modern is TLS 1.3 only."
+    )
     minimum_version: Version = _setting("1.2", description="The oldest TLS version that is accepted: 1.2 or 1.3.")
-    legacy: Annotated[None, kinds.not_yet("older TLS versions")] = _setting(
-        None, description="Not yet served by this version: older TLS versions until a given day."
+    legacy: LegacySection | None = _setting(None, description="Older TLS versions, until a given day.")
+    client_certificates: ClientCertificatesSection | None = _setting(
+        None, description="Certificates that clients show; none are asked for without it."
+    )
+    hsts: HstsAge = _setting(
+        None, description="How long browsers shall use https only (Strict-Transport-Security), such as 730d; null for none."
     )
 
 
@@ -94,6 +151,13 @@ class ListenerSection(Section):
         False,
         description="Every connection begins with a PROXY protocol header (version 1 or 2), before TLS, and comes from "
         "one of trusted_proxies; all others are closed.",
+    )
+    redirect: HttpsOrigin = _setting(
+        None, description="Without tls only: answer every request with 308 to this origin, https://api.example.com."
+    )
+    plain_http: PlainHttp = _setting(
+        "allow",
+        description="Without tls only: allow keys that come in clear, or refuse_keys, and report them as exposed.",
     )
 
 
@@ -205,10 +269,30 @@ class CorsSection(Section):
     max_age: WholeSeconds = _setting("600s", description="How long browsers may remember the answer.")
 
 
+class UpstreamTlsSection(Section):
+    """TLS to the servers of one upstream."""
+
+    ca: Text | None = _setting(
+        None, description="PEM file with the certificates that may sign the servers'; null for those this machine trusts."
+    )
+    server_name: ServerName = _setting(
+        None, description="The host name to ask for and to verify; null for the one in the server's address."
+    )
+    certificate: Text | None = _setting(None, description="PEM file with the certificate that the gateway shows.")
+    private_key: Text | None = _setting(None, description="PEM file with its private key, without a passphrase.")
+    minimum_version: Version = _setting("1.2", description="The oldest TLS version that is spoken: 1.2 or 1.3.")
+    verify: Flag = _setting(True, description="false takes any certificate: whoever is in between reads every key.")
+
+
 class UpstreamSection(Section):
     """The API behind the gateway."""
 
-    servers: list[HttpServer] = _needed(min_length=1, description="Servers, used in turn: http://host:port.")
+    servers: list[HttpServer] = _needed(
+        min_length=1, description="Servers, used in turn: http://host:port, or all of them https://host:port."
+    )
+    tls: UpstreamTlsSection | None = _setting(
+        None, description="TLS to https servers; without it they are verified against what this machine trusts."
+    )
     host: HostChoice = _setting(
         "upstream", description="The Host field it gets: the server's own name, or preserve the client's."
     )
@@ -372,9 +456,14 @@ def sections_in(annotation: Any) -> list[type[Section]]:
     return [section for inner in get_args(annotation) for section in sections_in(inner)]
 
 
+def named(section: type[Section]) -> dict[str, FieldInfo]:
+    """The settings of a section by the names that people write (``from`` can be none in Python)."""
+    return {info.alias or name: info for name, info in section.model_fields.items()}
+
+
 def settings(section: type[Section] = Document, path: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every setting, outer before inner: ``limits.request_timeout``, ``listeners[].tls``, ``upstreams.*.host``."""
-    for name, info in section.model_fields.items():
+    for name, info in named(section).items():
         yield path + name, info
         step = _STEPS.get(str(get_origin(info.annotation)), "")
         for inner in sections_in(info.annotation):

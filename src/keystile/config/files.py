@@ -1,4 +1,4 @@
-"""The files that gateway.yaml names: certificates and keys, documents, and where store and log will lie.
+"""The files that gateway.yaml names: how they are read, and where store and log will lie.
 
 Law: this file opens and judges files; it never writes one. What it read is kept in ``contents`` (absolute
 path to bytes), so that a snapshot holds what was judged and not what lies on disk a moment later.
@@ -7,7 +7,6 @@ path to bytes), so that a snapshot holds what was judged and not what lies on di
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,11 +16,7 @@ from keystile.config.written import Written
 from keystile.config.yamltext import Loc
 
 LARGEST = 64 * 1024 * 1024
-_CANNOT = "cannot be read"
-
-
-class _Encrypted(Exception):
-    """A private key asks for a passphrase, and nobody is there to type it."""
+CANNOT = "cannot be read"
 
 
 def absolute(folder: Path, path: str) -> Path:
@@ -29,9 +24,9 @@ def absolute(folder: Path, path: str) -> Path:
     return Path(os.path.normpath(folder / path))
 
 
-def check(written: Written, contents: dict[Path, bytes]) -> list[Fault]:
-    """Every fault of certificates, keys, and the folders of store and access log."""
-    return [*_tls(written, contents), *_folders(written)]
+def check(written: Written) -> list[Fault]:
+    """Every fault of the folders of store and access log."""
+    return list(_folders(written))
 
 
 def read(written: Written, loc: Loc, contents: dict[Path, bytes]) -> tuple[bytes | None, list[Fault]]:
@@ -43,7 +38,7 @@ def read(written: Written, loc: Loc, contents: dict[Path, bytes]) -> tuple[bytes
     try:
         contents[path] = bounded(path)
     except (OSError, ValueError) as error:
-        return None, [written.fault(loc, f"{_CANNOT}: {reason(error)}", show=True)]
+        return None, [written.fault(loc, f"{CANNOT}: {reason(error)}", show=True)]
     return contents[path], []
 
 
@@ -61,47 +56,6 @@ def bounded(path: Path, largest: int = LARGEST) -> bytes:
 def reason(error: OSError | ValueError) -> str:
     """Why a file could not be read, without its path."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _tls(written: Written, contents: dict[Path, bytes]) -> Iterator[Fault]:
-    for place in [*((*loc, "tls") for loc in written.items("listeners")), ("management", "tls")]:
-        certificate, faults = read(written, (*place, "certificate"), contents)
-        key, more = read(written, (*place, "private_key"), contents)
-        yield from [*faults, *more]
-        if certificate is not None and key is not None:
-            yield from _pair(written, place, certificate, key)
-
-
-def _pair(written: Written, place: Loc, certificate: bytes, key: bytes) -> Iterator[Fault]:
-    """Whether OpenSSL would serve the two; told at the one of them that is wrong."""
-    at_certificate, at_key = (*place, "certificate"), (*place, "private_key")
-    if b"-----BEGIN CERTIFICATE-----" not in certificate:
-        yield written.fault(at_certificate, "holds no certificate in PEM form", show=True)
-        return
-    if b"PRIVATE KEY-----" not in key:
-        yield written.fault(at_key, "holds no private key in PEM form", show=True)
-        return
-    names = written.read(units.text, *at_certificate), written.read(units.text, *at_key)
-    try:
-        _load(*(absolute(written.folder, name or "") for name in names))
-    except _Encrypted:
-        yield written.fault(at_key, "needs a passphrase; write a key without one", show=True)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            message = f"is not the private key of the certificate {names[0]!r}"
-            yield written.fault(at_key, message, show=True)
-        else:
-            said = (error.reason or "unknown reason").replace("_", " ").lower()
-            yield written.fault(at_certificate, f"cannot be used with its private key ({said})", show=True)
-    except OSError as error:
-        yield written.fault(at_certificate, f"{_CANNOT}: {reason(error)}", show=True)
-
-
-def _load(certificate: Path, key: Path) -> None:
-    def refuse() -> str:
-        raise _Encrypted  # without this, OpenSSL would ask on the terminal
-
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
 
 
 def _folders(written: Written) -> Iterator[Fault]:

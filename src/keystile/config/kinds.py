@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from keystile.config import addresses, choices, templates, tokens, units
+from keystile.config import addresses, choices, moments, templates, tokens, units
 from keystile.config.model import MANAGEMENT_UPSTREAM, Network, Server
 
 
@@ -40,11 +40,6 @@ def whole(least: int, most: int) -> Read:
 
 def _words(*words: str) -> Read:
     return Read(choices.one_of(*words), {"enum": list(words)})
-
-
-def not_yet(what: str) -> Read:
-    """A setting that later versions serve: may be null or false, anything else is refused by name."""
-    return Read(choices.not_yet(what), {"enum": [None, False]})
 
 
 def _text(**schema: Any) -> dict[str, Any]:
@@ -77,8 +72,12 @@ Connections = Annotated[
 Workers = Annotated[int, Read(units.workers, _any_of({"const": "auto"}, {**_COUNT, "minimum": 1, "maximum": 64}))]
 ListenAddress = Annotated[addresses.Address, Read(addresses.address, _text(pattern=":[0-9]{1,5}$"))]
 Cidr = Annotated[Network, Read(addresses.network, _text())]
-HttpServer = Annotated[Server, Read(addresses.server, _text(pattern="^http://[^/?#]+/?$"))]
+HttpServer = Annotated[Server, Read(addresses.server, _text(pattern="^https?://[^/?#]+/?$"))]
 HostName = Annotated[str, Read(addresses.host_name, _text())]
+ServerName = Annotated[str | None, Read(addresses.server_name, _any_of(_text(), _NULL))]
+HttpsOrigin = Annotated[
+    str | None, Read(addresses.https_origin, _any_of(_text(pattern=r"^https://[^/?#@]+$"), _NULL))
+]
 Origin = Annotated[str, Read(addresses.origin, _text(pattern=r"^(\*|https?://[^/?#]+)$"))]
 FieldName = Annotated[str, Read(tokens.field_name, _text())]
 KeyField = Annotated[str, Read(tokens.key_field, _text())]
@@ -93,6 +92,12 @@ PlainPath = Annotated[str | None, Read(templates.health_path, _any_of(_text(patt
 Pattern = Annotated[str | None, Read(tokens.description_pattern, _any_of(_text(), _NULL))]
 ScopeSource = Annotated[str | None, Read(tokens.scope_source, _any_of(_text(pattern="^(security$|x-)"), _NULL))]
 Version = Annotated[Literal["1.2", "1.3"], Read(choices.tls_version, {"enum": ["1.2", "1.3", 1.2, 1.3]})]
+LegacyVersion = Annotated[Literal["1.0", "1.1"], Read(choices.legacy_version, {"enum": ["1.0", "1.1", 1.0, 1.1]})]
+Profile = Annotated[Literal["intermediate", "modern"], Read(choices.profile, {"enum": ["intermediate", "modern"]})]
+PlainHttp = Annotated[Literal["allow", "refuse_keys"], _words("allow", "refuse_keys")]
+Day = Annotated[float, Read(moments.day, _text(pattern=f"^{moments.DAY}$", examples=["2027-03-31"]))]
+Moment = Annotated[float, Read(moments.moment, _text(examples=["2027-03-01T09:00Z"]))]
+HstsAge = Annotated[float | None, Read(units.hsts_age, _any_of(_DURATION, _NULL))]
 Refuse = Annotated[Literal["refuse"], Read(choices.over_limit, {"const": "refuse"})]
 AddressField = Annotated[Literal["X-Forwarded-For", "Forwarded"], _words("X-Forwarded-For", "Forwarded")]
 HostChoice = Annotated[Literal["upstream", "preserve"], _words("upstream", "preserve")]

@@ -6,9 +6,11 @@ next still runs; only a text that is no YAML at all ends it early.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from keystile.config import files, rows, rules, validate
+from keystile.config import files, rows, rules, tls_files, validate
 from keystile.config.borrowed import DocumentReader, OperationsChecker
 from keystile.config.faults import ConfigurationError, Fault, in_order
 from keystile.config.model import Settings
@@ -24,24 +26,28 @@ def load(
     read_document: DocumentReader,
     check_operations: OperationsChecker,
     contents: dict[Path, bytes] | None = None,
+    now: Callable[[], float] = time.time,
 ) -> Settings:
     """The settings that the file at ``path`` means; raises ConfigurationError with every fault.
 
     ``contents`` receives the bytes of every file that was read, by absolute path (gateway.yaml itself,
-    documents, certificates, keys), so that what was checked can be kept.
+    documents, certificates, keys), so that what was checked can be kept. ``now``: Unix seconds,
+    for warnings of what will soon be or is over.
     """
     contents = {} if contents is None else contents
     written, repeated = _written(path, contents)
     document, faults = validate.document(written)
     faults += rules.repeated_names(written, repeated)
     faults += rules.check(written)
-    faults += files.check(written, contents)
+    faults += files.check(written)
+    faults += tls_files.check(written, contents)
     found = rows.read(written, document, read_document, contents)
     faults += found.faults
     faults += rows.conflicts(written, found.operations, check_operations)
     if faults or document is None:
         raise ConfigurationError(in_order(faults, str(path)))
-    return settle(written, document, found, remarks(written, document, found.operations))
+    warnings = remarks(written, document, found.operations, contents, now())
+    return settle(written, document, found, warnings)
 
 
 def _written(path: Path, contents: dict[Path, bytes]) -> tuple[Written, list[Repeated]]:

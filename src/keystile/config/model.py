@@ -18,12 +18,51 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
-    """The TLS policy of one listener; ``certificate`` and ``private_key`` are absolute paths of PEM files."""
+class Certificate:
+    """A certificate (with those that sign it) and its key: absolute paths of PEM files."""
 
     certificate: Path
     private_key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A time in which older versions are refused for trial: Unix seconds, ``start`` inclusive, ``end`` exclusive."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """Older versions until a day. ``retire_at``: Unix seconds of 00:00 UTC of it; ``rehearsals`` by their start."""
+
+    minimum_version: Literal["1.0", "1.1"]
+    retire_at: float
+    rehearsals: tuple[Rehearsal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificates:
+    """Certificates that clients show, signed by one in the PEM file ``ca``; ``required``: none without."""
+
+    ca: Path
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The TLS policy of one listener. ``certificates``: at least one; the first answers where no name fits.
+
+    ``minimum_version`` is 1.3 with the profile ``modern``. ``hsts``: whole seconds, None for no field.
+    """
+
+    certificates: tuple[Certificate, ...]
     minimum_version: Literal["1.2", "1.3"] = "1.2"
+    profile: Literal["intermediate", "modern"] = "intermediate"
+    legacy: Legacy | None = None
+    client_certificates: ClientCertificates | None = None
+    hsts: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +70,16 @@ class Listener:
     """One address that clients connect to. ``host`` is an IP address without brackets; port 0 means any free one.
 
     ``proxy_protocol``: every connection begins with a PROXY protocol header, and comes from a trusted proxy.
+    ``redirect`` (without ``tls`` only): the https origin to which every request is sent (308).
+    ``plain_http`` (without ``tls`` only): whether keys that came in clear are taken.
     """
 
     host: str
     port: int
     tls: Tls | None = None
     proxy_protocol: bool = False
+    redirect: str | None = None
+    plain_http: Literal["allow", "refuse_keys"] = "allow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +139,41 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server of an upstream: a host name or IP address (without brackets) and a port, plain HTTP/1.1."""
+    """One server of an upstream: a host name or IP address (without brackets) and a port; HTTP/1.1, over ``tls`` or not."""
 
     host: str
     port: int
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """How servers over TLS are reached; paths are absolute, of PEM files.
+
+    ``ca``: who may sign their certificates, None for those this machine trusts. ``server_name``: the name asked for
+    and verified, None for the server's own. ``certificate`` and ``private_key``: ours, both or neither.
+    """
+
+    ca: Path | None = None
+    server_name: str | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+    verify: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The API behind the gateway. ``host_field``: send the server's own name as Host, or the client's."""
+    """The API behind the gateway. ``host_field``: send the server's own name as Host, or the client's.
+
+    ``tls``: only where the servers are https, which are so with or without it.
+    """
 
     name: str
     servers: tuple[Server, ...]
     host_field: Literal["upstream", "preserve"] = "upstream"
     case_insensitive: bool = False
+    tls: UpstreamTls | None = None
 
 
 #: The upstream's name of operations that the management process answers; no upstream of gateway.yaml may have it.

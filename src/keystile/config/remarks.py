@@ -5,22 +5,30 @@ Law: this file looks at the finished document and refuses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from keystile.config import tls_remarks
 from keystile.config.document import Document, PathRow
 from keystile.config.model import Operation
 from keystile.config.written import Written
 from keystile.config.yamltext import Loc, path_of
 
 
-def remarks(written: Written, document: Document, operations: list[Operation]) -> tuple[str, ...]:
-    """Every warning, as a line that begins with its place."""
+def remarks(
+    written: Written, document: Document, operations: list[Operation], contents: Mapping[Path, bytes], now: float
+) -> tuple[str, ...]:
+    """Every warning, as a line that begins with its place.
+
+    ``contents``: of the files that are named, by absolute path. ``now``: Unix seconds.
+    """
     found = [
         *_unused_upstreams(document),
         *_plain_listeners(document),
         *_trusting_everybody(document),
         *_health_path_hides(document, operations),
         *_rows_that_never_count(document, operations),
+        *tls_remarks.find(written, document, contents, now),
     ]
     return tuple(f"{written.file}:{written.root.at(loc)[0]}: {path_of(loc)}: {message}" for loc, message in found)
 
@@ -36,7 +44,8 @@ def _plain_listeners(document: Document) -> Iterator[tuple[Loc, str]]:
     if document.trusted_proxies:
         return  # something in front of the gateway speaks TLS
     for index, listener in enumerate(document.listeners):
-        if listener.tls is None and not listener.address.loopback:
+        meant = listener.redirect is not None or listener.plain_http == "refuse_keys"
+        if listener.tls is None and not meant and not listener.address.loopback:
             yield ("listeners", index), "keys that arrive here have crossed the network in clear; add tls"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
-from keystile.config import addresses, choices, service_calls, tokens, units
+from keystile.config import addresses, choices, service_calls, tls_rules, tokens, units
 from keystile.config.addresses import Address
 from keystile.config.faults import Fault, shown_name
 from keystile.config.written import Written
@@ -203,4 +203,5 @@ _RULES: tuple[Rule, ...] = (
     _proxies_are_named_where_they_must_speak,
     _websockets_are_opened_with_get,
     service_calls.check,
+    tls_rules.check,
 )

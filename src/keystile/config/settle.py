@@ -5,18 +5,34 @@ Law: this file is the only one that knows both shapes, ``document.py``'s (as wri
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from keystile.config import files
-from keystile.config.document import Document, LimitsSection, TlsSection, UpstreamSection, WaitingSection
+from keystile.config.document import (
+    Document,
+    LegacySection,
+    LimitsSection,
+    ListenerSection,
+    TlsSection,
+    UpstreamSection,
+    UpstreamTlsSection,
+    WaitingSection,
+)
 from keystile.config.model import (
     AccessLog,
+    Certificate,
+    ClientCertificates,
     KeyPolicy,
+    Legacy,
     Limits,
     Listener,
     Management,
     ManagementRoutes,
+    Rehearsal,
     Settings,
     Tls,
     Upstream,
+    UpstreamTls,
     Waiting,
 )
 from keystile.config.rows import Rows, cors_of
@@ -28,10 +44,7 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
     management, calls = document.management, document.management_routes
     return Settings(
         file=written.file.absolute(),
-        listeners=tuple(
-            Listener(*one.address, tls=_tls(written, one.tls), proxy_protocol=one.proxy_protocol)
-            for one in document.listeners
-        ),
+        listeners=tuple(_listener(written, one) for one in document.listeners),
         management=Management(*management.address, tls=_tls(written, management.tls), hosts=tuple(management.hosts)),
         workers=document.workers,
         store=files.absolute(written.folder, document.store),
@@ -41,7 +54,7 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
         client_address_field=document.client_address_field,
         health_path=document.health_path,
         access_log=_access_log(written, document.access_log),
-        upstreams=tuple(_upstream(name, one) for name, one in document.upstreams.items()),
+        upstreams=tuple(_upstream(written, name, one) for name, one in document.upstreams.items()),
         operations=tuple(rows.operations),
         trust_without_store=document.trust_without_store,
         cors=cors_of(document.cors),
@@ -51,14 +64,35 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
     )
 
 
+def _listener(written: Written, section: ListenerSection) -> Listener:
+    tls = _tls(written, section.tls)
+    return Listener(*section.address, tls, section.proxy_protocol, section.redirect, section.plain_http)
+
+
 def _tls(written: Written, section: TlsSection | None) -> Tls | None:
     if section is None:
         return None
+    clients = section.client_certificates
     return Tls(
-        files.absolute(written.folder, section.certificate),
-        files.absolute(written.folder, section.private_key),
-        section.minimum_version,
+        _certificates(written, section),
+        "1.3" if section.profile == "modern" else section.minimum_version,
+        section.profile,
+        None if section.legacy is None else _legacy(section.legacy),
+        None if clients is None else ClientCertificates(files.absolute(written.folder, clients.ca), clients.required),
+        section.hsts,
     )
+
+
+def _certificates(written: Written, section: TlsSection) -> tuple[Certificate, ...]:
+    pairs = [(one.certificate, one.private_key) for one in section.certificates or ()]
+    if section.certificate is not None and section.private_key is not None:
+        pairs = [(section.certificate, section.private_key)]
+    return tuple(Certificate(*(files.absolute(written.folder, path) for path in pair)) for pair in pairs)
+
+
+def _legacy(section: LegacySection) -> Legacy:
+    rehearsals = sorted((one.start, one.end) for one in section.rehearsals)
+    return Legacy(section.minimum_version, section.retire_on, tuple(Rehearsal(*one) for one in rehearsals))
 
 
 def _limits(section: LimitsSection) -> Limits:
@@ -74,5 +108,20 @@ def _access_log(written: Written, place: str | None) -> AccessLog:
     return AccessLog(file=None if place == "stdout" else files.absolute(written.folder, place))
 
 
-def _upstream(name: str, section: UpstreamSection) -> Upstream:
-    return Upstream(name, tuple(section.servers), section.host, section.case_insensitive)
+def _upstream(written: Written, name: str, section: UpstreamSection) -> Upstream:
+    tls = None if section.tls is None else _upstream_tls(written, section.tls)
+    return Upstream(name, tuple(section.servers), section.host, section.case_insensitive, tls)
+
+
+def _upstream_tls(written: Written, section: UpstreamTlsSection) -> UpstreamTls:
+    def path(name: str | None) -> Path | None:
+        return None if name is None else files.absolute(written.folder, name)
+
+    return UpstreamTls(
+        path(section.ca),
+        section.server_name,
+        path(section.certificate),
+        path(section.private_key),
+        section.minimum_version,
+        section.verify,
+    )

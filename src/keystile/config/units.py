@@ -46,16 +46,16 @@ def flag(value: object) -> bool:
     raise ValueError("is neither true nor false; write true or false")
 
 
-def duration(value: object, *, zero: bool = False) -> float:
-    """Seconds of a duration such as ``600s``; more than nothing unless ``zero``, at most 365d."""
+def duration(value: object, *, zero: bool = False, longest: float = LONGEST) -> float:
+    """Seconds of a duration such as ``600s``; more than nothing unless ``zero``, at most ``longest`` (seconds)."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("is not a duration; write a number with ms, s, m, h or d, such as 600s")
     # Milliseconds are divided, since 0.001 is not exact in binary and 250ms should be 0.25.
     number, unit = float(match[1]), match[2]
     seconds = number / 1000 if unit == "ms" else number * SECONDS[unit]
-    if seconds > LONGEST:
-        raise ValueError("is too long; write at most 365d")
+    if seconds > longest:
+        raise ValueError(f"is too long; write at most {longest / SECONDS['d']:.0f}d")
     if not (seconds or zero):
         raise ValueError("is no time at all; write more, such as 1s")
     return seconds
@@ -64,6 +64,16 @@ def duration(value: object, *, zero: bool = False) -> float:
 def duration_or_zero(value: object) -> float:
     """As ``duration``, where ``0s`` has a meaning."""
     return duration(value, zero=True)
+
+
+def hsts_age(value: object) -> float | None:
+    """Whole seconds up to ten years (RFC 6797 section 6.1.1 counts in them); 0s withdraws it, null says nothing."""
+    if value is None:
+        return None
+    seconds = duration(value, zero=True, longest=10 * LONGEST)
+    if seconds != int(seconds):
+        raise ValueError("is not a number of whole seconds; write such as 730d")
+    return seconds
 
 
 def whole_seconds(value: object) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from keystile.config.choices import NotYet
-from keystile.config.document import TAGS, AnyRow, Document, OpenApiRow, PathRow, Section, sections_in, settings
+from keystile.config.document import TAGS, AnyRow, Document, OpenApiRow, PathRow, Section, named, sections_in, settings
 from keystile.config.faults import Fault, shown_value
 from keystile.config.written import Written
 from keystile.config.yamltext import Loc, path_of
@@ -72,7 +72,7 @@ def _of_another_type(written: Written, place: Loc, error: Any) -> Fault:
 def _unknown(loc: Loc) -> str:
     """What to say of a name that is no setting: the nearest one, where it belongs, or all there are."""
     name, section = str(loc[-1]), _section_of(loc)
-    known = list(section.model_fields)
+    known = list(named(section))
     if near := get_close_matches(name, known, n=1, cutoff=0.7):
         return f"is not a setting; did you mean {near[0]}?"
     elsewhere = [path for path in _PLACES.get(name, []) if "routes" not in path]
@@ -84,7 +84,7 @@ def _unknown(loc: Loc) -> str:
 
 
 def _missing(loc: Loc) -> str:
-    info = _section_of(loc).model_fields[str(loc[-1])]
+    info = named(_section_of(loc))[str(loc[-1])]
     description = (info.description or "").partition(". ")[0].rstrip(".")
     return f"is missing: {description}"
 

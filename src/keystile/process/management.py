@@ -20,7 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
-from keystile.app import load_settings, open_services, route_table, rules
+from keystile.app import check_rules, load_settings, open_services, route_table
 from keystile.config.model import Settings
 from keystile.config.page import page_url
 from keystile.limits.slots import SlotTable
@@ -54,7 +54,7 @@ async def work(charge: Charge, line: Line) -> None:
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
     offers = Offers(line)
-    watch = offers.watch = desk.watch = Watch(taken, load_settings, rules, offers.make)
+    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make)
     watching = asyncio.get_running_loop().create_task(watch.run())
     async with desk.at_work():
         while not line.stop.is_set():
@@ -147,7 +147,8 @@ def _tls(taken: snapshot.Snapshot) -> ssl.SSLContext | None:
     tls = taken.settings.management.tls
     if tls is None:
         return None
-    with taken.file(tls.certificate) as certificate, taken.file(tls.private_key) as private_key:
+    first = tls.certificates[0]
+    with taken.file(first.certificate) as certificate, taken.file(first.private_key) as private_key:
         return server_context(certificate, private_key, tls.minimum_version)
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keystile.config.model import Listener, Management, Settings, Tls
+from keystile.config.model import Settings, Tls, UpstreamTls
 
 _ALL_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -52,13 +52,19 @@ def take(number: int, settings: Settings) -> Snapshot:
 
 def files_of(settings: Settings) -> list[Path]:
     """The files that they name, whose contents belong to the configuration."""
-    places: list[Listener | Management] = [*settings.listeners, settings.management]
-    policies = [place.tls for place in places]
-    return [path for tls in policies for path in _files_of(tls)] + list(settings.documents)
+    policies = [*(listener.tls for listener in settings.listeners), settings.management.tls]
+    paths = [path for tls in policies if tls for path in _files_of(tls)]
+    paths += [path for upstream in settings.upstreams if upstream.tls for path in _files_to(upstream.tls)]
+    return list(dict.fromkeys([*paths, *settings.documents]))
 
 
-def _files_of(tls: Tls | None) -> tuple[Path, ...]:
-    return (tls.certificate, tls.private_key) if tls else ()
+def _files_of(tls: Tls) -> list[Path]:
+    pairs = [path for one in tls.certificates for path in (one.certificate, one.private_key)]
+    return [*pairs, tls.client_certificates.ca] if tls.client_certificates else pairs
+
+
+def _files_to(tls: UpstreamTls) -> list[Path]:
+    return [path for path in (tls.ca, tls.certificate, tls.private_key) if path is not None]
 
 
 def seal(snapshot: Snapshot) -> int:

@@ -87,6 +87,26 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     return _take_slot(gateway, exchange)
 
 
+def came_in_clear(gateway: Gateway, exchange: Exchange) -> bool:
+    """Whether a key came over plain HTTP. Where it is one of ours, the exchange has it: its owner is to know.
+
+    What a trusted proxy has taken over TLS and says so has not come in clear.
+    """
+    fields = exchange.fields
+    if exchange.client.peer.trusted and fields.forwarded_proto == b"https":
+        return False
+    exchange.path, mark, query = exchange.target.partition(b"?")
+    presented: Presented | Refusal = exchange.note.presented
+    if mark and gateway.query_parameter is not None:
+        presented = _with_query(gateway.query_parameter, exchange, query, presented)
+    if type(presented) is not Presented:
+        return presented not in (Refusal.NO_KEY, Refusal.OTHER_CREDENTIALS)
+    key = _authenticate(gateway, presented)
+    if type(key) is HeldKey:
+        exchange.key = key
+    return True
+
+
 def still_admitted(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     """Whether an exchange that was admitted long ago would be now, by its key as it is now; its slot it has."""
     route = exchange.route

@@ -15,6 +15,7 @@ from keystile.wire.forwarded import told_by
 from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
 from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_head import RequestFields
+from keystile.wire.tls import peer_subject
 
 
 class Callers:
@@ -35,11 +36,12 @@ class Callers:
         ip = parse_address(name[0] if name else "0.0.0.0")
         secured = transport.get_extra_info("ssl_object")
         tls = secured.version() if secured is not None else None
+        subject = peer_subject(secured.getpeercert()) if secured is not None else None
         if announced is None:
-            return self._peer(ip, tls)
+            return self._peer(ip, tls, subject=subject)
         if announced.source is None:
-            return self._peer(ip, tls, may_be_trusted=False)
-        return self._peer(announced.source, tls, socket=str(ip))
+            return self._peer(ip, tls, subject=subject, may_be_trusted=False)
+        return self._peer(announced.source, tls, subject=subject, socket=str(ip))
 
     def behind(self, proxy: Peer, fields: RequestFields) -> Peer:
         """The caller for whom a trusted proxy speaks."""
@@ -57,10 +59,19 @@ class Callers:
         """By which name connections from ``ip`` are counted; trusted proxies are not."""
         return EXEMPT if is_trusted(ip, self._trusted) else self._slot_name(ip)
 
-    def _peer(self, ip: Address, tls: str | None, *, socket: str = "", may_be_trusted: bool = True) -> Peer:
+    def _peer(
+        self,
+        ip: Address,
+        tls: str | None,
+        *,
+        subject: str | None = None,
+        socket: str = "",
+        may_be_trusted: bool = True,
+    ) -> Peer:
         return Peer(
             ip,
             tls=tls,
+            subject=subject,
             trusted=may_be_trusted and is_trusted(ip, self._trusted),
             slot=self._slot_name(ip),
             socket=socket,

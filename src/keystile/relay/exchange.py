@@ -19,7 +19,7 @@ from keystile.relay.admit import Note
 from keystile.relay.cors import answer_fields
 from keystile.relay.credentials import Presented
 from keystile.relay.end import end, free_slot
-from keystile.relay.forward import VIA_ANSWER, caller_lines, request_block, without_cors
+from keystile.relay.forward import caller_lines, request_block, without_cors
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import UpstreamGroup
@@ -237,7 +237,7 @@ class Exchange:
         data = b"%b%b%bX-Request-Id: %b\r\n%b\r\n" % (
             start,
             framing,
-            VIA_ANSWER,
+            client.answer_lines,
             self.request_id,
             b"" if keep_alive and fields.minor_version else _connection_line(keep_alive),
         )
@@ -304,7 +304,8 @@ class Exchange:
         self.status = head.status
         tunnel = Tunnel(self, connection)
         client.served = connection.carried = tunnel
-        start = b"%b%b%bX-Request-Id: %b\r\n\r\n" % (head.start, UPGRADE_LINES, VIA_ANSWER, self.request_id)
+        lines = UPGRADE_LINES + client.answer_lines
+        start = b"%b%bX-Request-Id: %b\r\n\r\n" % (head.start, lines, self.request_id)
         early = client.open_tunnel(tunnel)
         client.write(start)
         if data:
@@ -356,10 +357,11 @@ class Exchange:
             self.keep_alive = False  # as in ``answer``
         self.gateway.outbox.put(
             client.transport,
-            b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: %b\r\n%b\r\n%b"
+            b"HTTP/1.1 %d %b\r\n%b%b%bX-Request-Id: %b\r\n%b\r\n%b"
             % (
                 status,
                 REASONS[status],
+                client.own_lines,
                 fields,
                 b"Content-Length: %d\r\n" % len(body) if status != 204 else b"",
                 self.request_id,
@@ -389,6 +391,10 @@ class Exchange:
     def reads_too_slowly(self) -> None:
         """The client holds its slot with an answer that it does not read."""
         self._cut(Refusal.ANSWER_TOO_SLOW)
+
+    def be_the_last(self) -> None:
+        """Its connection may serve no request after it."""
+        self.fields.keep_alive = self.keep_alive = False
 
     def held_bytes(self) -> int:
         """Bytes that wait in memory for the upstream."""

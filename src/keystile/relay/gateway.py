@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
 from time import time
@@ -23,11 +23,14 @@ from keystile.limits.deadlines import CoarseClock
 from keystile.limits.descriptors import room_for_connections
 from keystile.limits.pace import Floor
 from keystile.limits.slots import SlotTable
-from keystile.relay.admit import admit, note_of
+from keystile.relay.admit import admit, came_in_clear, note_of
 from keystile.relay.callers import Callers
 from keystile.relay.cors import allows, answer_fields, preflight_fields
+from keystile.relay.entrance import Entrance, Terms
 from keystile.relay.exchange import Exchange
 from keystile.relay.forward import Identities
+from keystile.relay.handshakes import Handshakes
+from keystile.relay.reaching import Reaching
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.tunnel import Tunnel
@@ -41,15 +44,12 @@ from keystile.wire.door import Door, Newcomer, TurnedAway
 from keystile.wire.faults import WireError
 from keystile.wire.outbox import Outbox
 from keystile.wire.peer import Address, Peer
-from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_head import RequestFields, RequestHeadReader
 
 log = logging.getLogger("keystile.relay")
 
 #: Seconds between looks at the store and at unused connections.
 TICK_SECONDS: Final = 1.0
-#: Seconds that a peer may take to answer TLS's close_notify.
-SHUTDOWN_SECONDS: Final = 2.0
 #: Seconds between two lines that say why connections are turned away: strangers must not fill the log.
 WARNING_SECONDS: Final = 60.0
 UNBOUNDED: Final = 1 << 62
@@ -57,12 +57,16 @@ UNBOUNDED: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All that a gateway works by of one configuration; ``contexts``: of every TLS policy in it."""
+    """All that a gateway works by of one configuration.
+
+    ``terms``: of every TLS policy of a listener in it; ``reaching``: how upstreams with https servers are, by name.
+    """
 
     settings: Settings
     table: RouteTable
-    contexts: Mapping[Tls, object]
+    terms: Mapping[Tls, Terms]
     number: int = 1
+    reaching: Mapping[str, Reaching] = field(default_factory=dict)
 
 
 class Gateway:
@@ -77,13 +81,16 @@ class Gateway:
         slots: SlotTable,
         channel: Channel,
         store_counters: Callable[[Sequence[int]], None],
+        wall_clock: Callable[[], float] = time,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        self.wall_clock = wall_clock
         self._make = make
         self.keyring = keyring
         self.follower = follower
         self.slots = slots
-        self.recorder = Recorder(channel, store_counters, logs=rules.settings.access_log.enabled)
+        self.handshakes = Handshakes(self.loop.time)
+        self.recorder = Recorder(channel, store_counters, self.handshakes, logs=rules.settings.access_log.enabled)
         self.challenge = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
         self.identities = Identities()
         self.outbox = Outbox(self.loop)
@@ -98,7 +105,10 @@ class Gateway:
         self.in_flight = 0
         self.draining = False
         self._servers: list[tuple[Listener, asyncio.Server | Door]] = []
+        self._entrances: dict[Listener, Entrance] = {}
         self._doors: dict[Listener, Door] = {}
+        #: Connections whose version of TLS is accepted for a time only.
+        self.old_ones: set[ClientConnection] = set()
         self._warned = dict.fromkeys(TurnedAway, float("-inf"))
         self._tasks: set[asyncio.Task[None]] = set()
         # Unique over processes and restarts; a counter costs a fraction of a random number per request.
@@ -111,11 +121,13 @@ class Gateway:
     def take(self, accepted: object) -> None:
         """Work by another configuration from the next request on. Raises whatever keeps it from that."""
         self._work_by(self._make(accepted))
-        for client in self.connections:
-            client.begin_anew(self.callers.at(client.transport, client.announced))
+        for listener, entrance in self._entrances.items():
+            if listener.tls is not None:
+                entrance.replace(self._terms.get(listener.tls))
         for listener, door in self._doors.items():
-            if listener in self.settings.listeners:
-                door.tls = self._tls_arguments(listener)
+            door.tls = self._entrances[listener].tls_arguments(self.settings.limits.head_timeout)
+        for client in self.connections:
+            client.begin_anew()
 
     def _work_by(self, rules: Rules) -> None:
         """What is asked for at every request stands on the gateway itself: each step to it costs time."""
@@ -123,9 +135,9 @@ class Gateway:
         self.settings = settings
         self.table = rules.table
         self.configuration = rules.number
-        self._contexts = rules.contexts
+        self._terms = rules.terms
         self.recorder.logs = settings.access_log.enabled
-        self._go_by_upstreams(settings)
+        self._go_by_upstreams(settings, rules.reaching)
         self._go_by_times(limits)
         self.body_floor = _floor(limits.min_body_rate, limits.rate_window)
         self.answer_floor = _floor(limits.min_read_rate, limits.rate_window)
@@ -153,10 +165,12 @@ class Gateway:
         elif limits.over_limit is not None:
             self.waiting = WaitingRoom(self, limits.over_limit)
 
-    def _go_by_upstreams(self, settings: Settings) -> None:
+    def _go_by_upstreams(self, settings: Settings, reaching: Mapping[str, Reaching]) -> None:
         """Those that are as they were keep their connections; the others' close, once what they carry has ended."""
         before, timeout = self.upstreams, settings.limits.connect_timeout
-        self.upstreams = {each.name: _same(before, each, timeout) for each in settings.upstreams}
+        self.upstreams = {
+            each.name: _same(before, each, timeout, reaching.get(each.name)) for each in settings.upstreams
+        }
         if settings.management_routes is not None:
             here = before.get(MANAGEMENT_UPSTREAM)
             self.upstreams[MANAGEMENT_UPSTREAM] = here or ManagementGroup(settings.store, timeout)
@@ -200,7 +214,8 @@ class Gateway:
             door.open(sock)
             self._servers.append((listener, door))
         else:
-            server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=4096)
+            entrance = self._entrance(listener)
+            server = await self.loop.create_server(lambda: self._connection(entrance), sock=sock, backlog=4096)
             self._servers.append((listener, server))
 
     def unlisten(self, listener: Listener) -> None:
@@ -210,6 +225,7 @@ class Gateway:
                 server.close()
                 del self._servers[at]
                 self._doors.pop(listener, None)
+                self._entrances.pop(listener, None)
                 return
 
     async def adopt(self, accepted: socket.socket, listener: Listener) -> None:
@@ -218,7 +234,8 @@ class Gateway:
         if door is not None:
             door.welcome(accepted)
         else:
-            await self.loop.connect_accepted_socket(lambda: ClientConnection(self), accepted)
+            entrance = self._entrance(listener)
+            await self.loop.connect_accepted_socket(lambda: self._connection(entrance), accepted)
 
     def _door(self, listener: Listener) -> Door | None:
         """What stands before connections of ``listener``; None for a plain one."""
@@ -226,20 +243,28 @@ class Gateway:
             return None
         door = self._doors.get(listener)
         if door is None:
-            tls = self._tls_arguments(listener)
-            door = self._doors[listener] = Door(self, tls, proxy_protocol=listener.proxy_protocol)
+            entrance = self._entrance(listener)
+            door = self._doors[listener] = Door(
+                self,
+                entrance.tls_arguments(self.settings.limits.head_timeout),
+                lambda: self._connection(entrance),
+                proxy_protocol=listener.proxy_protocol,
+            )
         return door
 
-    def _tls_arguments(self, listener: Listener) -> dict[str, Any]:
-        """What the loop is told of a listener's TLS: nothing for a plain one."""
-        if listener.tls is None:
-            return {}
-        context = self._contexts[listener.tls]
-        return {
-            "ssl": context,
-            "ssl_handshake_timeout": self.settings.limits.head_timeout,
-            "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
-        }
+    def _entrance(self, listener: Listener) -> Entrance:
+        entrance = self._entrances.get(listener)
+        if entrance is None:
+            terms = None if listener.tls is None else self._terms[listener.tls]
+            entrance = Entrance(listener, terms, self.handshakes, self.wall_clock)
+            self._entrances[listener] = entrance
+        return entrance
+
+    def _connection(self, entrance: Entrance) -> ClientConnection:
+        """A new connection that comes by this way."""
+        client = ClientConnection(self)
+        client.entrance = entrance
+        return client
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is in flight, for at most ``drain_timeout``; then cut what is left."""
@@ -297,9 +322,18 @@ class Gateway:
                     for pool in group.pools:
                         pool.close_unused(now)
                 self._look_at_clients()
+                self._look_at_old_ones()
                 self.follower.check()
                 for tunnel in list(self.tunnels):
                     tunnel.look()
+
+    def _look_at_old_ones(self) -> None:
+        """Close connections whose version of TLS is not accepted any more, each after the request it serves."""
+        for client in list(self.old_ones):
+            if client not in self.connections:
+                self.old_ones.discard(client)
+            elif type(client.entrance) is Entrance and client.entrance.is_over(client.peer):
+                client.retire()
 
     def _look_at_clients(self) -> None:
         """Who has left, who is too slow, and how much memory all of them hold."""
@@ -339,6 +373,8 @@ class Gateway:
         try:
             if self.health_path is not None and target == self.health_path and method in (b"GET", b"HEAD"):
                 self._answer_health(exchange)
+                return
+            if client.asked and self._answer_at_the_entrance(exchange):
                 return
             if exchange.announces_body and client.fault is not None:
                 exchange.broken(client.fault)
@@ -381,6 +417,22 @@ class Gateway:
         client.served = exchange
         self.in_flight += 1
         return exchange
+
+    def _answer_at_the_entrance(self, exchange: Exchange) -> bool:
+        """Answer what goes no further because of the way it came; False for what does."""
+        entrance = exchange.client.entrance
+        assert type(entrance) is Entrance
+        if entrance.redirect is not None:
+            exchange.path = exchange.target.partition(b"?")[0]
+            exchange.own_answer(308, b"Location: %b%b\r\n" % (entrance.redirect, exchange.target), b"")
+        elif entrance.is_over(exchange.client.peer):
+            exchange.be_the_last()
+            exchange.refuse(Refusal.TLS_TOO_OLD)
+        elif entrance.refuses_keys and came_in_clear(self, exchange):
+            exchange.refuse(Refusal.KEY_IN_CLEAR)
+        else:
+            return False
+        return True
 
     def _answer_health(self, exchange: Exchange) -> None:
         """Whether this relay takes requests; for load balancers, without a key."""
@@ -433,11 +485,24 @@ class Gateway:
 
     # -- connections ------------------------------------------------------------------------------
 
-    def peer_of(self, transport: asyncio.Transport, announced: ProxyHeader | None) -> Peer:
-        """Who is calling."""
-        peer = self.callers.at(transport, announced)
-        self.recorder.came_with[peer.tls] += 1
+    def meet(self, client: ClientConnection) -> Peer:
+        """Who is calling, and what is said and asked on this connection because of how it came."""
+        peer = self.callers.at(client.transport, client.announced)
+        if client not in self.connections:
+            self.recorder.came_with[peer.tls] += 1
+        entrance = client.entrance
+        assert type(entrance) is Entrance
+        client.own_lines = entrance.own_lines(peer)
+        client.answer_lines = entrance.answer_lines(peer)
+        client.asked = entrance.asks
+        if entrance.is_old(peer):
+            client.asked = True
+            self.old_ones.add(client)
         return peer
+
+    def gave_up(self) -> None:
+        """A TLS handshake did not end."""
+        self.handshakes.gave_up()
 
     def crowd_name(self, ip: Address) -> bytes:
         """By which name connections from ``ip`` are counted."""
@@ -472,12 +537,17 @@ _WARNINGS: Final = {
 }
 
 
-def _same(before: Mapping[str, UpstreamGroup], wanted: Upstream, connect_timeout: float) -> UpstreamGroup:
+def _same(
+    before: Mapping[str, UpstreamGroup], wanted: Upstream, connect_timeout: float, reaching: Reaching | None
+) -> UpstreamGroup:
     """The group of an upstream: the one that is there, where it is as wanted."""
+    made_of = wanted, connect_timeout, None if reaching is None else reaching.files
     here = before.get(wanted.name)
-    if here is not None and here.made_of == (wanted, connect_timeout):
+    if here is not None and here.made_of == made_of:
         return here
-    return UpstreamGroup.of(wanted, connect_timeout)
+    group = UpstreamGroup.of(wanted, connect_timeout, None if reaching is None else reaching.make())
+    group.made_of = made_of
+    return group
 
 
 def _floor(rate: float | None, window: float) -> Floor | None:

@@ -17,9 +17,11 @@ from urllib.parse import unquote
 from keystile.keys.keyring import HeldKey
 from keystile.keys.secret import SECRET_LENGTH, mark, redact
 from keystile.relay.forward import REMEMBERED_KEYS
+from keystile.relay.handshakes import Handshakes
 from keystile.relay.refusal import Refusal
 from keystile.routing.route import Route
 from keystile.wire.door import TurnedAway
+from keystile.wire.tls_gate import Reason
 
 if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange
@@ -52,6 +54,9 @@ _FIXED: Final = (
     "websockets",
     "websockets_open",
     "bytes_held",
+    "handshakes",
+    "handshakes_resumed",
+    "handshakes_abandoned",
 )
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
@@ -67,6 +72,7 @@ COUNTERS: Final = (
     *(f"status_{status}xx" for status in range(1, 6)),
     *(f"refused_{refusal.name.lower()}" for refusal in _REFUSALS),
     *TLS_COUNTERS.values(),
+    *(f"handshakes_refused_{reason.name.lower()}" for reason in Reason),
 )
 #: Those that say how things are now: a dead relay's do not count on.
 GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable", "websockets_open", "bytes_held"})
@@ -90,7 +96,15 @@ class Channel(Protocol):
 class Recorder:
     """Counts and lines of one relay. ``logs``: whether access log lines are wanted."""
 
-    def __init__(self, channel: Channel, store_counters: Callable[[Sequence[int]], None], *, logs: bool) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        store_counters: Callable[[Sequence[int]], None],
+        handshakes: Handshakes,
+        *,
+        logs: bool,
+    ) -> None:
+        self._handshakes = handshakes
         self._channel = channel
         self._store_counters = store_counters
         self.logs = logs
@@ -218,9 +232,13 @@ class Recorder:
             self.tunnels_opened,
             self.tunnels_open,
             self.bytes_held,
+            self._handshakes.done_ones,
+            self._handshakes.resumed,
+            self._handshakes.abandoned,
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),
+            *self._handshakes.refused_ones.values(),
         ]
 
     def flush(self, connections: int, in_flight: int, store_unreadable: bool) -> None:

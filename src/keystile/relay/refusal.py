@@ -42,6 +42,18 @@ class Refusal(Enum):
         "Address not allowed",
         "This API key may not be used from {address}.",
     )
+    TLS_TOO_OLD = (
+        403,
+        "tls-too-old",
+        "TLS version too old",
+        "The version of TLS of this connection is not accepted any more, or is refused for a rehearsal of that.",
+    )
+    KEY_IN_CLEAR = (
+        403,
+        "key-in-clear",
+        "Key sent without TLS",
+        "This key came over plain HTTP, so others may have read it. Change it, and call over https.",
+    )
     SCOPE_MISSING = (
         403,
         "scope-missing",
@@ -141,6 +153,7 @@ RETRY_AFTER: Final = {
 REASONS: Final = {
     200: b"OK",
     204: b"No Content",
+    308: b"Permanent Redirect",
     400: b"Bad Request",
     401: b"Unauthorized",
     403: b"Forbidden",

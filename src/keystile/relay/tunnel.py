@@ -159,6 +159,10 @@ class Tunnel:
         """A tunnel has no answers."""
         raise WireError(Fault.MALFORMED, "There are no answers in a tunnel.")
 
+    def be_the_last(self) -> None:
+        """Nothing follows on a tunnel's connection; and what came by an old version of TLS ends with it."""
+        self.end(Refusal.TLS_TOO_OLD)
+
     def sends_too_slowly(self) -> None:
         """Nobody owes bytes in a tunnel."""
 

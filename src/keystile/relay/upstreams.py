@@ -11,17 +11,18 @@ from pathlib import Path
 from keystile.config.model import MANAGEMENT_UPSTREAM, Server, Upstream
 from keystile.wire import unix
 from keystile.wire.upstream import Pool, UnixPool
+from keystile.wire.upstream_tls import ClientContext, TlsPool
 
 
 class UpstreamGroup:
     """What answers under one name: the ``host_field`` sent to it, and a pool for each server.
 
     ``is_management``: it is the gateway's own management process, which is told more of who calls. ``made_of``:
-    the settings that it was made of.
+    what it was made of.
     """
 
     is_management = False
-    made_of: tuple[Upstream, float] | None = None
+    made_of: object = None
 
     def __init__(self, name: str, pools: list[Pool], host_field: bytes, *, preserves_host: bool = False) -> None:
         self.name = name
@@ -31,13 +32,12 @@ class UpstreamGroup:
         self._next = 0
 
     @classmethod
-    def of(cls, upstream: Upstream, connect_timeout: float) -> UpstreamGroup:
-        """One upstream of gateway.yaml."""
-        pools = [Pool(server.host, server.port, connect_timeout) for server in upstream.servers]
+    def of(cls, upstream: Upstream, connect_timeout: float, context: ClientContext | None = None) -> UpstreamGroup:
+        """One upstream of gateway.yaml; ``context``: where its servers are https."""
+        name = None if upstream.tls is None else upstream.tls.server_name
+        pools = [_pool(server, connect_timeout, context, name) for server in upstream.servers]
         preserves = upstream.host_field == "preserve"
-        group = cls(upstream.name, pools, _host_field(upstream.servers[0]), preserves_host=preserves)
-        group.made_of = upstream, connect_timeout
-        return group
+        return cls(upstream.name, pools, _host_field(upstream.servers[0]), preserves_host=preserves)
 
     def in_turn(self) -> Iterator[Pool]:
         """Every pool once, beginning with the one whose turn it is."""
@@ -65,6 +65,14 @@ class ManagementGroup(UpstreamGroup):
         super().__init__(MANAGEMENT_UPSTREAM, [pool], MANAGEMENT_UPSTREAM.encode("ascii"))
 
 
+def _pool(server: Server, connect_timeout: float, context: ClientContext | None, name: str | None) -> Pool:
+    if not server.tls:
+        return Pool(server.host, server.port, connect_timeout)
+    assert context is not None
+    return TlsPool(server.host, server.port, connect_timeout, context, name)
+
+
 def _host_field(server: Server) -> bytes:
     host = f"[{server.host}]" if ":" in server.host else server.host
-    return (host if server.port == 80 else f"{host}:{server.port}").encode("ascii")
+    usual = 443 if server.tls else 80
+    return (host if server.port == usual else f"{host}:{server.port}").encode("ascii")

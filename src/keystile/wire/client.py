@@ -75,6 +75,9 @@ class ServedRequest(Protocol):
     def held_bytes(self) -> int:
         """Bytes that wait in memory for the upstream."""
 
+    def be_the_last(self) -> None:
+        """No request may follow on its connection."""
+
 
 class Tunnel(Protocol):
     """What a connection tells the tunnel that its request has become."""
@@ -111,8 +114,8 @@ class Application(Protocol):
     def reject(self, client: ClientConnection, method: bytes, error: WireError) -> None:
         """No request can be read (``method``: what is known of it, or ``-``): answer, and end the connection."""
 
-    def peer_of(self, transport: asyncio.Transport, announced: ProxyHeader | None) -> Peer:
-        """Who is calling; ``announced``: what a trusted proxy said first, where it has to."""
+    def meet(self, client: ClientConnection) -> Peer:
+        """Who is calling: by its transport, and by what a trusted proxy ``announced`` first, where it has to."""
 
     def turn_away(self, client: ClientConnection) -> None:
         """One connection too many, of its address or in all: say so in a word, and close it."""
@@ -133,6 +136,10 @@ class ClientConnection(asyncio.Protocol):
     made = False  # connection_made was called
     counted: bytes | None = None  # by which name the crowd knows it
     announced: ProxyHeader | None = None
+    entrance: object | None = None  # a place for the application: by which way it came
+    asked = False  # whether the application asks something of each of its requests because of that
+    answer_lines = b""  # field lines of every answer on it
+    own_lines = b""  # those of answers of the gateway's own
     tunnel: Tunnel | None = None
     all_received = False  # the client sends no more
     _pace: Pace | None = None  # only while it owes bytes
@@ -166,7 +173,7 @@ class ClientConnection(asyncio.Protocol):
         self.made = True
         self.transport = cast(asyncio.Transport, transport)
         application = self.application
-        self.peer = application.peer_of(self.transport, self.announced)
+        self.peer = application.meet(self)
         # uvloop's TLS pauses at "size >= high", its TCP at "size > high": both mean "a byte is left" this way.
         self.transport.set_write_buffer_limits(high=0 if self.peer.tls is None else 1)
         if self.counted is None:
@@ -299,10 +306,17 @@ class ClientConnection(asyncio.Protocol):
             self._last_fields = fields
         return fields
 
-    def begin_anew(self, peer: Peer) -> None:
+    def begin_anew(self) -> None:
         """The application works by other rules: what was worked out by the old ones, for later requests, is gone."""
         self._last_block, self._last_fields = b"", None
-        self.peer = peer
+        self.peer = self.application.meet(self)
+
+    def retire(self) -> None:
+        """Close it once no request is being served on it."""
+        if self.served is None:
+            self.transport.close()
+        else:
+            self.served.be_the_last()
 
     def _take_waiting(self) -> bytes:
         data = bytes(self._waiting)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -25,6 +25,7 @@ from keystile.limits.crowd import EXEMPT
 from keystile.wire.client import Application, ClientConnection
 from keystile.wire.peer import Address, parse_address
 from keystile.wire.proxy_protocol import MAX_V2, BadProxyHeader, ProxyHeader, read_proxy_header
+from keystile.wire.tls_gate import ATTEMPT, Attempt
 
 #: Connections accepted in one turn of the loop; the rest wait for the next, so that requests have their turn.
 AT_ONCE: Final = 32
@@ -57,13 +58,19 @@ class Keeper(Application, Protocol):
     def turned_away(self, why: TurnedAway, detail: str) -> None:
         """A connection was closed before its first request: count it. ``detail``: for the log, may be empty."""
 
+    def gave_up(self) -> None:
+        """A TLS handshake did not end: its client left, or took too long."""
+
 
 class Door:
-    """``tls``: what the loop is told of TLS, empty for a plain listener."""
+    """``tls``: what the loop is told of TLS, empty for a plain listener. ``make``: makes its connections."""
 
-    def __init__(self, keeper: Keeper, tls: dict[str, Any], *, proxy_protocol: bool) -> None:
+    def __init__(
+        self, keeper: Keeper, tls: dict[str, Any], make: Callable[[], ClientConnection], *, proxy_protocol: bool
+    ) -> None:
         self.keeper = keeper
         self.tls = tls
+        self._make = make
         self.proxy_protocol = proxy_protocol
         self._listening: socket.socket | None = None
 
@@ -148,21 +155,33 @@ class Door:
         self.keeper.turned_away(why, detail)
 
     def _begin(self, accepted: socket.socket, name: bytes, header: ProxyHeader | None) -> None:
-        client = ClientConnection(self.keeper)
+        client = self._make()
         client.counted = name
         client.announced = header
-        self.keeper.spawn(self._connect(accepted, client))
+        source = None if header is None else header.source
+        self.keeper.spawn(self._connect(accepted, client, str(source or parse_address(_peer_name(accepted)))))
 
-    async def _connect(self, accepted: socket.socket, client: ClientConnection) -> None:
+    async def _connect(self, accepted: socket.socket, client: ClientConnection, who: str) -> None:
         """Hand the socket to the loop; with TLS this takes as long as the handshake."""
+        attempt = Attempt(who)
+        ATTEMPT.set(attempt)  # in this task's own context
         try:
             await self.keeper.loop.connect_accepted_socket(lambda: client, accepted, **self.tls)
         except (OSError, EOFError):
             pass  # a handshake that failed, as they do; SSLError and TimeoutError are OSErrors
         finally:
+            if self.tls and not attempt.ended:
+                self.keeper.gave_up()
             if not client.made:  # nobody else knows of it
                 client.uncount()
                 accepted.close()
+
+
+def _peer_name(accepted: socket.socket) -> str:
+    try:
+        return str(accepted.getpeername()[0])
+    except OSError:
+        return "0.0.0.0"  # it has gone again
 
 
 class Newcomer:

@@ -31,14 +31,22 @@ class Peer:
     ``ip``: the parsed address; ``text``: the same for fields and logs; ``tls``: the negotiated version
     (``TLSv1.3``) or None; ``trusted``: whether what it says about others is believed; ``slot``: a place for
     the limiter's name of this address; ``lines``: the field lines that name it to an upstream; ``socket``:
-    the address at the other end of the connection, where a proxy there speaks for ``ip``, as text. All of
+    the address at the other end of the connection, where a proxy there speaks for ``ip``, as text; ``subject``:
+    of the certificate that the client has shown (visible ASCII, RFC 4514), which its ``lines`` name. All of
     it is constant per connection, so it is worked out once.
     """
 
     __slots__ = ("ip", "lines", "slot", "socket", "text", "tls", "trusted")
 
     def __init__(
-        self, ip: Address, *, tls: str | None = None, trusted: bool = False, slot: bytes = b"", socket: str = ""
+        self,
+        ip: Address,
+        *,
+        tls: str | None = None,
+        subject: str | None = None,
+        trusted: bool = False,
+        slot: bytes = b"",
+        socket: str = "",
     ) -> None:
         self.ip = ip
         self.text = str(ip)
@@ -48,6 +56,8 @@ class Peer:
         self.socket = socket or self.text
         proto = "https" if tls else "http"
         self.lines = f"X-Forwarded-For: {self.text}\r\nX-Forwarded-Proto: {proto}\r\n".encode("ascii")
+        if subject is not None:
+            self.lines += f"X-Keystile-Client-Subject: {subject}\r\n".encode("ascii")
 
 
 def unmapped(ip: Address) -> Address:

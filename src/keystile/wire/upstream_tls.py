@@ -15,6 +15,8 @@ import asyncio
 import logging
 import ssl
 from collections import OrderedDict
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
@@ -40,16 +42,16 @@ class TlsFailed(ConnectionError):
     """No TLS with a server: says which and why, in words for the operator."""
 
 
-class _Name(str):
-    """The name that one attempt asks for, and what ``wrap_bio`` is told in no other way.
-
-    ``server``: whose sessions these are. ``reached``: the server was connected to, the handshake has begun.
-    """
-
-    __slots__ = ("reached", "server")
+@dataclass(slots=True)
+class _Attempt:
+    """One attempt at a connection. ``reached``: the server was connected to, the handshake has begun."""
 
     server: tuple[str, str, int]
-    reached: bool
+    reached: bool = False
+
+
+#: Set in the task that connects: ``wrap_bio`` is told of no server. (uvloop takes no subclass of str for the name.)
+_ATTEMPT: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
 
 
 class ClientContext(ssl.SSLContext):
@@ -67,9 +69,10 @@ class ClientContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """As its parent; the event loop calls it once the server is connected to."""
-        if isinstance(server_hostname, _Name):
-            server_hostname.reached = True
-            session = self._sessions.get(server_hostname.server)
+        attempt = _ATTEMPT.get()
+        if attempt is not None:
+            attempt.reached = True
+            session = self._sessions.get(attempt.server)
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
     def remember(self, server: tuple[str, str, int], made: ssl.SSLObject) -> None:
@@ -165,8 +168,8 @@ class TlsPool(Pool):
 
     async def connect(self) -> UpstreamConnection:
         """A new connection. Raises ``TlsFailed``, ``TimeoutError`` or another ``OSError``."""
-        name = _Name(self.server_name)
-        name.server, name.reached = self.server, False
+        attempt = _Attempt(self.server)
+        mine = _ATTEMPT.set(attempt)
         try:
             async with asyncio.timeout(self.connect_timeout):
                 _, connection = await self._loop.create_connection(
@@ -174,17 +177,19 @@ class TlsPool(Pool):
                     self.host,
                     self.port,
                     ssl=self.context,
-                    server_hostname=name,
+                    server_hostname=self.server_name,
                     ssl_handshake_timeout=self.connect_timeout,
                     ssl_shutdown_timeout=CLOSING_SECONDS,
                 )
         except (OSError, ValueError) as error:  # ValueError: a name that no certificate can be for
-            if not name.reached and isinstance(error, OSError):
+            if not attempt.reached and isinstance(error, OSError):
                 raise
             said = self.failed(error)
             if isinstance(error, TimeoutError):
                 raise TimeoutError(said) from error
             raise TlsFailed(said) from error
+        finally:
+            _ATTEMPT.reset(mine)
         return connection
 
     def failed(self, error: Exception) -> str:

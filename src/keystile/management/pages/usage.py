@@ -35,6 +35,8 @@ WHY: Final[Mapping[str, str]] = {
     "ambiguous-path": "the path could be read in two ways",
     "two-keys": "more than one API key was sent",
     "address-not-allowed": "sent from an address that the key may not be used from",
+    "tls-too-old": "sent over a version of TLS that is not accepted any more",
+    "key-in-clear": "sent without TLS, where others could read the key",
     "scope-missing": "the key lacked a permission",
     "not-found": "no operation has this path",
     "method-not-allowed": "the path has no operation with this method",
