@@ -16,6 +16,8 @@ CHARGE = Charge(
     neighbours=(10,),
     place=2,
     factory="math:sqrt",
+    openssl=11,
+    serves_tls=True,
 )
 
 

@@ -13,6 +13,7 @@ from keystile.process import channel, snapshot
 from keystile.process.charge import Charge
 from keystile.process.child import Child, StartFailed, how_it_ended
 from keystile.process.memory import CounterPages
+from keystile.wire.tls import openssl_conf
 from tests.process.running import ROOT
 from tests.process.stand_in import settings_for
 
@@ -20,11 +21,14 @@ from tests.process.stand_in import settings_for
 @pytest.fixture
 def charge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Charge]:
     """Everything that the small management of the tests needs."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT}")
     slots, counters, ends = SlotTable.create(rows=64), CounterPages.create(1), channel.pair()
     sealed = snapshot.seal(snapshot.take(1, settings_for(tmp_path)))
     fds = {"snapshot": sealed, "slots": slots.fd, "counters": counters.fd, "channel": ends[1].fileno()}
-    yield Charge(os.getpid(), -1, **fds, listeners=(), neighbours=(), place=1, factory="tests.process.stand_in")
+    fds["openssl"] = snapshot.memory_file("openssl", openssl_conf().encode())
+    more = {"listeners": (), "neighbours": (), "serves_tls": False, "factory": "tests.process.stand_in"}
+    yield Charge(os.getpid(), -1, place=1, **fds, **more)  # type: ignore[arg-type]
+    os.close(fds["openssl"])
     slots.close()
     counters.close()
     os.close(sealed)

@@ -138,7 +138,7 @@ class TlsSection(Section):
         None, description="Certificates that clients show; none are asked for without it."
     )
     hsts: HstsAge = _setting(
-        None, description="How long browsers shall use https only (Strict-Transport-Security), such as 730d; null for none."
+        None, description="How long browsers shall use https only (Strict-Transport-Security), such as 730d."
     )
 
 
@@ -273,7 +273,7 @@ class UpstreamTlsSection(Section):
     """TLS to the servers of one upstream."""
 
     ca: Text | None = _setting(
-        None, description="PEM file with the certificates that may sign the servers'; null for those this machine trusts."
+        None, description="PEM file of who may sign the servers' certificates; null: whom this machine trusts."
     )
     server_name: ServerName = _setting(
         None, description="The host name to ask for and to verify; null for the one in the server's address."

@@ -139,7 +139,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server of an upstream: a host name or IP address (without brackets) and a port; HTTP/1.1, over ``tls`` or not."""
+    """One server of an upstream: a host name or IP address (without brackets), a port, and whether it speaks TLS."""
 
     host: str
     port: int

@@ -42,7 +42,7 @@ def _one_or_several(written: Written, place: Loc) -> Iterator[Fault]:
     alone = [name for name in ("certificate", "private_key") if written.get(*place, name) is not None]
     if written.get(*place, "certificates") is not None:
         for name in alone:
-            yield written.fault((*place, name), "stands beside certificates; put it there, or leave those out", show=True)
+            yield written.fault((*place, name), "stands beside certificates; put it there", show=True)
     elif not alone:
         yield written.fault(place, "names no certificate; write certificate and private_key, or certificates")
     else:
@@ -61,7 +61,7 @@ def _no_contradiction(written: Written, place: Loc) -> Iterator[Fault]:
     modern = written.read(choices.profile, *place, "profile") == "modern"
     floor = written.read(choices.tls_version, *place, "minimum_version")
     if modern and floor == "1.2":
-        yield written.fault((*place, "minimum_version"), "contradicts profile: modern, which is TLS 1.3 only", show=True)
+        yield written.fault((*place, "minimum_version"), "contradicts profile: modern (TLS 1.3 only)", show=True)
     if written.get(*place, "legacy") is None:
         return
     if modern:

@@ -42,7 +42,7 @@ class Charge:
     behind it the Unix socket of the service's own key calls where these are served).
     ``neighbours``: those of the other relays, all of the first listener, then all of the second …
     ``place``: the number of a relay's counter page. ``factory``: ``module:function`` that builds a relay;
-    for management the module with the names of the relays' counters.
+    for management the module with the names of the relays' counters. ``openssl``: OpenSSL's own settings.
     """
 
     supervisor: int
@@ -55,6 +55,8 @@ class Charge:
     neighbours: tuple[int, ...]
     place: int
     factory: str
+    openssl: int
+    serves_tls: bool
 
     def to_json(self) -> str:
         """For the command line."""

@@ -18,6 +18,7 @@ from keystile.limits.slots import SlotTable
 from keystile.process import channel, snapshot, sockets
 from keystile.process.charge import Charge
 from keystile.process.memory import CounterPages
+from keystile.wire.tls import openssl_conf
 
 
 class NotLive(Exception):
@@ -50,6 +51,7 @@ class Shared:
         groups = tuple(sockets.listen(each.host, each.port, settings.workers) for each in settings.listeners)
         self.in_force = InForce(first, snapshot.seal(first), groups)
         [self._management] = sockets.listen(settings.management.host, settings.management.port)
+        self._openssl = snapshot.memory_file("keystile-openssl", openssl_conf().encode())
         # Where relays forward the service's own key calls to: what is sent there waits while management restarts.
         self._calls = [] if settings.management_routes is None else [sockets.listen_beside(settings.store)]
 
@@ -124,6 +126,8 @@ class Shared:
             neighbours=tuple(each.fileno() for each in neighbours),
             place=place,
             factory=factory,
+            openssl=self._openssl,
+            serves_tls=any(listener.tls is not None for listener in self.settings.listeners),
         )
 
     def clean_up_after_relay(self, place: int, pid: int) -> None:
@@ -143,6 +147,7 @@ class Shared:
         if self._calls:
             sockets.calls_path(self.settings.store).unlink(missing_ok=True)
         os.close(self.in_force.fd)
+        os.close(self._openssl)
         self.slots.close()
         self.counters.close()
 

@@ -38,7 +38,7 @@ class Snapshot:
 
         For libraries that read files by name only (OpenSSL). Raises KeyError for a file not named.
         """
-        fd = _memfd("keystile-file", self.files[str(path)])
+        fd = memory_file("keystile-file", self.files[str(path)])
         try:
             yield Path(f"/proc/self/fd/{fd}")
         finally:
@@ -69,7 +69,7 @@ def _files_to(tls: UpstreamTls) -> list[Path]:
 
 def seal(snapshot: Snapshot) -> int:
     """Put it into a sealed memfd, whose inheritable descriptor is returned."""
-    fd = _memfd("keystile-configuration", pickle.dumps(snapshot, pickle.HIGHEST_PROTOCOL))
+    fd = memory_file("keystile-configuration", pickle.dumps(snapshot, pickle.HIGHEST_PROTOCOL))
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _ALL_SEALS)
     return fd
 
@@ -85,7 +85,8 @@ def read(fd: int) -> Snapshot:
     return snapshot
 
 
-def _memfd(name: str, contents: bytes) -> int:
+def memory_file(name: str, contents: bytes) -> int:
+    """A file in memory with these contents; the descriptor is not inheritable."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(fd, "wb", closefd=False) as file:
         file.write(contents)
