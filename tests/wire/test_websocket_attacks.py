@@ -83,7 +83,7 @@ async def test_nothing_hides_behind_a_handshake(row: Handshake) -> None:
         if row.through is None:
             assert b"smuggled" not in upstream.received
             assert b"pgrade: h2c" not in upstream.received
-        # (row.reached and an honest server's) the next one on a connection of its own gets its own answer.
+        # The next one, on a connection of its own, gets its own answer.
         if row.through is None:
             await ask(await RawClient.connect(relay.port), b"other", key)
         await until(lambda: not relay.gateway.in_flight and not relay.gateway.tunnels)
