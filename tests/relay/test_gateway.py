@@ -127,6 +127,30 @@ async def test_a_head_must_arrive_in_time(sent: bytes, status: int | None) -> No
         await until(lambda: not relay.gateway.connections)
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ([b"HEAD / HTTP/1.1\r\nHo"], 408),
+        ([b"HEAD / HTTP/1.1\r\nX: ", b"x" * 2000], 431),
+        ([b"HEAD /", b"x" * 2000], 414),
+        ([b"\r\nHEAD / HTTP/2.0\r\n\r\n"], 505),
+        ([b"HEAD / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"], 400),
+        ([b"HEAD /\x01 HTTP/1.1\r\n\r\n"], 400),
+    ],
+)
+async def test_a_refused_head_request_gets_no_body_however_little_of_it_is_read(sent: list[bytes], status: int) -> None:
+    limits = {"head_timeout": 0.1, "max_head_size": 1024}
+    async with RecordingUpstream() as upstream, running(upstream.port, limits=limits) as relay:
+        client = await RawClient.connect(relay.port)
+        for part in sent:
+            await client.send(part)
+            await asyncio.sleep(0.01)
+        answer = await client.closed()
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert answer.endswith(b"\r\n\r\n")
+        assert relay.lines[-1]["method"] == "HEAD"
+
+
 async def test_a_head_that_drips_is_not_given_more_time() -> None:
     async with RecordingUpstream() as upstream, running(upstream.port, limits={"head_timeout": 0.15}) as relay:
         client = await RawClient.connect(relay.port)

@@ -24,7 +24,7 @@ from keystile.limits.deadlines import NEVER, CoarseClock
 from keystile.limits.pace import Floor, Pace
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.framing import ChunkedReader
-from keystile.wire.grammar import METHODS, OTHER_VERSION, REQUEST_LINE
+from keystile.wire.grammar import METHOD_BEGUN, METHODS, OTHER_VERSION, REQUEST_LINE
 from keystile.wire.peer import Peer
 from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_head import RequestFields, RequestHeadReader, origin_form
@@ -260,8 +260,7 @@ class ClientConnection(asyncio.Protocol):
             try:
                 data = self._read_request(data, end + 4)
             except WireError as error:
-                line = REQUEST_LINE.match(data)
-                self._reject(error, line[1] if line is not None else b"-")
+                self._reject(error, _method_begun(data))
                 break
         else:
             if data and self.state == ANSWER:
@@ -332,10 +331,10 @@ class ClientConnection(asyncio.Protocol):
             self._head_began = application.clock.now
             self.due = self._head_began + min(application.head_time, application.request_time)
             if not waiting[:1].isalpha() and not b"\r\n".startswith(waiting[:2]):
-                self._reject(WireError(Fault.MALFORMED, "This is not an HTTP/1.1 request."))
+                self._reject(WireError(Fault.MALFORMED, "This is not an HTTP/1.1 request."), b"-")
                 return
         if len(waiting) > application.max_head_size:
-            self._reject(_size_fault(bytes(waiting), application.max_head_size))
+            self._reject(_size_fault(bytes(waiting), application.max_head_size), _method_begun(waiting))
             return
         self._searched = max(0, len(waiting) - 3)
 
@@ -521,13 +520,14 @@ class ClientConnection(asyncio.Protocol):
         if self.served is not None:
             self.served.out_of_time()
         elif self.state == HEAD and self._waiting:
-            self._reject(WireError(Fault.HEAD_TOO_SLOW, "The request's head did not arrive in time."))
+            fault = WireError(Fault.HEAD_TOO_SLOW, "The request's head did not arrive in time.")
+            self._reject(fault, _method_begun(self._waiting))
         else:
             self.transport.abort()
 
     # -- ends -----------------------------------------------------------------------------------
 
-    def _reject(self, error: WireError, method: bytes = b"-") -> None:
+    def _reject(self, error: WireError, method: bytes) -> None:
         self.read_no_more()
         self.application.reject(self, method, error)
 
@@ -556,6 +556,12 @@ class ClientConnection(asyncio.Protocol):
         self._lingered += len(data)
         if self._lingered > LINGER_BYTES:
             self.transport.close()
+
+
+def _method_begun(data: bytes | bytearray) -> bytes:
+    """The method that a head begins with, whatever becomes of the rest: a HEAD gets no body (RFC 9110 §9.3.2)."""
+    begun = METHOD_BEGUN.match(data)
+    return bytes(begun[1]) if begun is not None else b"-"
 
 
 def _line_fault(head: bytes) -> WireError:

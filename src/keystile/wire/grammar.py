@@ -17,6 +17,9 @@ FIELD_VALUE: Final = rb"[\t -~\x80-\xff]"
 #: all that the reading of the fields depends on.
 REQUEST_LINE: Final = re.compile(rb"([A-Z][A-Z-]{0,23}+) ([!-~]++) HTTP/1\.(?=[01]\r\n)")
 
+#: The method of a request whose head is not whole or not well-formed; an empty line may stand before it.
+METHOD_BEGUN: Final = re.compile(rb"(?:\r\n)?([A-Z][A-Z-]{0,23}+) ")
+
 #: A request line of some other version of HTTP; only for telling 505 from 400.
 OTHER_VERSION: Final = re.compile(rb"[A-Z][A-Z-]{0,23}+ [!-~]++ HTTP/[0-9](?:\.[0-9])?\r\n")
 
