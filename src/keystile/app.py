@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from keystile.config.load import load
-from keystile.config.model import Settings
+from keystile.config.model import Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
@@ -115,20 +115,34 @@ def build_relay(
     return Gateway(rules(snapshot), rules, keyring, follower, slots, channel, store_counters)
 
 
-def rules(accepted: Accepted, now: float | None = None) -> Rules:
-    """What a relay works by; ``now``: Unix seconds. Raises OSError for certificates that cannot be used."""
+def rules(accepted: Accepted) -> Rules:
+    """What a relay works by. Raises OSError for certificates that cannot be used."""
     settings = accepted.settings
-    at = time.time() if now is None else now
-    policies = dict.fromkeys(listener.tls for listener in settings.listeners if listener.tls is not None)
-    terms = {tls: terms_of(tls, accepted.contents, at) for tls in policies}
+    terms = {tls: terms_of(tls, accepted.contents, time.time()) for tls in _policies(settings)}
     reaching = reaching_of(settings, accepted.file, accepted.contents)
     return Rules(settings, route_table(settings), terms, accepted.number, reaching)
 
 
-def check_rules(accepted: Accepted) -> None:
-    """Make what relays would work by, contexts to upstreams too. Raises OSError for files that cannot be used."""
-    for reaching in rules(accepted).reaching.values():
+def check_rules(wanted: Accepted, in_force: Accepted) -> None:
+    """Make what relays would work by, contexts to upstreams too. Raises OSError for files that cannot be used.
+
+    A certificate that is new must also be valid now; one that is in force may have expired meanwhile.
+    """
+
+    def is_new(path: Path) -> bool:
+        try:
+            return wanted.contents(path) != in_force.contents(path)
+        except KeyError:
+            return True
+
+    for tls in _policies(wanted.settings):
+        terms_of(tls, wanted.contents, time.time(), is_new=is_new)
+    for reaching in rules(wanted).reaching.values():
         reaching.make()
+
+
+def _policies(settings: Settings) -> list[Tls]:
+    return list(dict.fromkeys(listener.tls for listener in settings.listeners if listener.tls is not None))
 
 
 # -- for the management process ---------------------------------------------------------------------------

@@ -11,13 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def make(folder: Path, name: str = "a", passphrase: bytes | None = None) -> tuple[Path, Path]:
+def make(
+    folder: Path, name: str = "a", passphrase: bytes | None = None, days: float = 90
+) -> tuple[Path, Path]:
     """Write ``a.cert.pem`` and ``a.key.pem``."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-    signed = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    validity = builder.not_valid_before(now - timedelta(days=100)).not_valid_after(now + timedelta(days=days))
+    signed = validity.sign(key, hashes.SHA256())
     certificate_file, key_file = folder / f"{name}.cert.pem", folder / f"{name}.key.pem"
     certificate_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     closed = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()

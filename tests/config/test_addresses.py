@@ -89,13 +89,15 @@ def test_what_is_no_network_is_refused(value: object) -> None:
         ("http://[::1]:9000/", Server("::1", 9000)),
         ("http://API:1", Server("api", 1)),
         ("http://my_api:8000", Server("my_api", 8000)),
+        ("https://api", Server("api", 443, tls=True)),
+        ("https://[::1]:8443", Server("::1", 8443, tls=True)),
     ],
 )
 def test_a_server(text: str, server: Server) -> None:
     assert addresses.server(text) == server
 
 
-@pytest.mark.parametrize("text", ["https://api", "unix:/run/api.sock", "unix:///run/a", "http+unix://%2Frun", "/run/a"])
+@pytest.mark.parametrize("text", ["unix:/run/api.sock", "unix:///run/a", "http+unix://%2Frun", "/run/a"])
 def test_servers_of_later_versions_are_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match="is not yet served by this version"):
         addresses.server(text)

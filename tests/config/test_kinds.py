@@ -38,10 +38,3 @@ def test_an_editor_refuses_nothing_that_the_gateway_takes(kind: str, value: Any)
 def test_a_kind_says_what_would_be_right() -> None:
     with pytest.raises(ValidationError, match="from 1 to 5"):
         TypeAdapter[Any](Annotated[Any, kinds.whole(1, 5)]).validate_python(6)
-
-
-def test_a_setting_of_later_versions_takes_nothing() -> None:
-    adapter = TypeAdapter[Any](Annotated[Any, kinds.not_yet("x")])
-    assert adapter.validate_python(None) is None
-    with pytest.raises(ValidationError, match="not yet"):
-        adapter.validate_python(1)

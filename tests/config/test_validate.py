@@ -51,8 +51,6 @@ def test_a_fault_is_told_with_its_line_its_path_and_what_would_be_right(
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("listeners: [{address: 127.0.0.1:1, tls: {certificate: c, private_key: k, legacy: {retire_on: 2025-03-31}}}]",
-         "listeners[0].tls.legacy"),
         ("store: postgresql://host/db", "store"),
         ("slots: valkey://host", "slots"),
     ],

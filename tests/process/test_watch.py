@@ -36,7 +36,9 @@ class Ground:
         documents = (self.document,) if self.document.exists() else ()
         return settings_for(self.directory, health_path=text, documents=documents)
 
-    def check(self, _: Snapshot) -> None:
+    def check(self, wanted: Snapshot, in_force: Snapshot) -> None:
+        assert in_force is self.watch.accepted
+        assert wanted is not in_force
         if self.unusable is not None:
             raise self.unusable
 

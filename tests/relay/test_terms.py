@@ -65,7 +65,9 @@ def test_what_cannot_serve_is_named(tmp_path: Path) -> None:
         with pytest.raises(UnusableCertificate, match=str(mixed.certificate)):
             terms(Tls((mixed,)))
     with pytest.raises(UnusableCertificate, match="expired"):
-        terms(Tls((one,)), NOW + 6 * 86400)
+        terms_of(Tls((one,)), Path.read_bytes, NOW + 6 * 86400, is_new=lambda path: path == one.certificate)
+    # What is in force comes back with a relay, expired or not.
+    assert terms(Tls((one,)), NOW + 6 * 86400).certificates.find(None) is not None
     with pytest.raises(FileNotFoundError):
         terms(Tls((Certificate(tmp_path / "no.pem", one.private_key),)))
 

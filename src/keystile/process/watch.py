@@ -27,7 +27,7 @@ AGAIN_AFTER: Final = 5.0
 """Seconds after which what was wrong is read again: it may name a file that has come to be."""
 
 Read = Callable[[Path], Settings]
-Check = Callable[[Snapshot], object]
+Check = Callable[[Snapshot, Snapshot], object]
 Offer = Callable[[Snapshot], Awaitable[str | None]]
 Seen = dict[Path, tuple[int, int, int] | None]
 
@@ -48,7 +48,8 @@ class Report:
 
 
 class Watch:
-    """``read`` raises ConfigurationError; ``check`` raises whatever keeps relays from working by a snapshot;
+    """``read`` raises ConfigurationError; ``check`` raises whatever keeps relays from working by a snapshot, and is
+    given the one in force beside it;
     ``offer`` answers with why it is not taken, or None. ``changed`` is set when another one is in force."""
 
     def __init__(self, accepted: Snapshot, read: Read, check: Check, offer: Offer) -> None:
@@ -107,7 +108,7 @@ class Watch:
                 return f"{', '.join(fixed)} cannot change while the gateway runs; restart it", False
             if wanted.settings == self.accepted.settings and wanted.files == self.accepted.files:
                 return "", False
-            await asyncio.to_thread(self._check, wanted)
+            await asyncio.to_thread(self._check, wanted, self.accepted)
         except ConfigurationError as error:
             return str(error), False
         except OSError as error:  # ssl.SSLError is one

@@ -6,7 +6,6 @@ of half of them.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +25,10 @@ class UnusableCertificate(OSError):
     """A certificate or its key cannot serve; the message names the files and says why."""
 
 
-def terms_of(tls: Tls, contents: Contents, now: float) -> Terms:
+def terms_of(tls: Tls, contents: Contents, now: float, *, is_new: Callable[[Path], bool] | None = None) -> Terms:
     """What ``tls`` comes to at ``now`` (Unix seconds). Raises UnusableCertificate, or another OSError.
+
+    ``is_new``: of which files the dates count too. A relay has to come back with what is in force, expired or not.
 
     Certificates for the same names (of several kinds of keys) answer together. Contexts for versions that are retired
     are not made at all.
@@ -37,13 +38,13 @@ def terms_of(tls: Tls, contents: Contents, now: float) -> Terms:
     by_names: dict[tuple[str, ...], list[Pair]] = {}
     for one in tls.certificates:
         pair = Pair(contents(one.certificate), contents(one.private_key))
-        _check(one, pair, now)
+        _check(one, pair, now if is_new is not None and is_new(one.certificate) else None)
         by_names.setdefault(certificate_facts(pair.chain).names, []).append(pair)
     sets = [_set(tls, policy, names, pairs, clients, now) for names, pairs in by_names.items()]
     return Terms(policy, Certificates.of(sets))
 
 
-def _check(one: Certificate, pair: Pair, now: float) -> None:
+def _check(one: Certificate, pair: Pair, now: float | None) -> None:
     faults = check_certificate(pair.chain, pair.private_key, now)
     if faults:
         raise UnusableCertificate(f"{one.certificate} with {one.private_key}: {'; '.join(faults)}")
@@ -58,9 +59,7 @@ def _set(
     now: float,
 ) -> CertificateSet:
     modern = contexts.profile_context(pairs, "modern" if tls.minimum_version == "1.3" else tls.profile, clients)
-    legacy: ssl.SSLContext | None = None
-    if not is_retired(policy, now):
-        legacy = contexts.legacy_context(pairs, clients)
+    legacy = None if is_retired(policy, now) else contexts.legacy_context(pairs, clients)
     return CertificateSet(names, modern, legacy)
 
 

@@ -66,16 +66,19 @@ def _key_type(certificate: x509.Certificate) -> str:
     return type(key).__name__.removesuffix("PublicKey").lower().strip("_")
 
 
-def check_certificate(cert_pem: bytes, key_pem: bytes, now: float) -> list[str]:
-    """What is wrong with a pair at ``now`` (Unix seconds), as sentences; empty where it can be served."""
+def check_certificate(cert_pem: bytes, key_pem: bytes, now: float | None) -> list[str]:
+    """What is wrong with a pair at ``now`` (Unix seconds), as sentences; empty where it can be served.
+
+    ``now`` None: whatever its dates say. One that has expired serves badly, but better than none.
+    """
     try:
         facts = certificate_facts(cert_pem)
     except ValueError:
         return ["the certificate cannot be read as PEM"]
     faults = []
-    if now < facts.not_before:
+    if now is not None and now < facts.not_before:
         faults.append(f"the certificate is not valid before {_day(facts.not_before)}")
-    if now >= facts.not_after:
+    if now is not None and now >= facts.not_after:
         faults.append(f"the certificate has expired on {_day(facts.not_after)}")
     fault = _handshake_fault(Pair(cert_pem, key_pem))
     return [*faults, fault] if fault else faults
