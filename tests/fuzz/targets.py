@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address, ip_network
 
 from keystile.limits.deadlines import NEVER
 from keystile.wire.client import LINGER
 from keystile.wire.faults import Fault, WireError
+from keystile.wire.forwarded import told_by
 from keystile.wire.framing import ChunkedReader
+from keystile.wire.peer import Address, client_behind, is_trusted
+from keystile.wire.proxy_protocol import BadProxyHeader, ProxyHeader, read_proxy_header
 from keystile.wire.request_head import RequestHeadReader
 from tests.fuzz import reference
 from tests.fuzz.paths import path_rules, seed_paths
 from tests.fuzz.reference import Bounds, BreaksARule
 from tests.fuzz.rig import play, scripts
+from tests.wire.caller_attacks import CALLERS
 from tests.wire.client_attacks import ATTACKS
+from tests.wire.proxy_headers import RIGHT, WRONG
 from tests.wire.transports import KeepingApplication, carried, connected
 from tests.wire.upstream_attacks import MISANSWERS
 
@@ -27,6 +33,8 @@ Target = Callable[[bytes], None]
 SECRET = b"0" * 96
 BOUNDS = Bounds()
 
+_PROXY, _STRANGER = ip_address("127.0.0.1"), ip_address("198.51.100.7")
+_TRUSTED = (ip_network("127.0.0.0/8"),)
 _READER = RequestHeadReader(withheld=["X-Api-Key"], max_fields=BOUNDS.fields)
 _SOCKETS = socket.socketpair()  # an upstream connection asks its socket whether something lies in it: nothing does
 
@@ -162,6 +170,55 @@ def _compare_answer(expected: reference.Answered, outcome: str, interims: list[i
     assert received == expected.body
 
 
+def proxy_header(data: bytes) -> None:
+    """A PROXY protocol header: the same however it is cut, ended where it says, and never judged twice."""
+    before: ProxyHeader | None = None
+    for end in range(len(data) + 1):
+        try:
+            now = read_proxy_header(data[:end])
+        except BadProxyHeader:
+            assert before is None, "a header that was whole became bad when more came"
+            for further in (end + 1, len(data)):
+                _is_bad(data[:further])
+            return
+        assert before is None or now == before, "a header became another when more came"
+        if now is not None:
+            assert now.size <= end, "a header is longer than what has come"
+            assert read_proxy_header(data[: now.size]) == now
+            assert now.source is None or getattr(now.source, "ipv4_mapped", None) is None
+        before = now
+
+
+def _is_bad(data: bytes) -> None:
+    try:
+        read_proxy_header(data)
+    except BadProxyHeader:
+        return
+    raise AssertionError("what was bad became good when more came")
+
+
+def caller(data: bytes) -> None:
+    """X-Forwarded-For and Forwarded: what an untrusted hop wrote at the left end changes nothing."""
+    own, _, left = data.replace(b"\r", b"").partition(b"\n")
+    left = left.replace(b"\n", b"")
+    for believed in (_by_list, _by_elements):
+        assert believed(_STRANGER, [left, own]) == _STRANGER, "a stranger was believed"
+        alone = believed(_PROXY, [own])
+        assert not getattr(alone, "ipv4_mapped", None)
+        if is_trusted(alone, _TRUSTED):
+            continue  # whoever stands further left may still count
+        assert believed(_PROXY, [left, own]) == alone, "a line before changed who is calling"
+        assert believed(_PROXY, [left + b", " + own]) == alone, "what stands before a comma changed who is calling"
+
+
+def _by_list(socket_ip: Address, lines: list[bytes]) -> Address:
+    return client_behind(socket_ip, lines, _TRUSTED)
+
+
+def _by_elements(socket_ip: Address, lines: list[bytes]) -> Address:
+    return told_by(socket_ip, lines, _TRUSTED).address
+
+
 def relay(data: bytes) -> None:
     """The whole relay in memory: both sides' bytes, clogging, ends and time, in any order (see ``rig``)."""
     play(data)
@@ -173,6 +230,8 @@ TARGETS: dict[str, Target] = {
     "client": client,
     "answer": answer,
     "paths": path_rules,
+    "proxy header": proxy_header,
+    "caller": caller,
     "relay": relay,
 }
 
@@ -193,6 +252,11 @@ def seeds(name: str) -> list[bytes]:
             return [how + row for row in answers for how in (b"\0\0", b"\2\0", b"\1\0", b"\0\1", b"\2\7")]
         case "paths":
             return seed_paths()
+        case "proxy header":
+            return [header for _, header, _ in RIGHT] + [header for _, header in WRONG]
+        case "caller":
+            values = [row.sent.rpartition(b": ")[2].strip() for row in CALLERS]
+            return [value + b"\n" + other for value in values for other in (b"6.6.6.6", b'for="')]
         case _:
             return scripts(rows, answers)
 

@@ -21,7 +21,16 @@ from tests.fuzz.targets import TARGETS
 from tests.wire.planted.faults import FAULTS, Planted
 from tests.wire.planted.plant import ROOT, SOURCE, edited
 
-COUNTS = {"request head": 6000, "chunks": 6000, "client": 3000, "answer": 3000, "paths": 3000, "relay": 700}
+COUNTS = {
+    "request head": 6000,
+    "chunks": 6000,
+    "client": 3000,
+    "answer": 3000,
+    "paths": 3000,
+    "proxy header": 1500,
+    "caller": 3000,
+    "relay": 700,
+}
 
 #: Inputs of fuzzers that found something: a fault of the gateway's, or of what judged it. They stay.
 FOUND: dict[str, dict[str, bytes]] = {
@@ -29,7 +38,7 @@ FOUND: dict[str, dict[str, bytes]] = {
         "a bad head of HEAD is answered without a body": (
             b"\x00\x3dHEAD /any/a HTTP/1.1\r\nno colon\r\nX: aaaaaaaaaaaaaaaaaaaaaa\r\n\r\n\x02"
         ),
-        "a head that came too late is answered with one": b"\x00\x1fHEAD /any/a HTTP/1.1\r\nHost: a\r\n" + b"\x1e\x02",
+        "a head that came too late gets an answer": b"\x00\x1fHEAD /any/a HTTP/1.1\r\nHost: a\r\n" + b"\x1e\x02",
         "a head was tried again before any byte of its body": (
             b"\x00\x34GET /any/a HTTP/1.1\r\nHost: a\r\nX-Api-Key: <key>\r\n\r\n\x02\x02\x02\x07\x02\x02"
             b"\x00\x50GET /any/a HTTP/1.1\r\nHost: a\r\nX-Api-Key: <key>\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -63,8 +72,14 @@ NOTICED: dict[str, Planted] = {
             "client": "a GET has no body, so its chunks",
             "answer": "the last framing that an answer gives",
             "relay": "the rest of a refused body",
+            "caller": "the list is read from the left",
         }.items()
     },
+    "proxy header": Planted(
+        "PROXY",
+        "a header is read before it has come",
+        (("wire/proxy_protocol.py", "    if len(data) < size:\n        return None\n", ""),),
+    ),
     "paths": Planted("paths", "no other reading counts", (("routing/paths.py", _MOVES, "    return\n" + _MOVES),)),
 }
 

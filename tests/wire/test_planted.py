@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire import client_attacks, upstream_attacks
+from tests.wire import caller_attacks, client_attacks, upstream_attacks
+from tests.wire.caller_attacks import CALLERS
 from tests.wire.client_attacks import ATTACKS
 from tests.wire.planted import __main__ as command
 from tests.wire.planted.faults import FAULTS, Planted
 from tests.wire.planted.plant import DoesNotApply, edited, look_for
 from tests.wire.upstream_attacks import ENDED_ANYWHERE, IDLE_BYTES, MISANSWERS
+from tests.wire.websocket_attacks import HANDSHAKES
 
 #: What an attack suite has to have, in the words of those who asked for it → the families in which it stands.
 ASKED_FOR = {
@@ -51,12 +53,18 @@ ASKED_FOR = {
     "reset at every byte": ["ended at every byte"],
     "invalid status lines": ["status lines"],
     "splitting through reflected fields": ["splitting"],
+    "fake websockets, both ways": ["WebSocket"],
+    "PROXY protocol: LOCAL, TLVs, truncation, spoof from an untrusted peer": ["PROXY"],
+    "X-Forwarded-For: several lines, ports, brackets, IPv4-mapped, garbage": ["X-Forwarded-For"],
+    "Forwarded": ["Forwarded"],
 }
 ROWS: dict[str, int] = {
     **{family: sum(row.family == family for row in ATTACKS) for family in client_attacks.FAMILIES},
     **{family: sum(row.family == family for row in MISANSWERS) for family in upstream_attacks.FAMILIES},
     "bytes on an idle connection": len(IDLE_BYTES),
     "ended at every byte": 2 * len(ENDED_ANYWHERE),
+    "WebSocket": len(HANDSHAKES),
+    **{family: sum(row.family == family for row in CALLERS) for family in caller_attacks.FAMILIES},
 }
 
 
@@ -77,7 +85,7 @@ def test_a_planted_fault_applies_to_the_source_as_it_is(fault: Planted) -> None:
         compile(text, name, "exec")
 
 
-@pytest.mark.parametrize("family", ["TE.CL", "HTTP/0.9", "splitting"])
+@pytest.mark.parametrize("family", ["TE.CL", "HTTP/0.9", "splitting", "PROXY", "Forwarded"])
 def test_a_familys_own_rows_notice_its_fault(family: str) -> None:
     for fault in FAULTS:
         if fault.family == family:

@@ -43,7 +43,7 @@ class Handshake:
     early: bool = False
     goes_on: bool = False
     through: bytes | None = None
-    family: str = "Upgrade"
+    family: str = "WebSocket"
 
 
 HANDSHAKES: list[Handshake] = []

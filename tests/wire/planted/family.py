@@ -11,6 +11,7 @@ import pytest
 
 from tests.wire import judge
 
+FILES = ("tests/wire/test_attacks.py", "tests/wire/test_websocket_attacks.py", "tests/wire/test_caller_attacks.py")
 #: Seconds to wait for an answer that does not come: a fault may well mean that.
 PATIENCE = 1.5
 
@@ -37,7 +38,7 @@ def main(family: str) -> int:
     judge.WAIT = PATIENCE
     only = OnlyFamily(family)
     options = ["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
-    code = pytest.main([*options, "tests/wire/test_attacks.py"], plugins=[only])
+    code = pytest.main([*options, *FILES], plugins=[only])
     print(f"rows {only.chosen} failed {only.failed[0] if only.failed else '-'}")
     return int(code)
 

@@ -212,7 +212,7 @@ CLIENT_FAULTS = (
             ("relay/gateway.py", "        fields.keep_alive = False\n", "        fields.keep_alive = True\n"),
             (_CLIENT, "        self.read_no_more()\n        self.application.reject",
              "        self.state = ANSWER\n        self.application.reject"),
-            (_CLIENT, "                self._reject(error, line[1] if line is not None else b\"-\")\n",
+            (_CLIENT, "                self._reject(error, _method_begun(data))\n",
              "                self._reject(error, b'-')\n                self._hold(data[end + 4 :])\n"),
         ),
     ),
@@ -317,4 +317,52 @@ UPSTREAM_FAULTS = (
     ),
 )
 
-FAULTS = (*CLIENT_FAULTS, *UPSTREAM_FAULTS)
+_SOCKET, _EXCHANGE = "wire/websocket.py", "relay/exchange.py"
+_AGAIN = "            keep_alive = False  # it was not opened; what follows may be meant for it"
+
+TUNNEL_FAULTS = (
+    Planted(
+        "WebSocket",
+        "a 101 is taken without its proof",
+        ((_SOCKET, "        and proofs == [accept_for(fields.websocket_keys[0])]\n", ""),),
+    ),
+    Planted(
+        "WebSocket",
+        "a handshake may have a body",
+        ((_SOCKET, "if fields.chunked or fields.content_length > 0 or fields.expects_continue:", "if False:"),),
+    ),
+    Planted(
+        "WebSocket",
+        "what follows a handshake that was not granted is read as a request",
+        ((_EXCHANGE, _AGAIN, _AGAIN.replace("keep_alive = False", "pass")),),
+    ),
+    Planted("WebSocket", "a 101 is taken unasked", ((_UPSTREAM, "if not carried.upgrades:", "if False:"),)),
+    Planted(
+        "WebSocket",
+        "bytes that came before the 101 are lost",
+        ((_EXCHANGE, "        if early:\n            tunnel.from_client(early)\n", ""),),
+    ),
+)
+
+_DOOR, _PROXY, _PEER, _FORWARDED = "wire/door.py", "wire/proxy_protocol.py", "wire/peer.py", "wire/forwarded.py"
+
+CALLER_FAULTS = (
+    Planted(
+        "PROXY",
+        "a header is believed from whoever sends one",
+        ((_DOOR, "if self.proxy_protocol and name != EXEMPT:", "if False:"),),
+    ),
+    Planted(
+        "X-Forwarded-For",
+        "the list is read from the left, which is the client's own text",
+        ((_PEER, 'for entry in reversed(b",".join(forwarded_for).rsplit(b",", MAX_HOPS)):',
+          'for entry in b",".join(forwarded_for).rsplit(b",", MAX_HOPS):'),),
+    ),
+    Planted(
+        "Forwarded",
+        "lines are read from the first, which may be the client's",
+        ((_FORWARDED, "    for line in reversed(lines):\n", "    for line in lines:\n"),),
+    ),
+)
+
+FAULTS = (*CLIENT_FAULTS, *UPSTREAM_FAULTS, *TUNNEL_FAULTS, *CALLER_FAULTS)
