@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": set(),
     "accounts": {"create", "password", "link", "setup-link", "list", "delete"},
     "keys": {"create", "list", "edit", "change", "delete", "import"},
+    "tls": {"self-signed"},
     "smtp": {"create", "list", "edit", "change", "delete", "verify"},
 }
 

@@ -259,7 +259,7 @@ class Rig:
 
     def connect(self) -> Caller:
         caller = Caller(Wire(self))
-        caller.wire.protocol = ClientConnection(self.gateway)
+        caller.wire.protocol = self.gateway.connection(self.gateway.settings.listeners[0])
         caller.wire.protocol.connection_made(caller.wire)
         self.callers.append(caller)
         return caller

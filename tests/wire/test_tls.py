@@ -122,12 +122,14 @@ async def test_the_first_request_over_tls_gets_its_own_answer_where_it_is_refuse
         assert (await client.answer())[0] == 200
 
 
-async def test_plain_http_on_a_tls_listener_gets_nothing(files: tuple[Path, Path]) -> None:
+async def test_plain_http_on_a_tls_listener_is_told_so_and_goes_no_further(files: tuple[Path, Path]) -> None:
     listener = Listener("127.0.0.1", 0, Tls((Certificate(*files),)))
     async with RecordingUpstream() as upstream, running(upstream.port, listeners=(listener,)) as relay:
         client = await RawClient.connect(relay.port)
         await client.send(b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert not (await client.closed()).startswith(b"HTTP/")
+        status, _, body = await client.answer()
+        assert (status, b"This port speaks HTTPS" in body) == (400, True)
+        client.reset()
         assert upstream.connections == []
 
 

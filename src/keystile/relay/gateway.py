@@ -260,8 +260,11 @@ class Gateway:
             self._entrances[listener] = entrance
         return entrance
 
+    def connection(self, listener: Listener) -> ClientConnection:
+        """A new connection, as if it had come to this listener."""
+        return self._connection(self._entrance(listener))
+
     def _connection(self, entrance: Entrance) -> ClientConnection:
-        """A new connection that comes by this way."""
         client = ClientConnection(self)
         client.entrance = entrance
         return client
