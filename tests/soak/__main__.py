@@ -1,4 +1,4 @@
-"""``python -m tests.soak bursts|kills|management|deletes|cpu|stopped|slow|idle``: measure real processes under load.
+"""``python -m tests.soak WHAT``: measure real processes under load; ``--help`` says what there is.
 
 Law: arguments and printing. Exit code 0, or 1 where a promise was broken; every fault is printed.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 
-from tests.soak import bursts, cpu, deletes, idle, kills, management, slow, stopped, table
+from tests.soak import bursts, certificates, cpu, deletes, idle, kills, management, slow, stopped, table
 
 Found = tuple[list[dict[str, object]], list[str]]
 TITLES = {
@@ -23,6 +23,7 @@ TITLES = {
     "cpu": "CPU per request",
     "slow": "Slow and greedy clients (slowhttptest), and what others notice beside an undisturbed control",
     "idle": "Idle connections",
+    "certificates": "Certificates that change under load",
     "stopped": "One relay stopped (SIGSTOP)",
 }
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "management", "stopped"):
+    if chosen.what in ("kills", "management", "stopped", "certificates"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -56,6 +57,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return slow.main(chosen.modes.split(","), chosen.attackers, chosen.seconds)
         case "idle":
             return idle.main(chosen.connections)
+        case "certificates":
+            return certificates.main(chosen.changes, chosen.relays)
         case _:
             return stopped.main(chosen.seconds, chosen.times, chosen.relays, chosen.seed)
 
@@ -93,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seconds", type=float, default=20.0, help="of each mode")
     one = what.add_parser("idle")
     one.add_argument("--connections", type=int, default=10_000)
+    one = what.add_parser("certificates")
+    one.add_argument("--changes", type=int, default=1000)
+    one.add_argument("--relays", type=int, default=2)
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser
