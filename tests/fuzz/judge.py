@@ -93,8 +93,7 @@ def judge_answers(sent: bytes, methods: Sequence[bytes], *, cut: bool) -> list[t
             sent = rest
             continue
         method = methods[len(answers)] if len(answers) < len(methods) else b""
-        # "HEAD?": its head never became right. Whether the gateway knew the method then depends on the pieces.
-        to_head = method == b"HEAD" or (method == b"HEAD?" and not rest)
+        to_head = method in (b"HEAD", b"HEAD?")  # "?": its head never became right
         body, behind = _body(pairs, rest, bodiless=to_head or status in (204, 304))
         assert behind is not None or cut, "an answer's body was cut cleanly"
         if behind is None:

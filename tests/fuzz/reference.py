@@ -61,7 +61,7 @@ class Bounds:
 class Stream:
     """``requests``: heads with their whole bodies; ``begun``: the head whose body is unfinished or broken.
 
-    ``rejected``: the method of the head that breaks a rule, where its request line does not: HEAD gets no body then.
+    ``rejected``: the method that a head which breaks a rule, or does not end, begins with: HEAD gets no body then.
     """
 
     requests: tuple[tuple[Head, bytes], ...]
@@ -196,6 +196,11 @@ def read_body(head: Head, data: bytes, bounds: Bounds) -> tuple[bytes, bytes | N
     return body, rest
 
 
+def _begun(data: bytes) -> bytes:
+    word, space, _ = data.partition(b" ")
+    return word if space and re.fullmatch(rb"[A-Z][A-Z-]{0,23}", word) else b""
+
+
 def read_requests(data: bytes, bounds: Bounds) -> Stream:
     """Every request in ``data``, all of which one client has sent on one connection."""
     found: list[tuple[Head, bytes]] = []
@@ -204,12 +209,11 @@ def read_requests(data: bytes, bounds: Bounds) -> Stream:
             data = data[2:]  # RFC 9112, 2.2
         end = data.find(b"\r\n\r\n") + 4
         if end < 4:
-            return Stream(tuple(found), None, "refused" if len(data) > bounds.head else "open")
+            return Stream(tuple(found), None, "refused" if len(data) > bounds.head else "open", _begun(data))
         try:
             head = read_head(data[:end], bounds)
         except BreaksARule:
-            line = _LINE.fullmatch(data.partition(b"\r\n")[0])
-            return Stream(tuple(found), None, "refused", line[1] if line else b"")
+            return Stream(tuple(found), None, "refused", _begun(data))
         try:
             body, rest = read_body(head, data[end:], bounds)
         except BreaksARule:
