@@ -40,14 +40,19 @@ FOUND: dict[str, dict[str, bytes]] = {
         ),
         "a head that came too late gets an answer": b"\x00\x1fHEAD /any/a HTTP/1.1\r\nHost: a\r\n" + b"\x1e\x02",
         "a HEAD of which nothing else can be read gets no body": (
-            b'\x00\xa5HEAD /any/a H\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
-            b'\x00\x00\x00\x00\x00\x00bbbbbbbbb\x02\x02\x02TTost\r\n\xec: a\r\nX-Api-Key: 2<'
-            b'key>\r\nExpect: 100-continue\r\nExpect: y\r\nConte'
-            b'nt-Length: 5\r\n\r\nhelloGET /any/smugt\r\n\xec: a\r\nX'
-            b'-Api-Key: <key>\r\nExpect: 100-continue\r\nExpec'
-            b't: y\r\nContent-Length: 5\r\n\r\nhelloGET /any/smu'
-            b'ggled HTTP/gled HTTP/1.1\r\nHost: a\r\nX-Api-Key'
-            b':\x02'
+            b'\x00\xa5HEAD /any/a H\x00\x00\x00\x00\x00\x00\x00\x00\x00'
+            b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
+            b'\x00\x00bbbbbbbbb\x02\x02\x02TTost\r\n\xec: '
+            b'a\r\nX-Api-Key: 2<key>\r\nEx'
+            b'pect: 100-continue\r\nExpe'
+            b'ct: y\r\nContent-Length: 5'
+            b'\r\n\r\nhelloGET /any/smugt\r'
+            b'\n\xec: a\r\nX-Api-Key: <key>\r'
+            b'\nExpect: 100-continue\r\nE'
+            b'xpect: y\r\nContent-Length'
+            b': 5\r\n\r\nhelloGET /any/smu'
+            b'ggled HTTP/gled HTTP/1.1'
+            b'\r\nHost: a\r\nX-Api-Key:\x02'
         ),
         "a head was tried again before any byte of its body": (
             b"\x00\x34GET /any/a HTTP/1.1\r\nHost: a\r\nX-Api-Key: <key>\r\n\r\n\x02\x02\x02\x07\x02\x02"
