@@ -108,6 +108,7 @@ async def test_of_100_requests_at_once_exactly_20_reach_the_upstream() -> None:
         refused = [Answer(*answer.result()) for answer in answers if answer.done()]
         assert {(answer.status, answer.field(b"Retry-After")) for answer in refused} == {(429, b"1")}
         assert b"Up to 20 requests from one address" in refused[0].body
+        await until(lambda: len(one.upstream.requests) >= 20)  # refusals are quicker than what goes on
         assert len(one.upstream.requests) == 20
         # Another address is served meanwhile, with as many of its own.
         others = await one.send(request("/any/hold", key=one.key), 25, "127.0.0.2")
