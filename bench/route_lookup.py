@@ -15,7 +15,7 @@ from pathlib import Path
 from keystile.config.model import Needs, Operation
 from keystile.routing.openapi import read_operations
 from keystile.routing.route import Route
-from keystile.routing.table import RouteTable
+from keystile.routing.table import Habits, RouteTable
 
 DOCUMENT = Path(__file__).parent.parent / "tests" / "data" / "elasticemail-openapi.yaml"
 ROUNDS, LOOKUPS = 7, 20_000
@@ -76,7 +76,7 @@ def main() -> None:
         start = time.perf_counter()
         tables.append(RouteTable(rows))
         print(f"a table of {len(rows):,} routes made in {(time.perf_counter() - start) * 1e3:.0f} ms")
-    tables.append(RouteTable(few, frozenset({"api"})))
+    tables.append(RouteTable(few, Habits(case_insensitive=frozenset({"api"}))))
     nothing = microseconds(partial(bool))
     print(f"\n{'µs per look-up':28}{'113':>8}{'10,000':>8}{'113, any case':>15}  answer")
     for name, (method, path) in (PLAIN | ESCAPED).items():

@@ -27,7 +27,7 @@ from keystile.relay.record import Channel
 from keystile.relay.terms import terms_of
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.openapi import read_operations
-from keystile.routing.table import RouteTable, rows
+from keystile.routing.table import RouteTable, habits_of, rows
 from keystile.storage.follow import KeyFollower
 from keystile.storage.passwords import Passwords
 from keystile.storage.sqlite import SqliteStore
@@ -42,8 +42,7 @@ def load_settings(file: Path) -> Settings:
 
 def route_table(settings: Settings) -> RouteTable:
     """The route table of these settings."""
-    upstreams = frozenset(upstream.name for upstream in settings.upstreams if upstream.case_insensitive)
-    return RouteTable(settings.operations, upstreams)
+    return RouteTable(settings.operations, habits_of(settings.upstreams))
 
 
 def route_rows(settings: Settings) -> list[dict[str, object]]:

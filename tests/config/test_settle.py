@@ -82,7 +82,8 @@ access_log: logs/a.log
 management_routes: {prefix: /v4/security/}
 cors: {origins: ["*"], headers: [X-A], max_age: 60}
 upstreams:
-  api: {servers: ["http://a", "http://[::1]:81"], host: preserve, case_insensitive: true}
+  api: {servers: ["http://a", "http://[::1]:81"], host: preserve, case_insensitive: true, ignores_extensions: true,
+        undecoded_literals: true}
 routes:
   - {path: /x, scope: X, upstream: api}
 """
@@ -102,7 +103,7 @@ routes:
     assert settings.health_path == "/healthz"
     assert settings.management_routes == ManagementRoutes("/v4/security")
     assert settings.access_log == AccessLog(file=tmp_path / "logs/a.log")
-    assert settings.upstreams == (Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True),)
+    assert settings.upstreams == (Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True, True, True),)
     assert (settings.trust_without_store, settings.warnings) == (0.0, ())
 
 

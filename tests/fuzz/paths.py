@@ -10,7 +10,7 @@ from dataclasses import replace
 from keystile.config.model import Operation
 from keystile.routing.paths import MOST_READINGS, BadPath, is_plain, readings, segments
 from keystile.routing.route import Route
-from keystile.routing.table import RouteTable
+from keystile.routing.table import Habits, RouteTable
 from tests.routing.rules import row, slowly
 from tests.routing.servers import IGNORES_CASE, SERVERS
 
@@ -33,7 +33,7 @@ SITES: tuple[list[Operation], ...] = (
 )
 TABLES = [[replace(operation, override=True) for operation in site] for site in SITES]
 _EXACT = [RouteTable(table) for table in TABLES]
-_CASELESS = [RouteTable(table, frozenset({"api"})) for table in TABLES]
+_CASELESS = [RouteTable(table, Habits(case_insensitive=frozenset({"api"}))) for table in TABLES]
 
 
 def path_rules(data: bytes) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keystile.config.model import Operation
 from keystile.routing import paths, table
 from keystile.routing.route import NoRoute, Route
-from keystile.routing.table import RouteTable
+from keystile.routing.table import Habits, RouteTable
 from tests.routing.rules import row, slowly
 from tests.routing.servers import IGNORES_CASE, SERVERS, STEPS, decoded, split
 from tests.routing.test_tree import OPERATION
@@ -32,7 +32,7 @@ SITE = [
     row("/v1/all/secret", "Secret"),
 ]
 CLOSED = RouteTable(SITE)
-CLOSED_CASELESS = RouteTable(SITE, frozenset({"api"}))
+CLOSED_CASELESS = RouteTable(SITE, Habits(frozenset({"api"})))
 
 # None of these may lead anywhere, not even to the row that an attacker wants to get around.
 ATTACKS: dict[str, list[str]] = {
@@ -203,7 +203,7 @@ def test_no_common_server_reads_an_admitted_path_as_one_with_other_needs(
 ) -> None:
     operations = deciding(operations)
     fold = server in IGNORES_CASE
-    answer = RouteTable(operations, frozenset({"api"} if fold else ())).find(method.encode(), path.encode())
+    answer = RouteTable(operations, Habits(frozenset({"api"} if fold else ()))).find(method.encode(), path.encode())
     segments = SERVERS[server](path)
     if isinstance(answer, Route) and segments is not None:
         assert_harmless(answer, operations, method, segments, fold)
@@ -218,7 +218,7 @@ def test_no_chain_of_servers_does_either(
     last: Callable[[str], list[str] | None],
 ) -> None:
     operations = deciding(operations)
-    answer = RouteTable(operations, frozenset({"api"})).find(b"GET", path.encode())
+    answer = RouteTable(operations, Habits(frozenset({"api"}))).find(b"GET", path.encode())
     if not isinstance(answer, Route):
         return
     text = path

@@ -3,8 +3,6 @@
 ``servers.py`` has them coarse, for chains of any length; here each is written after its own documentation, options
 included, against a corpus as rows and against whatever hypothesis makes. What must hold: no path that is admitted
 leads, as any of them reads it, to a route that needs something else than the one that was checked.
-
-Differences that are known and stay, until somebody decides otherwise, stand at the end, each with what exactly happens.
 """
 
 from __future__ import annotations
@@ -19,8 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keystile.config.model import Operation
-from keystile.routing.route import NoRoute, Route
-from keystile.routing.table import RouteTable
+from keystile.routing.route import AMBIGUOUS, NoRoute, Route
+from keystile.routing.table import Habits, RouteTable
 from tests.routing.rules import row, slowly
 from tests.routing.test_tree import OPERATION
 
@@ -73,7 +71,7 @@ def nginx_without_merging(path: str) -> list[str] | None:
 def express(path: str) -> list[str] | None:
     """Express 4 and 5 match with ``caseSensitive: false`` and ``strict: false`` by default and decode parameters with
     decodeURIComponent, which fails on what is no UTF-8 (400): https://expressjs.com/en/api.html#express.router.
-    Literals are compared undecoded: see the known differences.
+    Literals are compared undecoded: see ``express_literals_undecoded``.
     """
     try:
         parts = [unquote_to_bytes(part).decode() for part in path[1:].split("/")]
@@ -152,6 +150,14 @@ def iis(path: str) -> list[str] | None:
     return None if "\0" in text else _split(_resolved(text))
 
 
+def windows_names(path: str) -> list[str] | None:
+    """Win32 drops dots and spaces at the end of a name:
+    https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file#naming-conventions.
+    """
+    parts = iis(path)
+    return None if parts is None else [part.rstrip(". ") if part.strip(". ") else part for part in parts]
+
+
 def lenient_utf8(path: str) -> list[str] | None:
     """A decoder that takes overlong forms (RFC 3629, 10: "invalid sequences … e.g. C0 80"; IIS 4 and 5 did,
     CVE-2000-0884; Java's before 6u11, CVE-2008-2938).
@@ -165,9 +171,9 @@ def lenient_utf8(path: str) -> list[str] | None:
 SERVERS: dict[str, Reading] = {
     each.__name__: each
     for each in (nginx, nginx_without_merging, express, flask, spring_path_pattern, spring_ant, tomcat, tomcat_decode,
-                 tomcat_passthrough, tomcat_behind_ajp, iis, lenient_utf8)
+                 tomcat_passthrough, tomcat_behind_ajp, iis, windows_names, lenient_utf8)
 }  # fmt: skip
-IGNORES_CASE = {"express", "iis"}
+IGNORES_CASE = {express, iis, windows_names}
 
 #: By family. None may be admitted as something else than what any of the servers above makes of it.
 CORPUS: dict[str, list[str]] = {
@@ -227,25 +233,28 @@ SITES: dict[str, list[Operation]] = {
 ROWS = [(family, path) for family, paths in CORPUS.items() for path in paths]
 
 
-def assert_harmless(operations: Sequence[Operation], method: str, path: str, server: str) -> bool:
+def assert_harmless(
+    operations: Sequence[Operation], method: str, path: str, server: Reading, extensions: bool = False
+) -> bool:
     """Whether the path was admitted; where it was, no reading of it may need anything else than what was checked."""
     fold = server in IGNORES_CASE
-    table = RouteTable(operations, frozenset({"api"} if fold else ()))
+    apis = frozenset({"api"})
+    table = RouteTable(operations, Habits(apis if fold else frozenset(), apis if extensions else frozenset()))
     checked = table.find(method.encode(), path.encode())
     if isinstance(checked, NoRoute):
         return False
-    segments = SERVERS[server](path)
+    segments = server(path)
     if segments is not None:
         reached = slowly(operations, method, segments, fold)
         assert reached == "not_found" or (
             isinstance(reached, Operation) and (reached.needs, reached.upstream) == (checked.needs, checked.upstream)
-        ), f"checked {checked.path}; {server} reads {segments} and reaches {reached}"
+        ), f"checked {checked.path}; {server.__name__} reads {segments} and reaches {reached}"
     return True
 
 
 @pytest.mark.parametrize(("family", "path"), ROWS, ids=[f"{family}: {path}" for family, path in ROWS])
 def test_no_server_reads_a_row_of_the_corpus_as_more_than_was_checked(family: str, path: str) -> None:
-    for server in SERVERS:
+    for server in SERVERS.values():
         for site in SITES.values():
             for method in ("GET", "POST"):
                 assert_harmless(site, method, path, server)
@@ -277,7 +286,7 @@ TABLE = st.lists(OPERATION.filter(lambda operation: operation.path[-1] != "/"), 
 def test_no_reading_of_an_admitted_path_leads_to_other_needs(
     server: str, operations: list[Operation], method: str, path: str
 ) -> None:
-    assert_harmless([replace(operation, override=True) for operation in operations], method, path, server)
+    assert_harmless([replace(operation, override=True) for operation in operations], method, path, SERVERS[server])
 
 
 @pytest.mark.parametrize(("server", "path", "table"), [
@@ -295,13 +304,13 @@ def test_each_reading_would_lead_elsewhere_if_nothing_were_refused(server: str, 
     segments = SERVERS[server](path)
     assert segments is not None
     plain = [_decoded(part) for part in path[1:].split("/")]
-    theirs = slowly(SITES[table], "GET", segments, server in IGNORES_CASE)
+    theirs = slowly(SITES[table], "GET", segments, SERVERS[server] in IGNORES_CASE)
     ours = slowly(SITES[table], "GET", plain)
     assert isinstance(theirs, Operation)
     assert not isinstance(ours, Operation) or theirs.needs != ours.needs
 
 
-# Known differences ------------------------------------------------------------------------------------------------
+# Readings that need a table of their own ---------------------------------------------------------------------------
 
 
 def express_literals_undecoded(path: str, operations: Sequence[Operation]) -> str | None:
@@ -316,23 +325,42 @@ def express_literals_undecoded(path: str, operations: Sequence[Operation]) -> st
     return None
 
 
-def test_known_express_takes_a_needlessly_escaped_literal_for_a_parameter() -> None:
-    """``/%61dmin`` is ``/admin`` to us (RFC 3986, 6.2.2.2: the two are equivalent) and a ``{page}`` named "admin" to
-    Express. So with the rows below, whoever may call the open literal reaches the closed parameter's handler, with one
-    value only: the literal's own name. The other way round nothing is gained. Decided on 2026-11-23 (ARCHITECTURE.md,
-    Paths): literals are compared with decoded segments. A gateway in front of such a server is safe where no literal
-    that needs less stands beside a parameter that needs more.
+def test_an_escaped_literal_is_refused_where_express_would_take_it_for_a_parameter_with_other_needs() -> None:
+    """``/%6fpen`` is ``/open`` to us (RFC 3986, 6.2.2.2: the two are equivalent) and a ``{page}`` named "open" to
+    Express. Where both need the same it passes; and where nobody said that the upstream is one of these.
     """
     site = [row("/open"), row("/{page}", "Page")]
-    checked = RouteTable(site).find(b"GET", b"/%6fpen")
-    assert isinstance(checked, Route)
-    assert checked.path == "/open"
+    told = Habits(undecoded_literals=frozenset({"api"}))
+    assert isinstance(RouteTable(site).find(b"GET", b"/%6fpen"), Route)
     assert express_literals_undecoded("/%6fpen", site) == "/{page}"
+    assert RouteTable(site, told).find(b"GET", b"/%6fpen") is AMBIGUOUS
+    alike = RouteTable([row("/open"), row("/{page}")], told).find(b"GET", b"/%6fpen")
+    assert isinstance(alike, Route)
+    assert alike.path == "/open"
     # Any other name of a page is checked as one.
-    other = RouteTable(site).find(b"GET", b"/%6fther")
+    other = RouteTable(site, told).find(b"GET", b"/%6fther")
     assert isinstance(other, Route)
     assert other.path == "/{page}"
     assert other.needs.all_of == {"Page"}
+
+
+@settings(max_examples=500, deadline=None)
+@given(TABLE, ATTEMPT)
+@example([row("/a"), row("/{x}", "X")], "/%61")
+@example([row("/{x}/a"), row("/{x}/{y}", "X")], "/%41/%61")
+def test_no_admitted_path_leads_express_to_other_needs_by_its_undecoded_literals(
+    operations: list[Operation], path: str
+) -> None:
+    operations = [replace(each, methods=(), override=True) for each in operations if "*" not in each.path]
+    names = frozenset(each.upstream for each in operations)
+    table = RouteTable(operations, Habits(case_insensitive=names, undecoded_literals=names))
+    checked = table.find(b"GET", path.encode())
+    # The most specific first, as an author of Express routes has to write them, and the first of two of one shape.
+    operations.sort(key=lambda each: [part.startswith("{") for part in each.path.split("/")])
+    reached = express_literals_undecoded(path, operations)
+    if isinstance(checked, Route) and reached is not None:
+        [needs] = [each.needs for each in operations if each.path == reached][:1]
+        assert needs == checked.needs
 
 
 def spring_suffix(path: str) -> list[str] | None:
@@ -344,29 +372,59 @@ def spring_suffix(path: str) -> list[str] | None:
     return None if parts is None else [*parts[:-1], re.sub(r"(?<=.)\.[^.]*$", "", parts[-1])]
 
 
-def windows_names(path: str) -> list[str] | None:
-    """Win32 drops dots and spaces at the end of a name:
-    https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file#naming-conventions.
+def spring_shortest(path: str) -> list[str] | None:
+    """As above, where ``.*`` stands for all that follows the first dot."""
+    parts = spring_ant(path)
+    return None if parts is None else [*parts[:-1], re.sub(r"(?<=.)\..*$", "", parts[-1])]
+
+
+def rails_format(path: str) -> list[str] | None:
+    """Rails: every resource's path ends in ``(.:format)``, after decoding (Journey unescapes what it matched):
+    https://guides.rubyonrails.org/routing.html#listing-existing-routes.
     """
-    parts = iis(path)
-    return None if parts is None else [part.rstrip(". ") if part.strip(". ") else part for part in parts]
+    parts = path[1:].split("/")
+    cut = re.sub(r"(?<=.)\.[^./?]+$", "", parts[-1])
+    return [_decoded(part) for part in _without_last_slash([*parts[:-1], cut])]
 
 
-# Known and dated in ARCHITECTURE.md (2026-11-24): cutting off endings for every API would refuse names that most have;
-# what closes it is an option of the upstream. Strict: the day it is closed these rows say so.
-@pytest.mark.xfail(strict=True, reason="plain paths are read in one way: suffixes, Windows' names are not known")
-@pytest.mark.parametrize(("reading", "path"), [
-    (spring_suffix, "/admin.json"),
-    (spring_suffix, "/admin."),
-    (windows_names, "/admin."),
-    (windows_names, "/admin%20"),
-    (windows_names, "/admin..."),
-])  # fmt: skip
+DROP_EXTENSIONS: list[Reading] = [spring_suffix, spring_shortest, rails_format]
+ENDINGS = [
+    "/admin.json", "/admin.", "/admin%20", "/admin...", "/admin%2e", "/admin%2ejson", "/admin.tar.gz", "/admin/x.y",
+    "/files/export/1.", "/v1/all/secret.html", "/v1/all./secret", "/v1/all%20/secret", "/admin.;x", "/admin;x.json",
+    "/admin.json/", "/admin%252e", "/.admin", "/admin.%20.", "/admin%20.%20",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ENDINGS)
+@pytest.mark.parametrize("reading", [*DROP_EXTENSIONS, windows_names])
 def test_a_server_that_drops_the_end_of_a_name_reaches_no_more_than_was_checked(reading: Reading, path: str) -> None:
+    for site in SITES.values():
+        assert_harmless(site, "GET", path, reading, reading in DROP_EXTENSIONS)
+
+
+@pytest.mark.parametrize("reading", DROP_EXTENSIONS)
+@settings(max_examples=500, deadline=None)
+@given(TABLE, ATTEMPT.map(lambda path: path.replace("admin", "a.b").replace("export", "b.json")))
+@example([row("/{x}"), row("/a", "A")], "/a.json")
+@example([row("/{x}"), row("/a", "A")], "/a.b.c")
+@example([row("/a/*"), row("/a/b", "A")], "/a/b%2ejson")
+def test_no_ending_leads_to_other_needs_where_the_upstream_is_said_to_ignore_them(
+    reading: Reading, operations: list[Operation], path: str
+) -> None:
+    plain = [replace(each, override=True, upstream="api") for each in operations if "." not in each.path]
+    assert_harmless(plain, "GET", path, reading, extensions=True)
+
+
+@pytest.mark.parametrize(("reading", "path"), [
+    (spring_suffix, "/admin.json"), (spring_shortest, "/admin.tar.gz"), (rails_format, "/admin.json"),
+    (windows_names, "/admin."), (windows_names, "/admin%20"),
+])  # fmt: skip
+def test_each_of_these_would_lead_elsewhere_if_nothing_were_refused(reading: Reading, path: str) -> None:
     site = SITES["mostly open"]
-    checked = RouteTable(site).find(b"GET", path.encode())
     segments = reading(path)
     assert segments is not None
     reached = slowly(site, "GET", segments)
+    ours = slowly(site, "GET", [_decoded(part) for part in path[1:].split("/")])
     assert isinstance(reached, Operation)
-    assert isinstance(checked, NoRoute) or reached.needs == checked.needs
+    assert isinstance(ours, Operation)
+    assert reached.needs != ours.needs

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keystile.routing.paths import MOST_READINGS, BadPath, fold, is_plain, readings, segments
 
-PLAIN = ("/", "/v4", "/v4/", "/v4/contacts/a@b.example", "/.well-known/x", "/a/...", "/a..b/~c", "/a|b/{c}", "/a:b,c=d")
+PLAIN = ("/", "/v4", "/v4/", "/v4/contacts/a@b.example", "/.well-known/x", "/a..b/.c", "/a|b/{c}", "/a:b,c=d")
 NOT_PLAIN = (
     "",
     "v4",
@@ -25,6 +25,9 @@ NOT_PLAIN = (
     "/.",
     "/a/..",
     "/../a",
+    "/a.",
+    "/a./b",
+    "/a/...",
 )
 
 
@@ -121,6 +124,13 @@ READINGS = {
     b"/a;x/b": {"a|b", "a"},
     b"/a%3Bx/b": {"a|b", "a"},
     b"/a%3Bx;y": {"a;x", "a"},
+    b"/a.": {"a"},
+    b"/a..%20./b.": {"a|b"},
+    b"/a%20/b%2e": {"a|b"},
+    b"/a%2520": {"a", "a "},
+    b"/a./": {"a|"},
+    b"/a.;x/b": {"a|b"},
+    b"/...": set(),
     b"/a%3Fb/c": {"a"},
     b"/a%23b": {"a"},
     b"/a%2Fb%3Bc%2Fd": {"a|b;c|d", "a|b|d", "a|b", "a/b"},

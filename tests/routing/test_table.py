@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keystile.config.model import Cors, Needs, Operation
 from keystile.routing.conflicts import RouteConflict
 from keystile.routing.route import NoRoute, Route
-from keystile.routing.table import RouteTable, rows
+from keystile.routing.table import Habits, RouteTable, rows
 from keystile.routing.template import BadTemplate
 from tests.routing.rules import row, slowly
 from tests.routing.test_tree import OPERATION, PATH
@@ -104,12 +104,12 @@ CASELESS = [row("/{page}", "Page"), row("/admin", "Admin"), row("/files/{x}", "F
 
 @pytest.mark.parametrize("path", ["/ADMIN", "/Admin", "/%41dmin", "/adm%C4%B1n", "/%C3%A9", "/admin;x", "/ADMIN%3Fx"])
 def test_an_upstream_that_ignores_case_is_not_asked_by_another_case(path: str) -> None:
-    assert told(RouteTable(CASELESS, frozenset({"api"})), "GET", path) == "ambiguous"
-    assert told(RouteTable(CASELESS, frozenset({"other"})), "GET", path) in {"Page", "ambiguous"}
+    assert told(RouteTable(CASELESS, Habits(frozenset({"api"}))), "GET", path) == "ambiguous"
+    assert told(RouteTable(CASELESS, Habits(frozenset({"other"}))), "GET", path) in {"Page", "ambiguous"}
 
 
 def test_case_does_not_matter_where_it_changes_nothing() -> None:
-    table = RouteTable(CASELESS, frozenset({"api"}))
+    table = RouteTable(CASELESS, Habits(frozenset({"api"})))
     assert told(table, "GET", "/admin") == "Admin"
     assert told(table, "GET", "/News") == "Page"
     assert told(table, "GET", "/FILES/x") == "not_found"
@@ -119,7 +119,31 @@ def test_rows_that_differ_in_case_only_contradict_for_such_an_upstream() -> None
     mixed = [row("/A", "A"), row("/a", "B")]
     assert told(RouteTable(mixed), "GET", "/a") == "B"
     with pytest.raises(RouteConflict):
-        RouteTable(mixed, frozenset({"api"}))
+        RouteTable(mixed, Habits(frozenset({"api"})))
+
+
+ENDINGS = [row("/admin", "Admin"), row("/{page}", "Page"), row("/list.csv", "Csv"), row("/list", "List")]
+
+
+@pytest.mark.parametrize("path", ["/admin.json", "/admin.a.b", "/admin%2ejson", "/list.json", "/admin." + "." * 40])
+def test_an_upstream_that_ignores_extensions_is_not_asked_by_another_ending(path: str) -> None:
+    table = RouteTable(ENDINGS, Habits(ignore_extensions=frozenset({"api"})))
+    assert told(table, "GET", path) in {"ambiguous", "bad_path"}
+    assert told(RouteTable(ENDINGS), "GET", "/admin.json") == "Page"
+
+
+def test_an_upstream_that_matches_literals_undecoded_is_not_asked_by_an_escaped_one() -> None:
+    table = RouteTable(ENDINGS, Habits(undecoded_literals=frozenset({"api"})))
+    assert told(table, "GET", "/%61dmin") == told(table, "GET", "/admi%6E") == "ambiguous"
+    assert told(table, "GET", "/admin") == told(RouteTable(ENDINGS), "GET", "/%61dmin") == "Admin"
+    assert told(table, "GET", "/a%40b") == "Page"
+
+
+def test_endings_do_not_matter_where_they_change_nothing_or_a_row_spells_them_out() -> None:
+    table = RouteTable(ENDINGS, Habits(ignore_extensions=frozenset({"api"})))
+    assert told(table, "GET", "/list.csv") == "Csv"
+    assert told(table, "GET", "/news.json") == "Page"
+    assert told(table, "GET", "/.admin") == "Page"
 
 
 @pytest.mark.parametrize(

@@ -299,6 +299,12 @@ class UpstreamSection(Section):
     case_insensitive: Flag = _setting(
         False, description="It takes /Admin for /admin, so paths that could mean both are compared so, too."
     )
+    ignores_extensions: Flag = _setting(
+        False, description="It takes /admin.json for /admin (Rails, Spring before 5.3), so both are compared."
+    )
+    undecoded_literals: Flag = _setting(
+        False, description="It does not take /%61dmin for /admin (Express), so both readings are compared."
+    )
 
 
 class ScopesSection(Section):

@@ -173,6 +173,8 @@ class Upstream:
     servers: tuple[Server, ...]
     host_field: Literal["upstream", "preserve"] = "upstream"
     case_insensitive: bool = False
+    ignores_extensions: bool = False
+    undecoded_literals: bool = False
     tls: UpstreamTls | None = None
 
 

@@ -110,7 +110,15 @@ def _access_log(written: Written, place: str | None) -> AccessLog:
 
 def _upstream(written: Written, name: str, section: UpstreamSection) -> Upstream:
     tls = None if section.tls is None else _upstream_tls(written, section.tls)
-    return Upstream(name, tuple(section.servers), section.host, section.case_insensitive, tls)
+    return Upstream(
+        name,
+        tuple(section.servers),
+        section.host,
+        section.case_insensitive,
+        section.ignores_extensions,
+        section.undecoded_literals,
+        tls,
+    )
 
 
 def _upstream_tls(written: Written, section: UpstreamTlsSection) -> UpstreamTls:

@@ -20,7 +20,7 @@ from keystile.config.model import Needs, Operation, Settings
 from keystile.routing.conflicts import EVERY
 from keystile.routing.plain import Plain, mapping, read_plain, sequence, words
 from keystile.routing.route import Route
-from keystile.routing.table import RouteTable
+from keystile.routing.table import RouteTable, habits_of
 from keystile.routing.template import BadTemplate, Template, parse_template
 
 OTHER = "Other calls"
@@ -87,8 +87,7 @@ class Reference:
 
 def table_of(settings: Settings) -> RouteTable:
     """The route table of these settings."""
-    insensitive = frozenset(upstream.name for upstream in settings.upstreams if upstream.case_insensitive)
-    return RouteTable(settings.operations, insensitive)
+    return RouteTable(settings.operations, habits_of(settings.upstreams))
 
 
 def read_reference(settings: Settings, documents: Mapping[Path, bytes]) -> Reference:

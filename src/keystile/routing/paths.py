@@ -21,18 +21,22 @@ Segments = tuple[bytes, ...]
 
 # Printable ASCII without the space and without  # % / ; ? \
 _PLAIN_BYTE = rb"[!\"$&-.0-:<->@-\[\]-~]"
-_PLAIN = re.compile(rb"/|(?:/(?!\.\.?(?:/|\Z))" + _PLAIN_BYTE + rb"+)+/?").fullmatch
+# A segment that ends in a dot is not plain: it is a dot segment, or a name that Windows reads without the dot.
+_PLAIN = re.compile(rb"/|(?:/" + _PLAIN_BYTE + rb"++(?<!\.))++/?").fullmatch
 _NEVER_RAW = re.compile(rb"[^!\"$->@-\[\]-~]")  # not printable ASCII, or one of # ? \
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _NEVER_DECODED = re.compile(rb"[\x00-\x1f\x7f\\]")
 # Spaces beside the dots count too: some file systems drop them.
 _DOT_SEGMENT = re.compile(rb"/ *\.\.? *(?:[;/]|\Z)")
-# Escapes of / % ; ? # and of anything beyond ASCII, and a bare semicolon: only these can be read in two ways.
-_READ_IN_TWO_WAYS = re.compile(rb"%(?:2[35Ff]|3[BbFf]|[89A-Fa-f])|;")
+# Escapes of / % ; ? # and of anything beyond ASCII, a bare semicolon, and a dot or space that ends a segment: only
+# these can be read in two ways.
+_READ_IN_TWO_WAYS = re.compile(rb"%(?:2[35Ff]|3[BbFf]|[89A-Fa-f])|;|(?:\.|%2[0Ee])(?:/|\Z)")
+_LAST_DOT_OR_SPACE = re.compile(rb"[. ](?:/|\Z)")
 
 # Each reading is looked up in the route table, so their number bounds what one request can cost. A name with
 # every special character at once has about twenty; only nested escapes (%252525…) have more.
 MOST_READINGS = 32
+_DOT = ord(".")
 
 
 class BadPath(ValueError):
@@ -58,8 +62,9 @@ def readings(path: bytes) -> tuple[Segments, ...]:
     """Every way in which a server may read this path; the first is ours (``segments``). Raises ``BadPath``.
 
     Servers decode before they split or afterwards, once or several times, cut ``;parameters`` from a segment
-    or everything behind the first, start a query at a decoded ``?``, or normalise unicode; and they do these
-    in any order. So the moves are applied to each other's results until nothing new comes up.
+    or everything behind the first, start a query at a decoded ``?``, drop dots and spaces that end a name, or
+    normalise unicode; and they do these in any order. So the moves are applied to each other's results until nothing
+    new comes up.
     """
     first = segments(path)
     if _READ_IN_TWO_WAYS.search(path) is None:
@@ -78,6 +83,20 @@ def readings(path: bytes) -> tuple[Segments, ...]:
                 found[_checked(other)] = None
                 waiting.append(other)
     return tuple(found)
+
+
+def without_extension(segs: Segments) -> tuple[Segments, ...]:
+    """The segments as servers read them that take ``/name.json`` for ``/name``, cut at each dot of the last name.
+
+    Spring before 5.3 (``/name`` as ``/name.*``), Rails (``(.:format)``). Raises ``BadPath`` for more dots than a name
+    has, since each reading costs a look-up.
+    """
+    at = len(segs) - 1 if segs[-1] or len(segs) == 1 else len(segs) - 2
+    name = segs[at]
+    dots = [index for index, byte in enumerate(name) if byte == _DOT and index]
+    if len(dots) > MOST_READINGS:
+        raise BadPath("the path has a name with too many dots")
+    return tuple((*segs[:at], name[:index], *segs[at + 1 :]) for index in dots)
 
 
 def fold(segs: Segments) -> Segments:
@@ -127,6 +146,8 @@ def _moved(segs: Segments) -> Iterator[Segments]:
         yield _cut_tail(segs)
     if b"?" in text or b"#" in text:
         yield _cut_query(segs)
+    if _LAST_DOT_OR_SPACE.search(text):
+        yield _cut_ends(segs)
     if not text.isascii():
         yield _compose(segs)
 
@@ -142,6 +163,11 @@ def _cut_parameters(segs: Segments) -> Segments:
 
 def _cut_tail(segs: Segments) -> Segments:
     return _cut_at(segs, re.compile(rb";"))
+
+
+def _cut_ends(segs: Segments) -> Segments:
+    # https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file#naming-conventions; "..." stays.
+    return tuple(segment.rstrip(b". ") or segment for segment in segs)
 
 
 def _cut_query(segs: Segments) -> Segments:

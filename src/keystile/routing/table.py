@@ -8,11 +8,12 @@ costs one regular expression, one split and one way down a tree.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from keystile.config.model import Operation
+from keystile.config.model import Operation, Upstream
 from keystile.routing.conflicts import EVERY, RouteConflict, check_conflicts, fold_template
-from keystile.routing.paths import BadPath, Segments, fold, is_plain, readings
+from keystile.routing.paths import BadPath, Segments, fold, is_plain, readings, without_extension
 from keystile.routing.route import AMBIGUOUS, NoRoute, Route
 from keystile.routing.template import Template, parse_template
 from keystile.routing.tree import NEVER, Tree
@@ -21,23 +22,42 @@ _METHOD = re.compile(r"[A-Z][A-Z0-9-]*").fullmatch
 _SLASH = ord("/")
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """Upstreams, by name, that read paths more loosely than most: ``case_insensitive`` take ``/Admin`` for ``/admin``,
+    ``ignore_extensions`` take ``/admin.json`` for it, ``undecoded_literals`` do not take ``/%61dmin`` for it.
+    """
+
+    case_insensitive: frozenset[str] = frozenset()
+    ignore_extensions: frozenset[str] = frozenset()
+    undecoded_literals: frozenset[str] = frozenset()
+
+
+def habits_of(upstreams: Iterable[Upstream]) -> Habits:
+    """What the settings say of their upstreams' reading."""
+    known = tuple(upstreams)
+    return Habits(
+        frozenset(upstream.name for upstream in known if upstream.case_insensitive),
+        frozenset(upstream.name for upstream in known if upstream.ignores_extensions),
+        frozenset(upstream.name for upstream in known if upstream.undecoded_literals),
+    )
+
+
 class RouteTable:
     """Every operation of one configuration, ready for look-ups. Only the routes' notes ever change."""
 
-    def __init__(
-        self, operations: Sequence[Operation], case_insensitive_upstreams: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, operations: Sequence[Operation], habits: Habits = Habits()) -> None:
         """Raises ``BadTemplate`` for a path and ``RouteConflict`` for rows that contradict each other."""
-        if pairs := check_conflicts(operations, case_insensitive_upstreams):
+        if pairs := check_conflicts(operations, habits.case_insensitive):
             raise RouteConflict(pairs)
         self.routes = tuple(_route(index, operation) for index, operation in enumerate(operations))
         self._templates = tuple(parse_template(route.path) for route in self.routes)
         self._tree = self._plant(self._templates)
-        self._case_insensitive = case_insensitive_upstreams
+        self._habits = habits
         folded = [fold_template(template) for template in self._templates]
-        self._folded = self._plant(folded) if case_insensitive_upstreams else None
+        self._folded = self._plant(folded) if habits.case_insensitive else None
         self._slashed = any(_tells_slashes_apart(route) for route in self.routes)
-        self._compare_all = self._slashed or self._folded is not None
+        self._compare_all = self._slashed or self._folded is not None or bool(habits.ignore_extensions)
 
     def find(self, method: bytes, path: bytes) -> Route | NoRoute:
         """The route for a method and a raw path without its query (bytes as the client sent them)."""
@@ -76,19 +96,32 @@ class RouteTable:
             ways = [(b"", *segs) for segs in readings(path)]
         except BadPath as bad:
             return NoRoute("bad_path", bad.reason)
-        return self._unless_ambiguous(self._tree.find(method, ways[0]), method, ways)
+        first = self._tree.find(method, ways[0])
+        if isinstance(first, Route) and first.upstream in self._habits.undecoded_literals:
+            ways.append(tuple(path.split(b"/")))
+        return self._unless_ambiguous(first, method, ways)
 
     def _unless_ambiguous(self, first: Route | NoRoute, method: bytes, ways: list[Segments]) -> Route | NoRoute:
         """The first answer, if no way of reading the path (our own included) leads to one that differs."""
         if isinstance(first, NoRoute):
             return first  # refused already; what else the path might be does not matter
+        if first.upstream in self._habits.ignore_extensions and not self._names_its_ending(first):
+            try:
+                ways = [*ways, *(cut for segs in ways for cut in without_extension(segs))]
+            except BadPath as bad:
+                return NoRoute("bad_path", bad.reason)
         looks = [(self._tree, segs) for segs in ways]
-        if self._folded is not None and first.upstream in self._case_insensitive:
+        if self._folded is not None and first.upstream in self._habits.case_insensitive:
             looks += [(self._folded, fold(segs)) for segs in ways]
         for tree, segs in looks:
             if not (_agrees(first, tree.find(method, segs)) and self._slash_agrees(first, tree, method, segs)):
                 return AMBIGUOUS
         return first
+
+    def _names_its_ending(self, route: Route) -> bool:
+        """Whether the row spells the last name out, ending and all: then its author has told the two apart."""
+        template = self._templates[route.id]
+        return not template.below and template.segments[-1] is not None
 
     def _slash_agrees(self, first: Route, tree: Tree, method: bytes, segs: Segments) -> bool:
         """Whether the route stays the same for a server to which ``/a`` and ``/a/`` are one (Express, Spring 5).
