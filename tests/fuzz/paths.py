@@ -12,7 +12,14 @@ from keystile.routing.paths import MOST_READINGS, BadPath, is_plain, readings, s
 from keystile.routing.route import Route
 from keystile.routing.table import Habits, RouteTable
 from tests.routing.rules import row, slowly
-from tests.routing.servers import IGNORES_CASE, SERVERS
+from tests.routing.servers import IGNORES_CASE, SERVERS, Reading
+from tests.routing.test_path_readings import (
+    express_literals_undecoded,
+    rails_format,
+    spring_shortest,
+    spring_suffix,
+    windows_names,
+)
 
 #: Tables in which a wrong reading does the most: open rows beside closed ones.
 SITES: tuple[list[Operation], ...] = (
@@ -34,6 +41,9 @@ SITES: tuple[list[Operation], ...] = (
 TABLES = [[replace(operation, override=True) for operation in site] for site in SITES]
 _EXACT = [RouteTable(table) for table in TABLES]
 _CASELESS = [RouteTable(table, Habits(case_insensitive=frozenset({"api"}))) for table in TABLES]
+_API = frozenset({"api"})
+_LOOSE = [RouteTable(table, Habits(_API, _API, _API)) for table in TABLES]
+_BY_ENDING: tuple[Reading, ...] = (spring_suffix, spring_shortest, rails_format, windows_names)
 
 
 def path_rules(data: bytes) -> None:
@@ -53,12 +63,30 @@ def path_rules(data: bytes) -> None:
     text = path.decode("ascii")
     for name, read in SERVERS.items():
         answer = caseless if name in IGNORES_CASE else exact
-        reached_by = read(text)
-        if isinstance(answer, Route) and reached_by is not None:
-            reached = slowly(TABLES[which], method, reached_by, name in IGNORES_CASE)
-            assert reached == "not_found" or (
-                isinstance(reached, Operation) and (reached.needs, reached.upstream) == (answer.needs, answer.upstream)
-            ), f"checked {answer.path}; {name} reaches {reached}"
+        if isinstance(answer, Route):
+            _check_reached(answer, TABLES[which], method, read(text), name in IGNORES_CASE)
+    loose = _LOOSE[which].find(method.encode(), path)
+    if isinstance(loose, Route):
+        assert loose.path == exact.path
+        for read in _BY_ENDING:
+            _check_reached(loose, TABLES[which], method, read(text), read is windows_names)
+        if method == "GET" and which == 2:  # Express's order is the order of rows: here only the most specific first
+            _check_express(loose, text)
+
+
+def _check_reached(checked: Route, table: list[Operation], method: str, by: list[str] | None, fold: bool) -> None:
+    if by is not None:
+        reached = slowly(table, method, by, fold)
+        assert reached == "not_found" or (
+            isinstance(reached, Operation) and (reached.needs, reached.upstream) == (checked.needs, checked.upstream)
+        ), f"checked {checked.path}; {by} reaches {reached}"
+
+
+def _check_express(checked: Route, path: str) -> None:
+    rows = sorted(TABLES[2], key=lambda each: [part.startswith("{") for part in each.path.split("/")])
+    reached = express_literals_undecoded(path, [each for each in rows if "*" not in each.path])
+    needs = [each.needs for each in rows if each.path == reached]
+    assert not needs or needs[0] == checked.needs, f"checked {checked.path}; Express reaches {reached}"
 
 
 def _check_readings(path: bytes) -> None:
