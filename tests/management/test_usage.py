@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from keystile.management import usage
 from keystile.management.usage import Sum, UsageWriter
 
 
@@ -58,7 +57,7 @@ async def test_a_batch_that_is_none_is_dropped_and_counted(payload: bytes) -> No
 
 
 async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage, "MOST_WAITING", 1)
+    monkeypatch.setattr(UsageWriter, "most_waiting", 1)
     writer = UsageWriter(Store())
     writer.add(batch(("a", 5, "", 1), ("b", 5, "", 1), ("a", 5, "", 1)))
     assert writer.dropped == 1

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from keystile.management import uses
 from keystile.management.uses import Use, UseWriter
 
 
@@ -38,7 +37,7 @@ async def test_the_latest_use_of_each_key_is_written_once() -> None:
 
 
 async def test_what_waits_is_written_within_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uses, "EVERY", 0.01)
+    monkeypatch.setattr(UseWriter, "every", 0.01)
     store = Store()
     writer = UseWriter(store)
     running = asyncio.get_running_loop().create_task(writer.run())
@@ -68,7 +67,7 @@ async def test_a_store_that_cannot_be_written_is_tried_again_and_mentioned_once(
 
 
 async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uses, "MOST_WAITING", 2)
+    monkeypatch.setattr(UseWriter, "most_waiting", 2)
     writer = UseWriter(Store())
     writer.add(batch(*((key, 1.0, "192.0.2.1", "") for key in "abcd")))
     assert writer.dropped == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 import ssl
 import time
@@ -198,6 +199,22 @@ async def test_who_comes_with_an_old_version_is_told_until_when(tmp_path: Path) 
                 assert (b"\r\nDeprecation: @4000000000\r\n" in answer) is told
                 assert (b"\r\nSunset: Tue, 02 Oct 2096 07:06:40 GMT\r\n" in answer) is told
             client.close()
+
+
+async def test_who_came_with_an_old_version_is_told_by_key_version_and_address(tmp_path: Path) -> None:
+    async with over_tls(old(tmp_path)) as (relay, _):
+        one, other = relay.key("Any"), relay.key("Any")
+        for version, key in (("tls1", one), ("tls1", one), ("tls1_1", one), ("tls1_2", other), ("tls1_3", other)):
+            assert await status(relay.port, version, key) == 200
+        await until(lambda: relay.gateway.recorder.requests == 5)
+        relay.gateway.recorder.flush(0, 0, False)
+        seen = json.loads(relay.channel.of(b"O"))
+    assert sorted((version, address, requests) for _, version, address, _, requests in seen) == [
+        ("1.0", "127.0.0.1", 2),
+        ("1.1", "127.0.0.1", 1),
+    ]
+    assert len({key for key, *_ in seen}) == 1
+    assert all(abs(at - time.time()) < 60 for *_, at, _ in seen)
 
 
 async def test_a_day_in_the_past_means_never(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -328,3 +329,19 @@ async def test_usage_is_handed_over_by_key_hour_and_refusal() -> None:
         relay.channel.messages.clear()
         relay.hand_over()
         assert relay.channel.of(b"C") == b""
+
+
+def test_callers_over_old_tls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "WAITING_OLD", 2)
+    channel = KeptMessages()
+    recorder = Recorder(channel, lambda counters: None, Handshakes(lambda: 0.0), logs=False)
+    key: Any = SimpleNamespace(id="k")
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"):
+        recorder._saw_old_tls(key, cast(Any, SimpleNamespace(tls="TLSv1.1", text=address)))
+    recorder.flush(0, 0, False)
+    recorder.flush(0, 0, False)
+    [(_, payload)] = [message for message in channel.messages if message[0] == b"O"]
+    assert [(address, requests) for _, _, address, _, requests in json.loads(payload)] == [
+        ("192.0.2.1", 2),
+        ("192.0.2.2", 1),
+    ]

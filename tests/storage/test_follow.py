@@ -484,5 +484,5 @@ async def test_a_relay_of_the_version_before_goes_on_and_then_says_that_the_stor
             assert admits(follower, added), "the schema has grown by tables that a follower does not read"
             os.utime(path, (1, 1))  # the file itself is touched, as by a checkpoint
             follower.check()
-        assert "newer Keystile: schema 4" in str(follower.unreadable_because)
+        assert "newer Keystile: schema 5" in str(follower.unreadable_because)
         assert admits(follower, secret)

@@ -17,7 +17,7 @@ from keystile.keys.key import Account
 from keystile.keys.secret import digest, mark
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
-from keystile.keys.store import Recent
+from keystile.keys.store import OldTlsUse, Recent
 from keystile.storage import rows
 from keystile.storage.doorbell import Doorbell, doorbell_of
 from keystile.storage.errors import StoreBusy, StoreUnreadable
@@ -422,6 +422,29 @@ async def test_usage_of_many_keys_is_one_question(service: KeyService, store: Sq
     assert await store.usage_of([ids[1]], 6) == ((ids[1], 6, "key-expired", 1),)
     assert await store.recent(asked, 5) == {ids[0]: Recent(2, 0), ids[1]: Recent(3, 1)}
     assert await store.recent([], 0) == {}
+
+
+async def test_who_calls_over_old_tls_is_added_up_bounded_and_ends_with_its_key(
+    service: KeyService, store: SqliteStore
+) -> None:
+    await service.create_account("bob@example.com", **BY)
+    key = (await service.create(ANN, "main", **BY)).key
+    other = (await service.create("bob@example.com", "else", **BY)).key
+    rung = store._bell.count()
+    await store.record_old_tls([(key.id, "1.0", "192.0.2.1", 50.0, 2), ("gone", "1.0", "192.0.2.1", 50.0, 1)])
+    await store.record_old_tls([(key.id, "1.0", "192.0.2.1", 60.0, 3), (other.id, "1.1", "192.0.2.2", 55.0, 1)])
+    await store.record_old_tls([(key.id, "1.0", "192.0.2.1", 40.0, 1)])  # of a slower relay
+    mine = OldTlsUse(ANN, key.id, "main", key.hint, "1.0", "192.0.2.1", 50.0, 60.0, 6)
+    theirs = OldTlsUse("bob@example.com", other.id, "else", other.hint, "1.1", "192.0.2.2", 55.0, 55.0, 1)
+    assert await store.old_tls(0.0, 10) == (mine, theirs)
+    assert await store.old_tls(60.0, 10) == await store.old_tls(0.0, 1) == (mine,)
+    assert await store.old_tls(0.0, 10, other.account_id) == (theirs,)
+    await store.record_old_tls([(key.id, "1.1", f"198.51.100.{n}", 100.0 + n, 1) for n in range(100)])
+    kept = await store.old_tls(0.0, 1000, key.account_id)
+    assert [one.last_at for one in kept] == [199.0 - n for n in range(20)]
+    assert store._bell.count() == rung
+    await service.delete(ANN, "main", **BY)
+    assert await store.old_tls(0.0, 10) == (theirs,)
 
 
 async def test_usage_is_added_up_ends_with_its_key_and_never_rings(service: KeyService, store: SqliteStore) -> None:

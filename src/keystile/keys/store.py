@@ -22,6 +22,24 @@ UsageSum = tuple[str, int, str, int]
 """Id of the key, hour since 1970 (UTC), why they were refused ('' for those that went on), how many requests."""
 
 
+OldTls = tuple[str, str, str, float, int]
+"""Id of the key, TLS version such as ``1.0``, IP address, Unix seconds of the latest of these requests, how many."""
+
+
+class OldTlsUse(NamedTuple):
+    """Requests with one key over one old TLS version from one address; times are Unix seconds."""
+
+    account_email: str
+    key_id: str
+    key_name: str
+    hint: str
+    version: str
+    address: str
+    first_at: float
+    last_at: float
+    requests: int
+
+
 class Recent(NamedTuple):
     """What was asked with a key lately: requests that went on to the upstream, and refused ones."""
 
@@ -135,6 +153,12 @@ class KeyStore(Reading, Protocol):
 
     async def record_smtp_use(self, credential_id: str, at: float, address: str) -> None:
         """Keep the last use of an SMTP credential, as ``record_uses`` does; a failure is logged and no error."""
+
+    async def record_old_tls(self, seen: Iterable[OldTls]) -> None:
+        """Add up who calls over old TLS versions; of each key only the addresses seen latest are kept."""
+
+    async def old_tls(self, since: float, limit: int, account_id: str | None = None) -> tuple[OldTlsUse, ...]:
+        """Return who has called over old TLS versions since a moment, the latest first; of one account, or all."""
 
     async def usage_of(self, key_ids: Iterable[str], since_hour: int) -> tuple[UsageSum, ...]:
         """Return the sums of these keys from an hour (since 1970) on, by key and hour."""

@@ -6,7 +6,8 @@ the other go, and a management that comes back finds what was sent meanwhile, up
 A message is taken whole or dropped whole, and dropped ones are counted.
 
 Kinds in use: ``USES`` — last uses, JSON ``[[key id, Unix seconds, address, mark of the secret], …]``; ``LOG`` —
-access-log lines, each ended by a newline, UTF-8; ``USAGE`` — sums, JSON ``[[key id, hour, refusal, requests], …]``.
+access-log lines, each ended by a newline, UTF-8; ``USAGE`` — sums, JSON ``[[key id, hour, refusal, requests], …]``;
+``OLD_TLS`` — requests over versions that end, JSON ``[[key id, version, address, Unix seconds, requests], …]``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 USES = b"U"
 LOG = b"L"
 USAGE = b"C"
+OLD_TLS = b"O"
 MAX_PAYLOAD = 60_000
 """Bytes that one message may carry; a longer one is dropped (and counted) like any that finds no room."""
 BUFFER = 1024 * 1024

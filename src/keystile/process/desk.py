@@ -16,6 +16,7 @@ from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.health import Check, Health, examine
 from keystile.management.metrics import Sample, counter_samples
+from keystile.management.old_tls import OldTlsWriter
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel
@@ -47,6 +48,7 @@ class Desk:
     store: SqliteStore
     uses: UseWriter
     usage: UsageWriter
+    old_tls: OldTlsWriter
     lines: LogWriter
     receiver: channel.Receiver
     watch: Watch | None = None
@@ -118,6 +120,7 @@ class Desk:
             ("log_lines_unwritten_total", "", self.lines.dropped),
             ("last_uses_unwritten_total", "", self.uses.dropped),
             ("usage_unwritten_total", "", self.usage.dropped),
+            ("old_tls_unwritten_total", "", self.old_tls.dropped),
             *await self._key_samples(),
         ]
 
@@ -143,7 +146,8 @@ class Desk:
         """From the first to the last request; at the end all that relays handed over is written."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.receiver, self.receive)
-        writing = [loop.create_task(self.uses.run()), loop.create_task(self.usage.run())]
+        writers = (self.uses, self.usage, self.old_tls)
+        writing = [loop.create_task(writer.run()) for writer in writers]
         yield
         for task in writing:
             task.cancel()
@@ -152,7 +156,7 @@ class Desk:
         loop.remove_reader(self.receiver)
         while self.receiver.receive():
             continue
-        await self.uses.flush()
-        await self.usage.flush()
+        for writer in writers:
+            await writer.flush()
         await asyncio.to_thread(self.lines.close, LAST_LINES)
         await self.store.close()

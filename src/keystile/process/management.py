@@ -28,6 +28,7 @@ from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
 from keystile.management.context import Services
 from keystile.management.look import DeskView
+from keystile.management.old_tls import OldTlsWriter
 from keystile.management.server import Runner
 from keystile.management.service_calls import app as service_calls
 from keystile.management.usage import UsageWriter
@@ -127,7 +128,10 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
     names = charge.made()
     store = await SqliteStore.open(settings.store)
     uses, usage, lines = UseWriter(store), UsageWriter(store), LogWriter(settings.access_log.file)
-    handlers = {channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add}
+    old_tls = OldTlsWriter(store)
+    handlers = {
+        channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add, channel.OLD_TLS: old_tls.add
+    }  # fmt: skip
     return Desk(
         settings=settings,
         slots=SlotTable.attach(charge.slots),
@@ -137,6 +141,7 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         store=store,
         uses=uses,
         usage=usage,
+        old_tls=old_tls,
         lines=lines,
         receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
     )

@@ -21,6 +21,7 @@ from keystile.relay.handshakes import Handshakes
 from keystile.relay.refusal import Refusal
 from keystile.routing.route import Route
 from keystile.wire.door import TurnedAway
+from keystile.wire.peer import Peer
 from keystile.wire.tls_gate import Reason
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ MESSAGE_BYTES: Final = 48 * 1024
 #: Log lines and last uses that may wait for the next batch: beyond it they are dropped and counted.
 WAITING_LINES: Final = 20_000
 WAITING_USES: Final = 50_000
+#: Keys by version and address that came with a TLS version that ends, until the next batch.
+WAITING_OLD: Final = 5_000
+_OLD_TLS: Final = {"TLSv1": "1.0", "TLSv1.1": "1.1"}
 
 _REFUSALS: Final = tuple(Refusal)
 _FIXED: Final = (
@@ -126,6 +130,7 @@ class Recorder:
         self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
         self._uses: dict[bytes, tuple[str, float, str]] = {}
         self._sums: dict[tuple[str, Refusal | None], int] = {}
+        self._old: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._lines: list[bytes] = []
         self._second = 0
         self._second_text = b""
@@ -148,6 +153,8 @@ class Recorder:
             self._use(key, exchange.note.peer.text)
             place = (key.id, exchange.refusal)
             self._sums[place] = self._sums.get(place, 0) + 1
+            if exchange.note.peer.tls in _OLD_TLS:
+                self._saw_old_tls(key, exchange.note.peer)
         if self.logs:
             self._log(exchange)
 
@@ -157,6 +164,13 @@ class Recorder:
             self._uses[digest] = (key.id, time.time(), address)
         else:
             self.uses_dropped += 1
+
+    def _saw_old_tls(self, key: HeldKey, peer: Peer) -> None:
+        """Who will be locked out when old versions are: known by the key, for a refused handshake shows none."""
+        place = (key.id, _OLD_TLS[peer.tls or ""], peer.text)
+        _, requests = self._old.get(place, (0.0, 0))
+        if requests or len(self._old) < WAITING_OLD:
+            self._old[place] = (time.time(), requests + 1)
 
     def _log(self, exchange: Exchange) -> None:
         if len(self._lines) < WAITING_LINES:
@@ -247,6 +261,8 @@ class Recorder:
             self._flush_uses()
         if self._sums:
             self._flush_sums()
+        if self._old:
+            self._flush_old()
         if self._lines:
             self._flush_lines()
         self._store_counters(self.counters(connections, in_flight, store_unreadable))
@@ -269,6 +285,13 @@ class Recorder:
             batch = sums[first : first + 400]
             if not self._channel.send(b"C", json.dumps(batch).encode("ascii")):
                 self.usage_dropped += sum(n for *_, n in batch)
+
+    def _flush_old(self) -> None:
+        seen = [(*place, at, requests) for place, (at, requests) in self._old.items()]
+        self._old.clear()
+        for first in range(0, len(seen), 400):
+            # What finds no room is lost: whoever still comes so will come again.
+            self._channel.send(b"O", json.dumps(seen[first : first + 400]).encode("ascii"))
 
     def _flush_lines(self) -> None:
         message: list[bytes] = []

@@ -20,7 +20,7 @@ from types import TracebackType
 from keystile.keys.audit import AuditEvent
 from keystile.keys.key import Account, ApiKey, SmtpCredential
 from keystile.keys.secret import DIGEST_BYTES
-from keystile.keys.store import Recent, UsageSum, Use
+from keystile.keys.store import OldTls, OldTlsUse, Recent, UsageSum, Use
 from keystile.storage import rows
 from keystile.storage.connection import Connection, Row
 from keystile.storage.doorbell import LOCK_TIMEOUT, Doorbell
@@ -43,6 +43,18 @@ _USED_SECRET = """INSERT INTO secret_uses (digest, at, address) SELECT digest, ?
     WHERE excluded.at > secret_uses.at"""
 _COUNTED = """INSERT INTO usage (key_id, hour, refusal, requests) SELECT id, ?2, ?3, ?4 FROM keys WHERE id = ?1
     ON CONFLICT (key_id, hour, refusal) DO UPDATE SET requests = requests + excluded.requests"""
+#: Addresses that are kept for each key that came over old TLS versions.
+OLD_ADDRESSES = 20
+_SAW_OLD = """INSERT INTO old_tls (key_id, version, address, first_at, last_at, requests)
+    SELECT id, ?2, ?3, ?4, ?4, ?5 FROM keys WHERE id = ?1
+    ON CONFLICT (key_id, version, address) DO UPDATE
+    SET last_at = max(last_at, excluded.last_at), requests = requests + excluded.requests"""
+_FORGET_OLD = f"""DELETE FROM old_tls WHERE key_id = ?1 AND (version, address) NOT IN
+    (SELECT version, address FROM old_tls WHERE key_id = ?1 ORDER BY last_at DESC LIMIT {OLD_ADDRESSES})"""
+_OLD_TLS = """SELECT a.email, k.id, k.name, d.hint, o.version, o.address, o.first_at, o.last_at, o.requests
+    FROM old_tls AS o JOIN keys AS k ON k.id = o.key_id JOIN accounts AS a ON a.id = k.account_id
+    JOIN digests AS d ON d.key_id = k.id AND d.until IS NULL
+    WHERE o.last_at >= ?1 AND (?3 IS NULL OR k.account_id = ?3) ORDER BY o.last_at DESC, k.id, o.address LIMIT ?2"""
 # The keys as one JSON list, so that however many there are it is one statement with one value.
 _OF_KEYS = "key_id IN (SELECT value FROM json_each(?)) AND hour >= ?"
 _USAGE = f"SELECT key_id, hour, refusal, requests FROM usage WHERE {_OF_KEYS} ORDER BY key_id, hour, refusal"
@@ -183,6 +195,10 @@ class SqliteStore:
         found = await self._asked(_RECENT, (json.dumps(list(key_ids)), since_hour))
         return {key_id: Recent(requests, refused) for key_id, requests, refused in found}
 
+    async def old_tls(self, since: float, limit: int, account_id: str | None = None) -> tuple[OldTlsUse, ...]:
+        """Return who has called over old TLS versions since a moment, the latest first; of one account, or all."""
+        return tuple(OldTlsUse(*row) for row in await self._asked(_OLD_TLS, (since, limit, account_id)))
+
     # Uses and usage: not worth a ring
 
     async def record_uses(self, uses: Iterable[Use]) -> None:
@@ -194,6 +210,11 @@ class SqliteStore:
     async def record_usage(self, sums: Iterable[UsageSum]) -> None:
         """Add sums of usage in one transaction; those of keys that are gone are dropped."""
         await self._note((_COUNTED, sums))
+
+    async def record_old_tls(self, seen: Iterable[OldTls]) -> None:
+        """Add up who calls over old TLS versions; of each key only the ``OLD_ADDRESSES`` seen latest are kept."""
+        many = list(seen)
+        await self._note((_SAW_OLD, many), (_FORGET_OLD, [(key,) for key in dict.fromkeys(one[0] for one in many)]))
 
     async def record_smtp_use(self, credential_id: str, at: float, address: str) -> None:
         """Keep the last use of an SMTP credential; what cannot be kept is logged, and no error.

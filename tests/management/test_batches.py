@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import ClassVar
+
+import pytest
+
+from keystile.management.batches import BatchWriter
+
+
+class Letters(BatchWriter):
+    """Collects letters; ``trouble`` is what writing them raises."""
+
+    what: ClassVar[str] = "letters"
+    every: ClassVar[float] = 0.01
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = ""
+        self.written = ""
+        self.trouble: Exception | None = None
+        self.wrote = asyncio.Event()
+
+    def _take(self, payload: bytes) -> None:
+        self.waiting += payload.decode("ascii")
+
+    async def _write(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        if self.waiting:
+            self.written, self.waiting = self.written + self.waiting, ""
+            self.wrote.set()
+
+
+async def test_what_waits_is_written_again_and_again_until_it_is_cancelled() -> None:
+    letters = Letters()
+    running = asyncio.get_running_loop().create_task(letters.run())
+    for letter in (b"a", b"b"):
+        letters.add(letter)
+        async with asyncio.timeout(5):
+            await letters.wrote.wait()
+        letters.wrote.clear()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert letters.written == "ab"
+
+
+async def test_trouble_is_told_once_and_again_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    letters = Letters()
+    letters.add(b"a")
+    with caplog.at_level(logging.WARNING):
+        for trouble in (OSError("full"), OSError("full"), None, OSError("gone")):
+            letters.trouble = trouble
+            await letters.flush()
+    assert caplog.messages == [f"letters cannot be written, trying again: {why}" for why in ("full", "gone")]
+    assert letters.written == "a"
+
+
+def test_what_is_no_batch_is_counted() -> None:
+    letters = Letters()
+    letters.add(b"\xff")
+    assert (letters.waiting, letters.dropped) == ("", 1)
