@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import sqlite3
 import ssl
+import subprocess
+import urllib.request
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography import x509
 
 from tests.e2e.api import answering
 from tests.e2e.running import Gateway, make_certificate, serving, settings, trusting
+from tests.process.running import until
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +29,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def gateway(certificates: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """Listeners: with the usual floor, and TLS 1.3 only."""
+    """Listeners: with the usual floor, TLS 1.3 only, and with old versions for a time."""
 
     async def fine(_: web.Request) -> web.Response:
         return web.Response(text="fine")
@@ -32,6 +39,7 @@ def gateway(certificates: tuple[Path, Path], tmp_path_factory: pytest.TempPathFa
     listeners = [
         {"address": "127.0.0.1:0", "tls": tls},
         {"address": "127.0.0.1:0", "tls": {**tls, "minimum_version": "1.3"}},
+        {"address": "127.0.0.1:0", "tls": {**tls, "legacy": {"minimum_version": "1.0", "retire_on": "2096-01-01"}}},
     ]
     with answering(fine) as port:
         written = settings(port, [{"path": "/any", "key_only": True}], listeners=listeners)
@@ -116,6 +124,55 @@ def test_a_client_at_the_floor_or_above_is_served(
     gateway: Gateway, certificates: tuple[Path, Path], listener: int, version: ssl.TLSVersion, name: str
 ) -> None:
     assert spoken(client_context(certificates[0], version), gateway.ports[listener]) == name
+
+
+def test_old_versions_are_served_for_a_time_and_who_used_them_is_known(
+    gateway: Gateway, certificates: tuple[Path, Path]
+) -> None:
+    """In real processes, under the OpenSSL configuration that they start with."""
+    secret = gateway.create_key("old till")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        old = [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1]
+    for version in (*old, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = client_context(certificates[0], version)
+        with (
+            socket.create_connection(("127.0.0.1", gateway.ports[2]), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(
+                f"GET /any HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {secret}\r\nConnection: close\r\n\r\n".encode()
+            )
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert (b"\r\nSunset: Sun, 01 Jan 2096 00:00:00 GMT\r\n" in answer) == (version in old)
+
+    def seen() -> list[tuple[str, str, int]]:
+        with closing(sqlite3.connect(gateway.directory / "keystile.db")) as store:
+            return store.execute("SELECT version, address, requests FROM old_tls ORDER BY version").fetchall()
+
+    until(lambda: len(seen()) == 2)
+    assert seen() == [("1.0", "127.0.0.1", 1), ("1.1", "127.0.0.1", 1)]
+
+
+def test_the_end_of_each_certificate_is_a_metric(gateway: Gateway, certificates: tuple[Path, Path]) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.management}/metrics", timeout=10) as answer:
+        found = re.findall(
+            r'^keystile_certificate_expiry_timestamp_seconds\{place="([^"]+)",file="([^"]+)"\} (\d+)$',
+            answer.read().decode(),
+            re.MULTILINE,
+        )
+    ends = x509.load_pem_x509_certificate(certificates[0].read_bytes()).not_valid_after_utc.timestamp()
+    assert found == [("listener 127.0.0.1:0", str(certificates[0]), f"{ends:.0f}")]
+
+
+@pytest.mark.parametrize(("group", "fits"), [("X25519", True), ("P-256", True), ("P-521", False), ("X448", False)])
+def test_groups_are_those_of_the_profile(
+    gateway: Gateway, certificates: tuple[Path, Path], group: str, fits: bool
+) -> None:
+    """Python has no call for them: only the configuration that processes start with can say so."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.ports[0]}", "-groups", group]
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=30)
+    assert (done.returncode == 0) is fits, done.stdout.decode() + done.stderr.decode()
 
 
 # -- answers -----------------------------------------------------------------------------------------------

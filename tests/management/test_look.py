@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keystile.config.model import Server, Settings, Upstream
+from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Health
 from keystile.management.look import Alive, Desk, DeskView, GatewayView, address, traffic, try_connection
 from keystile.process.desk import Desk as RealDesk
@@ -63,6 +64,8 @@ class OnTheDesk:
     uses: Drops = field(default_factory=Drops)
     usage: Drops = field(default_factory=lambda: Drops(3))
     lines: Drops = field(default_factory=Drops)
+    old_tls: Drops = field(default_factory=Drops)
+    certificates: tuple[CertificateEnd, ...] = (CertificateEnd("listener [::1]:443", "a.pem", ("a",), 5.0),)
 
     fault = ""
 
@@ -104,6 +107,7 @@ async def test_the_status_is_what_stands_on_the_desk() -> None:
     assert (status.traffic.requests, status.traffic.in_flight, status.traffic.connections) == (10, 1, 2)
     assert status.dropped == {"messages to management": 4, "access log lines": 1, "usage sums": 3}
     assert status.restarts == 2
+    assert [one.file for one in status.certificates] == ["a.pem"]
 
 
 def test_counters_are_told_by_what_they_mean_and_what_never_happened_is_left_out() -> None:

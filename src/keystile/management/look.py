@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from keystile.config.model import Server, Settings, Upstream
+from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Health
 
 ASK_AGAIN_AFTER: Final = 5.0
@@ -106,6 +107,7 @@ class Status:
     slots: Slots
     traffic: Traffic
     dropped: Mapping[str, int]
+    certificates: tuple[CertificateEnd, ...] = ()
 
 
 class GatewayView(Protocol):
@@ -203,6 +205,14 @@ class Desk(Protocol):
         """The writer of usage."""
 
     @property
+    def old_tls(self) -> Drops:
+        """The writer of who uses old TLS versions."""
+
+    @property
+    def certificates(self) -> tuple[CertificateEnd, ...]:
+        """Those of the accepted configuration."""
+
+    @property
     def lines(self) -> Drops:
         """The writer of the access log."""
 
@@ -256,6 +266,7 @@ class DeskView:
             slots=Slots(desk.slots.taken(), desk.slots.highest(), cap),
             traffic=traffic(totals),
             dropped=self._dropped(totals),
+            certificates=desk.certificates,
         )
 
     def _dropped(self, totals: Mapping[str, int]) -> dict[str, int]:
@@ -266,6 +277,7 @@ class DeskView:
             "access log lines": desk.lines.dropped + totals.get("log_lines_dropped", 0),
             "last uses": desk.uses.dropped + totals.get("uses_dropped", 0),
             "usage sums": desk.usage.dropped + totals.get("usage_dropped", 0),
+            "uses of old TLS": desk.old_tls.dropped,
         }
         return {what: count for what, count in counts.items() if count}
 

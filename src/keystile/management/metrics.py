@@ -31,6 +31,7 @@ _HELP = {
     "messages_dropped_total": "Messages from relays to management that found no room.",
     "log_lines_unwritten_total": "Access-log lines that management could not write.",
     "keys": "API keys in the store.",
+    "certificate_expiry_timestamp_seconds": "When a certificate ends, Unix seconds.",
 }
 Sample = tuple[str, str, float]
 """Family without prefix, labels as ``name="value"`` or empty, value."""

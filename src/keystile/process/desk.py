@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from keystile.config.model import Settings
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
+from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Check, Health, examine
 from keystile.management.metrics import Sample, counter_samples
 from keystile.management.old_tls import OldTlsWriter
@@ -51,6 +52,7 @@ class Desk:
     old_tls: OldTlsWriter
     lines: LogWriter
     receiver: channel.Receiver
+    certificates: tuple[CertificateEnd, ...] = ()
     watch: Watch | None = None
     keys: int = 0
     keys_counted: float = float("-inf")
@@ -121,6 +123,7 @@ class Desk:
             ("last_uses_unwritten_total", "", self.uses.dropped),
             ("usage_unwritten_total", "", self.usage.dropped),
             ("old_tls_unwritten_total", "", self.old_tls.dropped),
+            *(("certificate_expiry_timestamp_seconds", _of(one), one.ends) for one in self.certificates),
             *await self._key_samples(),
         ]
 
@@ -160,3 +163,14 @@ class Desk:
             await writer.flush()
         await asyncio.to_thread(self.lines.close, LAST_LINES)
         await self.store.close()
+
+
+def _of(certificate: CertificateEnd) -> str:
+    """Its labels."""
+    texts = {"place": certificate.place, "file": certificate.file}
+    return ",".join(f'{name}="{_escaped(text)}"' for name, text in texts.items())
+
+
+def _escaped(text: str) -> str:
+    """As a label's value (Prometheus, text format 0.0.4)."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

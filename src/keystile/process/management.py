@@ -26,6 +26,7 @@ from keystile.config.page import page_url
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
+from keystile.management.certificates import certificate_ends
 from keystile.management.context import Services
 from keystile.management.look import DeskView
 from keystile.management.old_tls import OldTlsWriter
@@ -60,6 +61,7 @@ async def work(charge: Charge, line: Line) -> None:
     async with desk.at_work():
         while not line.stop.is_set():
             desk.settings = watch.accepted.settings
+            desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
             watch.changed.clear()
             async with _serving(charge, desk, watch.accepted):
                 line.ready()

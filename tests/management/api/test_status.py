@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Health
 from keystile.management.look import Process, ServerState, Status, Traffic, UpstreamState
 from tests.management.api.checked import Api, User
@@ -23,6 +24,7 @@ async def test_an_operator_sees_the_running_gateway(
             restarts=2,
             traffic=Traffic(5, 1, 2, {"200": 4}, {"scope-missing": 1}, {"TLS 1.3": 2}),
             dropped={"last uses": 3},
+            certificates=(CertificateEnd("management 127.0.0.1:8443", "m.pem", ("localhost",), 1_000_000_000.0),),
         )
 
     async def upstreams() -> tuple[UpstreamState, ...]:
@@ -39,3 +41,11 @@ async def test_an_operator_sees_the_running_gateway(
     (server,) = told["upstreams"][0]["servers"]
     assert server == {"address": "[::1]:9000", "reachable": False, "trouble": "Connection refused"}
     assert told["configuration"]["version"] == 1
+    assert told["certificates"] == [
+        {
+            "place": "management 127.0.0.1:8443",
+            "file": "m.pem",
+            "names": ["localhost"],
+            "ends": "2001-09-09T01:46:40Z",
+        }
+    ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Health
 from keystile.management.look import Configuration, Process, ServerState, Slots, Status, Traffic, UpstreamState
 from tests.management.documented import HOSTILE, document, document_settings, parts, real_settings
@@ -20,6 +21,10 @@ BUSY = Status(
     slots=Slots(25, 20, 20),
     traffic=Traffic(12_345, 25, 40, {"2xx": 12_000}, {"two_keys": 3, "scope_missing": 9}, {"TLS 1.3": 8}),
     dropped={"usage sums": 2},
+    certificates=(
+        CertificateEnd("listener 192.0.2.9:443", HOSTILE, (HOSTILE, *"abcd"), 1.0),
+        CertificateEnd("listener 192.0.2.9:444", "b.pem", (), 9e9),
+    ),
 )
 
 
@@ -68,6 +73,10 @@ async def test_an_operator_sees_how_the_gateway_does(tmp_path: Path, monkeypatch
             "1 was started again",
             "192.0.2.1:80 Accepts connections",
             "192.0.2.2:80 Not reachable <script>alert(1)",
+            "listener 192.0.2.9:443 <script>alert(1)",
+            "and 1 more",
+            "Mar 2255",
+            "Expired",
             "Version 7 File /etc/keystile/gateway.yaml",
         ):
             assert said in shown, said
@@ -80,7 +89,7 @@ async def test_what_was_never_counted_is_left_out(tmp_path: Path) -> None:
 
         assert "Everything works." in shown
         assert "None had to be started again." in shown
-        for title in ("TLS version", "Refused, because", "Not written down", "Answers"):
+        for title in ("TLS version", "Certificates", "Refused, because", "Not written down", "Answers"):
             assert title not in shown
 
 
@@ -106,7 +115,10 @@ async def test_a_thousand_hostile_routes_stay_small_and_harmless(tmp_path: Path)
         assert "1000 of 1000 routes" in (await page(app, "/operator/routes?page=17")).text
 
 
-@pytest.mark.parametrize("path", ["/operator", "/operator/routes", "/operator/accounts", "/operator/accounts/new"])
+FOR_OPERATORS = ("/operator", "/operator/routes", "/operator/old-tls", "/operator/accounts", "/operator/accounts/new")
+
+
+@pytest.mark.parametrize("path", FOR_OPERATORS)
 async def test_nobody_but_operators_gets_in(tmp_path: Path, path: str) -> None:
     async with running(tmp_path) as app:
         async with app.client.get(app.url + path, allow_redirects=False) as answer:

@@ -15,14 +15,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from keystile import __version__
-from keystile.management.api import accounts, catalogue, events, keys, session, smtp, status, tokens, usage
+from keystile.management.api import accounts, catalogue, events, keys, old_tls, session, smtp, status, tokens, usage
 from keystile.management.api.operation import Call, Caller, Operation, Success
 from keystile.management.api.problems import CONTENT_TYPE, SCHEMA, Problem
 from keystile.management.api.replay import LONGEST
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _PROBLEM: Final = "Problem"
-_RESOURCES: Final = (session, keys, usage, smtp, events, tokens, catalogue, accounts, status)
+_RESOURCES: Final = (session, keys, usage, smtp, events, tokens, catalogue, accounts, status, old_tls)
 _DESCRIPTION: Final = """\
 Everything that the page does, for programs. Below `/api` on the management listener.
 

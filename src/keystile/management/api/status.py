@@ -11,7 +11,8 @@ from aiohttp import web
 from pydantic import Field
 
 from keystile.management import look
-from keystile.management.api.answers import Answer, respond
+from keystile.management.api.answers import Answer, Moment, respond
+from keystile.management.api.moments import written
 from keystile.management.api.operation import Call, Caller, Operation, Success
 
 
@@ -75,6 +76,15 @@ class Upstream(Answer):
     servers: list[Server]
 
 
+class CertificateEnd(Answer):
+    """A certificate that listeners show to clients, or this gateway to upstreams."""
+
+    place: Annotated[str, Field(description="Who shows it.")]
+    file: str
+    names: list[str]
+    ends: Moment
+
+
 class Status(Answer):
     """The running gateway."""
 
@@ -86,6 +96,7 @@ class Status(Answer):
     traffic: Traffic
     dropped: dict[str, int]
     upstreams: list[Upstream]
+    certificates: list[CertificateEnd]
 
 
 async def get_status(call: Call[None]) -> web.Response:
@@ -120,6 +131,10 @@ def _said(status: look.Status, upstreams: tuple[look.UpstreamState, ...]) -> Sta
         ),
         dropped=dict(status.dropped),
         upstreams=[_upstream(each) for each in upstreams],
+        certificates=[
+            CertificateEnd(place=each.place, file=each.file, names=list(each.names), ends=written(each.ends))
+            for each in status.certificates
+        ],
     )
 
 

@@ -16,6 +16,7 @@ from keystile.management.identity import account_of
 from keystile.management.pages import key_change, key_delete, key_edit, key_new
 from keystile.management.pages.key_networks import check_networks
 from keystile.management.pages.layout import render
+from keystile.management.pages.old_tls import next_end, own_old_tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,15 @@ async def list_keys(request: web.Request) -> web.Response:
         Row(key, parts.catalogue.describe(key.scopes), key.expires is not None and key.expires <= now)
         for key in await parts.keys.list(identity.account.email)
     ]
-    return render(request, "keys.html", rows=rows, limit=parts.settings.keys.per_account)
+    old_tls = await own_old_tls(parts, identity.account.id)
+    return render(
+        request,
+        "keys.html",
+        rows=rows,
+        limit=parts.settings.keys.per_account,
+        old_tls=old_tls,
+        old_tls_ends=next_end(parts.settings, now),
+    )
 
 
 def routes() -> list[web.RouteDef]:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from keystile.management.context import services
 from keystile.management.identity import operator_of
-from keystile.management.pages import accounts
+from keystile.management.pages import accounts, old_tls
 from keystile.management.pages.layout import render
 from keystile.management.pages.reference import page_of
 from keystile.management.pages.usage import why
@@ -20,6 +20,8 @@ from keystile.management.reference import Entry
 
 PAGE = 60
 """Routes on one page."""
+SOON = 30 * 86400.0
+"""Seconds before its end within which a certificate is marked."""
 _LONGEST_QUESTION = 100
 _CLASSES = {
     "1xx": "on the way (1xx)",
@@ -46,6 +48,8 @@ async def show_gateway(request: web.Request) -> web.Response:
         answers=[(_CLASSES.get(name, name), count) for name, count in status.traffic.answers.items()],
         refused=_most_first({why(name.replace("_", "-")): count for name, count in status.traffic.refused.items()}),
         tls=_most_first(status.traffic.tls),
+        has_old_tls=any(old_tls.endings(parts.settings, parts.clock())),
+        soon=parts.clock() + SOON,
     )
 
 
@@ -84,4 +88,5 @@ def routes() -> list[web.RouteDef]:
         web.get("/operator", show_gateway),
         web.get("/operator/routes", show_routes),
         *accounts.routes(),
+        *old_tls.routes(),
     ]
