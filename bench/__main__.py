@@ -25,6 +25,7 @@ from bench.keyset import make_keys
 from bench.load import CONNECTIONS, Load
 from bench.processes import Running, free_port
 from bench.run import Bench, Turn
+from keystile.wire.certificates import self_signed
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}  # what is run -> Debian's package
@@ -57,7 +58,9 @@ def _run(chosen: argparse.Namespace, gateways: Sequence[Gateway], directory: Pat
     os.sched_setaffinity(0, {chosen.load_core})
     directory.chmod(0o755)  # nginx's worker is another user
     calls, keys, port = read_calls(chosen.document), make_keys(chosen.keys), free_port()
-    scene = Scene(chosen.document, calls, keys, port, chosen.gateway_core)
+    certificate = directory / "bench.pem"
+    certificate.write_bytes(b"".join(self_signed(["localhost", "127.0.0.1"], 5)))
+    scene = Scene(chosen.document, calls, keys, port, chosen.gateway_core, certificate)
     for gateway in gateways:
         gateway.prepare(scene, directory)
     command = backend.command(backend.write_configuration(directory, port))

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from bench.backend import ECHO
 from bench.gateways.gateway import SPOOFABLE, Scene
 from bench.keyset import BenchKey
 from bench.load import HOST
+from bench.processes import connect
 
+Get = Callable[[str, dict[str, str]], tuple[int, http.client.HTTPMessage, str]]
 SPOOFED = dict.fromkeys((*SPOOFABLE, "X-Forwarded-For", "X-Forwarded-Host", "X-Keystile-Invented"), "1.2.3.4")
 
 # Paths of the API by every way a gateway may find them: a literal, a template, a literal that lacks the method, a
@@ -31,14 +34,15 @@ FOREIGN = ("/v4/subaccounts", "/v4/security/apikeys/x", "/v4/contacts/export/1/s
 UNKNOWN = ("/v4/nothing", "/v4/contacts/a/b/c", "/", "/v4/lists/news/nothing")
 
 
-def check_policy(scene: Scene, port: int) -> None:
+def check_policy(scene: Scene, port: int, *, tls: bool = False) -> None:
     """Raise RuntimeError that names every way in which the gateway on ``port`` does not do the work."""
-    faults = [*_statuses(scene, port), *_fields(scene, port)]
+    get = partial(_get, port, tls)
+    faults = [*_statuses(scene, get), *_fields(scene, get, "https" if tls else "http")]
     if faults:
         raise RuntimeError("does not do the work: " + "; ".join(faults))
 
 
-def _statuses(scene: Scene, port: int) -> Iterator[str]:
+def _statuses(scene: Scene, get: Get) -> Iterator[str]:
     keys = scene.keys
     expected = [
         (401, ECHO, None),
@@ -54,19 +58,19 @@ def _statuses(scene: Scene, port: int) -> Iterator[str]:
     ]
     for status, path, secret in expected:
         fields = {} if secret is None else {"X-Api-Key": secret}
-        given = _get(port, path, fields)[0]
+        given = get(path, fields)[0]
         if given != status:
             yield f"GET {path} with {_name(scene, secret)}: {given} instead of {status}"
 
 
-def _fields(scene: Scene, port: int) -> Iterator[str]:
+def _fields(scene: Scene, get: Get, scheme: str) -> Iterator[str]:
     key = scene.keys.keys[7]
-    status, fields, body = _get(port, ECHO + "?a=%2f", {**SPOOFED, "X-Api-Key": key.secret, "User-Agent": "bench"})
+    status, fields, body = get(ECHO + "?a=%2f", {**SPOOFED, "X-Api-Key": key.secret, "User-Agent": "bench"})
     if status != 200:
         yield f"GET {ECHO}: {status}"
         return
     seen = json.loads(body)
-    for name, value in _expected(key).items():
+    for name, value in _expected(key, scheme).items():
         if seen[name] != value:
             yield f"the backend saw {name} as {seen[name]!r} instead of {value!r}"
     if not set(key.scopes) <= set(seen["scopes"].replace(",", " ").split()):
@@ -78,12 +82,12 @@ def _fields(scene: Scene, port: int) -> Iterator[str]:
             yield f"no Via for the {side}"
 
 
-def _expected(key: BenchKey) -> dict[str, str]:
+def _expected(key: BenchKey, scheme: str) -> dict[str, str]:
     absent = dict.fromkeys(("secret", "real_ip", "forwarded", "client_ip", "invented"), "")
     return absent | {
         "uri": ECHO + "?a=%2f",
         "forwarded_for": "127.0.0.1",
-        "forwarded_proto": "http",
+        "forwarded_proto": scheme,
         "forwarded_host": HOST,
         "account": key.account,
         "key": key.id,
@@ -91,8 +95,8 @@ def _expected(key: BenchKey) -> dict[str, str]:
     }
 
 
-def _get(port: int, path: str, fields: dict[str, str]) -> tuple[int, http.client.HTTPMessage, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def _get(port: int, tls: bool, path: str, fields: dict[str, str]) -> tuple[int, http.client.HTTPMessage, str]:
+    connection = connect(port, tls, 5)
     try:
         connection.request("GET", path, headers={"Host": HOST, **fields})
         answer = connection.getresponse()

@@ -60,17 +60,19 @@ class Load:
             environment["BENCH_REQUESTS"] = str(self.varied)
         before = _children_cpu()
         done = subprocess.run(
-            self._command(port, seconds), env=environment, capture_output=True, text=True, timeout=seconds + 30
+            self._command(case, port, seconds), env=environment, capture_output=True, text=True, timeout=seconds + 30
         )
         return _result(done, _children_cpu() - before)
 
-    def _command(self, port: int, seconds: float) -> list[str]:
+    def _command(self, case: Case, port: int, seconds: float) -> list[str]:
         fields = {**FIELDS, "X-Api-Key": self.secret}
+        if case.anew:
+            fields["Connection"] = "close"
         return [
             *("taskset", "-c", str(self.core), "wrk", "-t", "1", "-c", str(CONNECTIONS)),
             *("-d", f"{max(1, round(seconds))}s", "-s", str(SCRIPT)),
             *(part for name, value in fields.items() for part in ("-H", f"{name}: {value}")),
-            f"http://127.0.0.1:{port}{SAME_TARGET}",
+            f"{'https' if case.tls else 'http'}://127.0.0.1:{port}{SAME_TARGET}",
         ]
 
 

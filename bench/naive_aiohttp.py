@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import sys
 import time
 import uuid
@@ -160,8 +161,8 @@ def _key(row: dict[str, Any]) -> Key:
     return Key(row["account"], row["id"], frozenset(scopes), ",".join(scopes), ip_network(row["network"]))
 
 
-def main(port: str, backend: str, file: str, cap: str, log: str) -> None:
-    """Serve 127.0.0.1:``port``."""
+def main(port: str, backend: str, file: str, cap: str, log: str, certificate: str = "") -> None:
+    """Serve 127.0.0.1:``port``; over TLS where there is a certificate (PEM, with its key)."""
     said = json.loads(Path(file).read_text())
     keys = {bytes.fromhex(digest): _key(row) for digest, row in said["keys"].items()}
     proxy = Proxy(backend, keys, int(cap), log == "log")
@@ -171,7 +172,11 @@ def main(port: str, backend: str, file: str, cap: str, log: str) -> None:
         application.router.add_route(method, path, proxy.handler(path, frozenset(scopes)))
     application.router.add_route("*", "/{rest:.*}", proxy.unknown)
     uvloop.install()
-    web.run_app(application, host="127.0.0.1", port=int(port), access_log=None, print=None)
+    tls = None
+    if certificate:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+    web.run_app(application, host="127.0.0.1", port=int(port), ssl_context=tls, access_log=None, print=None)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
@@ -74,7 +75,7 @@ class Running:
         """Bytes of memory in all its processes; what they share is counted once in all (proportional set size)."""
         return sum(_memory_of(pid) for pid in self.tree())
 
-    def wait_for_answer(self, port: int, seconds: float = 20.0) -> None:
+    def wait_for_answer(self, port: int, seconds: float = 20.0, *, tls: bool = False) -> None:
         """Until 127.0.0.1:``port`` answers HTTP, whatever it says; RuntimeError with the program's own words if never.
 
         That it accepts is not enough: the socket may be there before whoever answers on it.
@@ -83,7 +84,7 @@ class Running:
         while time.monotonic() < give_up:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.label} ended with {self.process.returncode}: {self.last_words()}")
-            if _answers(port):
+            if _answers(port, tls):
                 return
             time.sleep(0.05)
         raise RuntimeError(f"{self.label} does not answer on port {port}: {self.last_words()}")
@@ -124,8 +125,18 @@ def free_port() -> int:
         return port
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+def connect(port: int, tls: bool, seconds: float) -> http.client.HTTPConnection:
+    """A connection to 127.0.0.1:``port``, not made yet; with TLS whoever is there is believed."""
+    if not tls:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=seconds, context=context)
+
+
+def _answers(port: int, tls: bool) -> bool:
+    connection = connect(port, tls, 1)
     try:
         connection.request("GET", "/")
         connection.getresponse().read()

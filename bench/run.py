@@ -71,9 +71,9 @@ class Bench:
         port = free_port()
         command = gateway.command(self.scene, case, port, self.directory)
         with Running(command, self.scene.gateway_core, self.directory, gateway.name) as running:
-            running.wait_for_answer(port)
+            running.wait_for_answer(port, tls=case.tls)
             try:
-                check_policy(self.scene, port)
+                check_policy(self.scene, port, tls=case.tls)
                 self.load.run(case, port, WARM_UP)
                 turn = self._measure(number, case, gateway.name, running, port)
             except (RuntimeError, OSError, HTTPException) as fault:

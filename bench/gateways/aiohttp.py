@@ -40,6 +40,8 @@ class NaiveAiohttp:
         """Its only way to be told anything: arguments."""
         backend = f"http://127.0.0.1:{scene.backend_port}"
         arguments = [str(port), backend, str(directory / "aiohttp.json"), str(CAP), "log" if case.log else "quiet"]
+        if case.tls:
+            arguments.append(str(scene.certificate))
         return [sys.executable, str(PROGRAM), *arguments]
 
     def version(self) -> str:

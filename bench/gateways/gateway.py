@@ -34,6 +34,8 @@ class Scene:
     keys: KeySet
     backend_port: int
     gateway_core: int
+    certificate: Path
+    """PEM: certificate and private key, for clients that come over TLS."""
 
     def scope_names(self) -> list[str]:
         """Every scope that the API or a key names, sorted."""

@@ -43,7 +43,7 @@ defaults
 {log}
 
 frontend api
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{tls}
     unique-id-format %[uuid()]
     stick-table type ipv6 size 100k store conn_cur
 
@@ -66,7 +66,7 @@ frontend api
 {del_spoofable}
     http-request set-header X-Request-Id %[unique-id]
     http-request set-header X-Forwarded-For %[src]
-    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Proto {scheme}
     http-request set-header X-Forwarded-Host %[req.hdr(Host)]
     http-request set-header X-Keystile-Account %[var(txn.key),field(1,|)]
     http-request set-header X-Keystile-Key %[var(txn.key),field(2,|)]
@@ -79,6 +79,13 @@ frontend api
 backend api
     server api 127.0.0.1:{backend_port}
 """
+
+# The same versions, suites, groups and order as Keystile's profile.
+TLS = (
+    " ssl crt {certificate} alpn http/1.1 ssl-min-ver TLSv1.2 curves X25519:P-256:P-384"
+    " ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+    " ciphers ECDHE+AESGCM:ECDHE+CHACHA20"
+)
 
 FIND = "method,concat(,txn.path),map_str_int({operations})"
 SHAPE = """'regsub("^((/[^/]+){{{before}}}/)[^/]+","\\1*")'"""
@@ -137,6 +144,8 @@ def _configuration(scene: Scene, case: Case, port: int, directory: Path) -> str:
     find = FIND.format(operations=directory / "operations.map")
     return CONFIGURATION.format(
         port=port,
+        tls=TLS.format(certificate=scene.certificate) if case.tls else "",
+        scheme="https" if case.tls else "http",
         backend_port=scene.backend_port,
         cap=CAP,
         keys=directory / "keys.map",

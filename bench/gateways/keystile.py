@@ -19,7 +19,7 @@ STORE = "keystile.db"
 # The client's Host goes on to the backend, as it does with HAProxy.
 SETTINGS = """\
 listeners:
-  - address: 127.0.0.1:{port}
+  - {{address: "127.0.0.1:{port}", tls: {tls}}}
 management: {{address: 127.0.0.1:{management_port}}}
 workers: 1
 store: sqlite:///{store}
@@ -54,6 +54,7 @@ class Keystile:
         file.write_text(
             SETTINGS.format(
                 port=port,
+                tls=f"{{certificate: {scene.certificate}, private_key: {scene.certificate}}}" if case.tls else "null",
                 management_port=free_port(),
                 store=STORE,
                 cap=CAP,
