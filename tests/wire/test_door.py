@@ -368,7 +368,7 @@ def never() -> ClientConnection:
 
 def opened_door(listening: FullSocket) -> tuple[Door, KeptLoop, list[Any]]:
     loop = KeptLoop()
-    door = Door(cast(Any, SimpleNamespace(loop=loop, newcomers=set())), {}, never, proxy_protocol=False)
+    door = Door(cast(Any, SimpleNamespace(loop=loop, newcomers=set())), None, never, proxy_protocol=False)
     welcomed: list[Any] = []
     door.welcome = welcomed.append  # type: ignore[method-assign,assignment]
     door.open(cast(Any, listening))

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
 
 from keystile.config.model import Listener
 from keystile.relay.forward import VIA_ANSWER
 from keystile.wire.peer import Peer
 from keystile.wire.tls_gate import Certificates, Gate, Watcher
 from keystile.wire.tls_policy import Policy, Version, announcement, floor
-
-#: Seconds that a peer may take to answer TLS's close_notify.
-SHUTDOWN_SECONDS: Final = 2.0
+from keystile.wire.tls_transport import Securing
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +45,9 @@ class Entrance:
             self.gate.replace(terms.certificates, terms.policy)
             self.policy = terms.policy
 
-    def tls_arguments(self, handshake_timeout: float) -> dict[str, Any]:
-        """What the loop is told of its TLS: nothing for a plain one."""
-        if self.gate is None:
-            return {}
-        return {
-            "ssl": self.gate,
-            "ssl_handshake_timeout": handshake_timeout,
-            "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
-        }
+    def securing(self, handshake_timeout: float) -> Securing | None:
+        """What its connections begin with; None for a plain one."""
+        return None if self.gate is None else Securing(self.gate, handshake_timeout)
 
     def is_old(self, peer: Peer) -> bool:
         """Whether a connection came with a version that is accepted for a time only."""

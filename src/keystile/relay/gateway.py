@@ -125,7 +125,7 @@ class Gateway:
             if listener.tls is not None:
                 entrance.replace(self._terms.get(listener.tls))
         for listener, door in self._doors.items():
-            door.tls = self._entrances[listener].tls_arguments(self.settings.limits.head_timeout)
+            door.tls = self._entrances[listener].securing(self.settings.limits.head_timeout)
         for client in self.connections:
             client.begin_anew()
 
@@ -246,7 +246,7 @@ class Gateway:
             entrance = self._entrance(listener)
             door = self._doors[listener] = Door(
                 self,
-                entrance.tls_arguments(self.settings.limits.head_timeout),
+                entrance.securing(self.settings.limits.head_timeout),
                 lambda: self._connection(entrance),
                 proxy_protocol=listener.proxy_protocol,
             )

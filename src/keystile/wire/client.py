@@ -174,8 +174,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         application = self.application
         self.peer = application.meet(self)
-        # uvloop's TLS pauses at "size >= high", its TCP at "size > high": both mean "a byte is left" this way.
-        self.transport.set_write_buffer_limits(high=0 if self.peer.tls is None else 1)
+        self.transport.set_write_buffer_limits(high=0)  # paused: a byte is left
         if self.counted is None:
             name = EXEMPT if self.peer.trusted else self.peer.slot
             if not application.crowd.enter(name):

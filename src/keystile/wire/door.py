@@ -26,6 +26,7 @@ from keystile.wire.client import Application, ClientConnection
 from keystile.wire.peer import Address, parse_address
 from keystile.wire.proxy_protocol import MAX_V2, BadProxyHeader, ProxyHeader, read_proxy_header
 from keystile.wire.tls_gate import ATTEMPT, Attempt
+from keystile.wire.tls_transport import Securing, TlsConnection
 
 #: Connections accepted in one turn of the loop; the rest wait for the next, so that requests have their turn.
 AT_ONCE: Final = 32
@@ -63,10 +64,10 @@ class Keeper(Application, Protocol):
 
 
 class Door:
-    """``tls``: what the loop is told of TLS, empty for a plain listener. ``make``: makes its connections."""
+    """``tls``: None for a plain listener. ``make``: makes its connections."""
 
     def __init__(
-        self, keeper: Keeper, tls: dict[str, Any], make: Callable[[], ClientConnection], *, proxy_protocol: bool
+        self, keeper: Keeper, tls: Securing | None, make: Callable[[], ClientConnection], *, proxy_protocol: bool
     ) -> None:
         self.keeper = keeper
         self.tls = tls
@@ -163,18 +164,33 @@ class Door:
 
     async def _connect(self, accepted: socket.socket, client: ClientConnection, who: str) -> None:
         """Hand the socket to the loop; with TLS this takes as long as the handshake."""
-        attempt = Attempt(who)
-        ATTEMPT.set(attempt)  # in this task's own context
+        if self.tls is not None:
+            await self._shake(accepted, client, who, self.tls)
+            return
         try:
-            await self.keeper.loop.connect_accepted_socket(lambda: client, accepted, **self.tls)
-        except (OSError, EOFError):
-            pass  # a handshake that failed, as they do; SSLError and TimeoutError are OSErrors
+            await self.keeper.loop.connect_accepted_socket(lambda: client, accepted)
+        except OSError:
+            pass  # it has gone again
         finally:
-            if self.tls and not attempt.ended:
-                self.keeper.gave_up()
             if not client.made:  # nobody else knows of it
                 client.uncount()
                 accepted.close()
+
+    async def _shake(self, accepted: socket.socket, client: ClientConnection, who: str, tls: Securing) -> None:
+        attempt = Attempt(who)
+        ATTEMPT.set(attempt)  # in this task's own context
+        between = TlsConnection(client, tls, self.keeper.loop)
+        try:
+            await self.keeper.loop.connect_accepted_socket(lambda: between, accepted)
+            await between.settled
+        except OSError:
+            accepted.close()
+        finally:
+            if not attempt.ended:
+                self.keeper.gave_up()
+            if not client.made:
+                client.uncount()
+                between.abort()
 
 
 def _peer_name(accepted: socket.socket) -> str:

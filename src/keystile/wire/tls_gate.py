@@ -247,6 +247,16 @@ class GateObject:
         self._attempt = ATTEMPT.get() or Attempt()
         gate.watcher.started(self._attempt.peer)
 
+    @property
+    def refused(self) -> bool:
+        """Whether the handshake has failed, and what tells the client so has been written."""
+        return self._failed is not None
+
+    @property
+    def chosen(self) -> ssl.SSLObject:
+        """The real object. Raises ``SSLWantReadError`` before the hello has come."""
+        return self._chosen()
+
     # -- the handshake ----------------------------------------------------------------------------
 
     def do_handshake(self) -> None:
