@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 
-from tests.soak import bursts, certificates, cpu, deletes, idle, kills, management, slow, stopped, table
+from tests.soak import bursts, certificates, cpu, deletes, idle, idle_tls, kills, management, slow, stopped, table
 
 Found = tuple[list[dict[str, object]], list[str]]
 TITLES = {
@@ -23,6 +23,7 @@ TITLES = {
     "cpu": "CPU per request",
     "slow": "Slow and greedy clients (slowhttptest), and what others notice beside an undisturbed control",
     "idle": "Idle connections",
+    "idle-tls": "Idle TLS connections",
     "certificates": "Certificates that change under load",
     "stopped": "One relay stopped (SIGSTOP)",
 }
@@ -57,6 +58,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return slow.main(chosen.modes.split(","), chosen.attackers, chosen.seconds)
         case "idle":
             return idle.main(chosen.connections)
+        case "idle-tls":
+            return idle_tls.main(chosen.connections)
         case "certificates":
             return certificates.main(chosen.changes, chosen.relays)
         case _:
@@ -96,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seconds", type=float, default=20.0, help="of each mode")
     one = what.add_parser("idle")
     one.add_argument("--connections", type=int, default=10_000)
+    one = what.add_parser("idle-tls")
+    one.add_argument("--connections", type=int, default=2_000)
     one = what.add_parser("certificates")
     one.add_argument("--changes", type=int, default=1000)
     one.add_argument("--relays", type=int, default=2)

@@ -34,6 +34,7 @@ class Idle:
     after: int
     unserved: int
     seconds: float
+    goal: float = GOAL
 
     @property
     def each(self) -> float:
@@ -43,8 +44,8 @@ class Idle:
     def faults(self) -> list[str]:
         """What should not have been."""
         found = []
-        if self.each > GOAL:
-            found.append(f"{self.state}: {self.each:.1f} KiB each, more than {GOAL:g}")
+        if self.each > self.goal:
+            found.append(f"{self.state}: {self.each:.1f} KiB each, more than {self.goal:g}")
         if self.unserved:
             found.append(f"{self.state}: {self.unserved} connections were not served")
         return found
