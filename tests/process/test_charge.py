@@ -17,7 +17,6 @@ CHARGE = Charge(
     place=2,
     factory="math:sqrt",
     openssl=11,
-    serves_tls=True,
 )
 
 

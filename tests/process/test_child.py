@@ -26,7 +26,7 @@ def charge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Charge]:
     sealed = snapshot.seal(snapshot.take(1, settings_for(tmp_path)))
     fds = {"snapshot": sealed, "slots": slots.fd, "counters": counters.fd, "channel": ends[1].fileno()}
     fds["openssl"] = snapshot.memory_file("openssl", openssl_conf().encode())
-    more = {"listeners": (), "neighbours": (), "serves_tls": False, "factory": "tests.process.stand_in"}
+    more = {"listeners": (), "neighbours": (), "factory": "tests.process.stand_in"}
     yield Charge(os.getpid(), -1, place=1, **fds, **more)  # type: ignore[arg-type]
     os.close(fds["openssl"])
     slots.close()

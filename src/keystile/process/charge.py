@@ -56,7 +56,6 @@ class Charge:
     place: int
     factory: str
     openssl: int
-    serves_tls: bool
 
     def to_json(self) -> str:
         """For the command line."""

@@ -128,13 +128,9 @@ def _environment(charge: Charge) -> dict[str, str]:
     """A child's environment: ours, and what no call could set.
 
     OpenSSL reads groups, TLS 1.3 suites and signatures from nowhere else (``wire.tls.openssl_conf``); an operator's own
-    file counts. Without the threshold, what an upload of a TLS connection once took stays with it (measured: 45 KiB an
-    idle connection instead of 22).
+    file counts.
     """
-    environment = {"OPENSSL_CONF": f"/proc/self/fd/{charge.openssl}", **os.environ}
-    if charge.serves_tls:
-        environment.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
-    return environment
+    return {"OPENSSL_CONF": f"/proc/self/fd/{charge.openssl}", **os.environ}
 
 
 def how_it_ended(code: int) -> str:

@@ -127,7 +127,6 @@ class Shared:
             place=place,
             factory=factory,
             openssl=self._openssl,
-            serves_tls=any(listener.tls is not None for listener in self.settings.listeners),
         )
 
     def clean_up_after_relay(self, place: int, pid: int) -> None:
