@@ -19,7 +19,12 @@ from typing import Any, Final, Literal
 Profile = Literal["modern", "intermediate"]
 
 _FLOORS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-_AEAD: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# Mozilla's order: 128 bits first, since more protect nothing more and cost more.
+_AEAD: Final = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
 # Both are needed for 1.0 and 1.1: a suite of their time, and the level at which their SHA-1 signatures count.
 _OF_OLD: Final = "ECDHE+AES+SHA1:AES128-SHA:AES256-SHA:@SECLEVEL=0"
 
