@@ -309,3 +309,13 @@ async def test_what_was_asked_with_the_keys_of_an_account(service: KeyService, s
     assert await service.usage(ANN, 7) == ()
     with Broken("no_such_account"):
         await service.usage("nobody@x.org", 0)
+
+
+async def test_an_exposed_secret_is_an_event_once_for_each_secret(service: KeyService) -> None:
+    made = (await service.create(ANN, "main", **BY)).key
+    assert [await service.report_exposed(made.id) for _ in range(3)] == [True, False, False]
+    changed = (await service.change(ANN, "main", **BY)).key
+    assert await service.report_exposed(made.id)
+    told = [event for event in await service.events() if event.what is What.KEY_EXPOSED]
+    assert [(event.account, event.key_hint) for event in told] == [(ANN, changed.hint), (ANN, made.hint)]
+    assert not await service.report_exposed("gone")

@@ -61,3 +61,10 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     writer = UsageWriter(Store())
     writer.add(batch(("a", 5, "", 1), ("b", 5, "", 1), ("a", 5, "", 1)))
     assert writer.dropped == 1
+
+
+async def test_a_key_that_came_in_clear_is_told_of() -> None:
+    exposed: list[str] = []
+    writer = UsageWriter(Store(), exposed.append)
+    writer.add(batch(("a", 5, "key-in-clear", 2), ("b", 5, "scope-missing", 1), ("c", 5, "", 1)))
+    assert exposed == ["a"]

@@ -343,6 +343,21 @@ async def test_hsts_stands_on_every_answer_over_tls(tmp_path: Path) -> None:
         client.close()
 
 
+async def test_an_upstreams_own_hsts_is_left_out_where_the_listener_has_one(tmp_path: Path) -> None:
+    theirs = b"sTrict-transport-Security: max-age=0\r\n"
+    said = b"HTTP/1.1 200 OK\r\nA: b\r\n" + theirs + b"Content-Length: 2\r\nC: d\r\n\r\nok"
+    for ours, kept in ((63072000.0, False), (None, True)):
+        async with over_tls(Tls((certificate(tmp_path),), hsts=ours)) as (relay, upstream):
+            upstream.answer = said
+            client = await OpenSsl.connect(relay.port, "tls1_3")
+            answer = await client.ask(request("/any/x", key=relay.key()))
+            assert (theirs in answer) is kept
+            assert answer.lower().count(b"strict-transport-security") == 1
+            assert b"A: b\r\n" in answer
+            assert b"C: d\r\n" in answer
+            client.close()
+
+
 @asynccontextmanager
 async def plain(**how: Any) -> AsyncIterator[tuple[Running, RecordingUpstream]]:
     """A relay whose only listener is a plain one."""

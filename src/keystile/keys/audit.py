@@ -31,6 +31,7 @@ class What(StrEnum):
     KEY_EDITED = "key.edited"
     KEY_CHANGED = "key.changed"
     KEY_DELETED = "key.deleted"
+    KEY_EXPOSED = "key.exposed"
     SMTP_CREATED = "smtp.created"
     SMTP_EDITED = "smtp.edited"
     SMTP_CHANGED = "smtp.changed"

@@ -31,6 +31,9 @@ from keystile.keys.store import KeyStore, Recent, Transaction, UsageSum
 __all__ = ["UNCHANGED", "Created", "Kept", "KeyService"]
 
 
+_RECENT = 200
+
+
 class KeyService(AccountService):
     """Accounts and keys by their rules.
 
@@ -176,6 +179,24 @@ class KeyService(AccountService):
             await tx.remove_key(key.id)
             await self._log(tx, What.KEY_DELETED, key, By(actor, origin))
         return key
+
+    async def report_exposed(self, key_id: str) -> bool:
+        """Note that the key's secret has crossed the wire in clear; once for each secret, False where it is known.
+
+        Looked for among the account's last ``_RECENT`` events: one told twice is better than a search of them all.
+        """
+        key = await self._store.key_by_id(key_id)
+        if key is None:
+            return False
+        told = await self._store.events(_RECENT, account=key.account_email)
+        if any((one.what, one.key_id, one.key_hint) == (What.KEY_EXPOSED, key.id, key.hint) for one in told):
+            return False
+        async with self._store.change() as tx:
+            here = await tx.key_by_id(key_id)
+            if here is None or here.hint != key.hint:
+                return False
+            await self._log(tx, What.KEY_EXPOSED, here, By("gateway", "a relay"), "came over plain HTTP; change it")
+        return True
 
     # Questions
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Protocol
 
 from keystile.management.batches import BatchWriter
+from keystile.management.exposures import REFUSAL
 
 Sum = tuple[str, int, str, int]
 """Id of the key, hour since 1970, problem type of the refusal (empty: none), requests."""
@@ -28,9 +29,11 @@ class UsageWriter(BatchWriter):
 
     what: ClassVar[str] = "usage"
 
-    def __init__(self, store: UsageStore) -> None:
+    def __init__(self, store: UsageStore, exposed: Callable[[str], None] = lambda key_id: None) -> None:
+        """``exposed`` is called with the id of a key that came in clear where these are refused."""
         super().__init__()
         self._store = store
+        self._exposed = exposed
         self._waiting: Counter[tuple[str, int, str]] = Counter()
 
     def _take(self, payload: bytes) -> None:
@@ -39,6 +42,8 @@ class UsageWriter(BatchWriter):
                 self._waiting[place] += requests
             else:
                 self.dropped += 1
+            if place[2] == REFUSAL:
+                self._exposed(place[0])
 
     async def _write(self) -> None:
         batch, self._waiting = self._waiting, Counter()

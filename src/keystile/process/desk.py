@@ -15,6 +15,7 @@ from keystile.config.model import Settings
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.certificates import CertificateEnd
+from keystile.management.exposures import Exposures
 from keystile.management.health import Check, Health, examine
 from keystile.management.metrics import Sample, counter_samples
 from keystile.management.old_tls import OldTlsWriter
@@ -50,6 +51,7 @@ class Desk:
     uses: UseWriter
     usage: UsageWriter
     old_tls: OldTlsWriter
+    exposures: Exposures
     lines: LogWriter
     receiver: channel.Receiver
     certificates: tuple[CertificateEnd, ...] = ()
@@ -149,7 +151,7 @@ class Desk:
         """From the first to the last request; at the end all that relays handed over is written."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.receiver, self.receive)
-        writers = (self.uses, self.usage, self.old_tls)
+        writers = (self.uses, self.usage, self.old_tls, self.exposures)
         writing = [loop.create_task(writer.run()) for writer in writers]
         yield
         for task in writing:

@@ -23,11 +23,13 @@ from aiohttp import web
 from keystile.app import check_rules, load_settings, open_services, route_table
 from keystile.config.model import Settings
 from keystile.config.page import page_url
+from keystile.keys.service import KeyService
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
 from keystile.management.certificates import certificate_ends
 from keystile.management.context import Services
+from keystile.management.exposures import Exposures
 from keystile.management.look import DeskView
 from keystile.management.old_tls import OldTlsWriter
 from keystile.management.server import Runner
@@ -129,7 +131,8 @@ async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[No
 async def _open(charge: Charge, settings: Settings) -> Desk:
     names = charge.made()
     store = await SqliteStore.open(settings.store)
-    uses, usage, lines = UseWriter(store), UsageWriter(store), LogWriter(settings.access_log.file)
+    exposures = Exposures(KeyService(store).report_exposed)
+    uses, usage, lines = UseWriter(store), UsageWriter(store, exposures.add), LogWriter(settings.access_log.file)
     old_tls = OldTlsWriter(store)
     handlers = {
         channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add, channel.OLD_TLS: old_tls.add
@@ -144,6 +147,7 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         uses=uses,
         usage=usage,
         old_tls=old_tls,
+        exposures=exposures,
         lines=lines,
         receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
     )

@@ -37,6 +37,7 @@ class Entrance:
         self.policy = None if terms is None else terms.policy
         self.redirect = None if listener.redirect is None else listener.redirect.encode("ascii")
         self.refuses_keys = listener.plain_http == "refuse_keys"
+        self.says_hsts = listener.tls is not None and listener.tls.hsts is not None
         self.asks = self.redirect is not None or self.refuses_keys
 
     def replace(self, terms: Terms | None) -> None:

@@ -19,7 +19,7 @@ from keystile.relay.admit import Note
 from keystile.relay.cors import answer_fields
 from keystile.relay.credentials import Presented
 from keystile.relay.end import end, free_slot
-from keystile.relay.forward import caller_lines, request_block, without_cors
+from keystile.relay.forward import caller_lines, request_block, without_cors, without_hsts
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import UpstreamGroup
@@ -234,6 +234,8 @@ class Exchange:
         route = self.route
         if route is not None and route.cors is not None:
             start = without_cors(start) + answer_fields(route.cors, fields.origin)
+        if client.says_hsts:
+            start = without_hsts(start)
         data = b"%b%b%bX-Request-Id: %b\r\n%b\r\n" % (
             start,
             framing,
@@ -305,7 +307,8 @@ class Exchange:
         tunnel = Tunnel(self, connection)
         client.served = connection.carried = tunnel
         lines = UPGRADE_LINES + client.answer_lines
-        start = b"%b%bX-Request-Id: %b\r\n\r\n" % (head.start, lines, self.request_id)
+        theirs = without_hsts(head.start) if client.says_hsts else head.start
+        start = b"%b%bX-Request-Id: %b\r\n\r\n" % (theirs, lines, self.request_id)
         early = client.open_tunnel(tunnel)
         client.write(start)
         if data:

@@ -22,6 +22,7 @@ VIA_ANSWER: Final = b"Via: 1.1 keystile\r\n"
 #: Keys whose lines are remembered at once; then all are forgotten.
 REMEMBERED_KEYS: Final = 4096
 
+_HSTS_LINES: Final = re.compile(rb"(?i)(?<=\r\n)strict-transport-security:[^\r]*\r\n")
 _CORS_LINES: Final = re.compile(rb"(?i)(?<=\r\n)" + PREFIX + rb"[^\r]*\r\n")
 
 
@@ -81,6 +82,11 @@ def _forwarded_for(fields: RequestFields, proxy: Peer) -> bytes:
     addresses = b", ".join([*fields.forwarded_for, proxy.text.encode("ascii")])
     proto = fields.forwarded_proto or (b"https" if proxy.tls else b"http")
     return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (addresses, proto)
+
+
+def without_hsts(start: bytes) -> bytes:
+    """An answer's start without Strict-Transport-Security: of two, browsers take the first (RFC 6797, 8.1)."""
+    return _HSTS_LINES.sub(b"", start)
 
 
 def without_cors(start: bytes) -> bytes:

@@ -496,6 +496,7 @@ class Gateway:
         entrance = client.entrance
         assert type(entrance) is Entrance
         client.own_lines = entrance.own_lines(peer)
+        client.says_hsts = entrance.says_hsts
         client.answer_lines = entrance.answer_lines(peer)
         client.asked = entrance.asks
         if entrance.is_old(peer):

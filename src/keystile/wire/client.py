@@ -140,6 +140,7 @@ class ClientConnection(asyncio.Protocol):
     asked = False  # whether the application asks something of each of its requests because of that
     answer_lines = b""  # field lines of every answer on it
     own_lines = b""  # those of answers of the gateway's own
+    says_hsts = False  # whether these hold Strict-Transport-Security, and an upstream's is left out
     tunnel: Tunnel | None = None
     all_received = False  # the client sends no more
     _pace: Pace | None = None  # only while it owes bytes

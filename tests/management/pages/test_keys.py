@@ -41,6 +41,15 @@ async def test_an_old_key_in_its_overlap_is_shown_until_it_ends(site: Pages, ann
     assert "old key" not in await ann.get("/keys")
 
 
+async def test_a_key_that_came_in_clear_says_so_until_it_is_changed(site: Pages, ann: Person) -> None:
+    key = await ann.key("shop")
+    await site.services.keys.report_exposed(key.id)
+    assert "Exposed" in await ann.get("/keys")
+    assert "API key sent without TLS" in await ann.get("/history")
+    await site.services.keys.change(ann.email, key_id=key.id, overlap=0, **BY)
+    assert "Exposed" not in await ann.get("/keys")
+
+
 async def test_nobody_sees_the_keys_of_others(site: Pages, ann: Person) -> None:
     await ann.key("anns own")
     assert "anns own" not in await (await site.person(BOB)).get("/keys")

@@ -35,6 +35,7 @@ WORDS: Final[Mapping[What, str]] = {
     What.KEY_EDITED: "API key edited",
     What.KEY_CHANGED: "API key changed",
     What.KEY_DELETED: "API key deleted",
+    What.KEY_EXPOSED: "API key sent without TLS",
     What.SMTP_CREATED: "SMTP credential created",
     What.SMTP_EDITED: "SMTP credential edited",
     What.SMTP_CHANGED: "SMTP credential changed",

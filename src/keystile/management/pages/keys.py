@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from keystile.keys.audit import What
 from keystile.keys.key import ApiKey
 from keystile.management.context import services
 from keystile.management.identity import account_of
@@ -18,22 +19,33 @@ from keystile.management.pages.key_networks import check_networks
 from keystile.management.pages.layout import render
 from keystile.management.pages.old_tls import next_end, own_old_tls
 
+_RECENT = 200
+"""Events among which it is looked for whether a key's secret has come in clear."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A key as the list shows it; ``permissions`` in short."""
+    """A key as the list shows it; ``permissions`` in short; ``exposed``: its secret has come in clear."""
 
     key: ApiKey
     permissions: str
     expired: bool
+    exposed: bool
 
 
 async def list_keys(request: web.Request) -> web.Response:
     """Show all keys of the account."""
     identity, parts = account_of(request), services(request)
     now = parts.clock()
+    events = await parts.keys.events(_RECENT, account=identity.account.email)
+    exposed = {(event.key_id, event.key_hint) for event in events if event.what is What.KEY_EXPOSED}
     rows = [
-        Row(key, parts.catalogue.describe(key.scopes), key.expires is not None and key.expires <= now)
+        Row(
+            key,
+            parts.catalogue.describe(key.scopes),
+            key.expires is not None and key.expires <= now,
+            (key.id, key.hint) in exposed,
+        )
         for key in await parts.keys.list(identity.account.email)
     ]
     old_tls = await own_old_tls(parts, identity.account.id)
