@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
 import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keystile.wire.certificates import self_signed
-from keystile.wire.tls import Pair, legacy_context, profile_context
-from keystile.wire.tls_gate import ATTEMPT, Attempt, Certificates, CertificateSet, Done, Gate, Reason, Refused
-from keystile.wire.tls_policy import Legacy, Policy, Version
+from keystile.wire.tls import ClientCertificates, Pair, legacy_context, load_pair, profile_context
+from keystile.wire.tls_gate import (
+    ATTEMPT,
+    Attempt,
+    Certificates,
+    CertificateSet,
+    Done,
+    Gate,
+    GateObject,
+    Reason,
+    Refused,
+)
+from keystile.wire.tls_policy import Legacy, Policy, Rehearsal, Version
+from tests.e2e.running import make_certificate
 
 DAY = 1_800_000_000.0
 POLICY = Policy(Version.TLS_1_2, Legacy(Version.TLS_1_0, DAY))
@@ -177,3 +192,293 @@ def test_the_owners_attempt_reaches_the_gate_from_its_task(loop: Any) -> None:
         assert seen.ends[0].peer == "192.0.2.7"
 
     on(loop, work())
+
+
+# -- in memory: sessions, client certificates, changes, hellos in pieces and mutated ------------------------------
+
+
+class Client:
+    """A client in memory; ``version``: the only one that it speaks."""
+
+    def __init__(self, version: str = "1.3", name: str = "a.example", certificate: Pair | None = None) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+            context.maximum_version = ssl.TLSVersion[f"TLSv{version}".replace(".", "_").replace("v1_0", "v1")]
+            context.minimum_version = context.maximum_version
+        if certificate is not None:
+            load_pair(context, certificate)
+        self.context = context
+        self.name = name
+        self.session: ssl.SSLSession | None = None
+
+    def meet(self, gate: Gate, piece: int = 100_000) -> ssl.SSLObject:
+        """One handshake, with the session of the last one. Raises SSLError, the alert in it."""
+        to_client, to_server, incoming, outgoing = (ssl.MemoryBIO() for _ in range(4))
+        client = self.context.wrap_bio(to_client, to_server, server_hostname=self.name, session=self.session)
+        server = GateObject(gate, incoming, outgoing)
+        done = False
+        for _ in range(10):
+            rejected: ssl.SSLError | None = None
+            if not done:
+                try:
+                    client.do_handshake()
+                    done = True
+                except ssl.SSLWantReadError:
+                    pass
+                except ssl.SSLError as error:
+                    rejected = error  # its alert is still to reach the server
+            data = to_server.read()
+            for start in range(0, len(data), piece):
+                incoming.write(data[start : start + piece])
+                if not server.refused:
+                    with suppress(ssl.SSLWantReadError):
+                        server.do_handshake()
+            to_client.write(outgoing.read())
+            if rejected is not None:
+                raise rejected
+            if done:
+                # Tickets of 1.3, or an alert that only comes with the client's certificate.
+                with suppress(ssl.SSLWantReadError):
+                    client.read(1)
+        self.session = client.session
+        return client
+
+
+def test_a_session_is_worth_nothing_above_the_floor() -> None:
+    now = [DAY - 1]
+    seen = Seen()
+    gate = Gate(POLICY, certificates(), seen, lambda: now[0])
+    for version in ("1.0", "1.1"):
+        client = Client(version)
+        client.meet(gate)
+        client.meet(gate)
+        assert [cast(Done, end).resumed for end in seen.ends] == [False, True], "that sessions are resumed at all"
+        seen.ends.clear()
+        now[0] = DAY
+        with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+            client.meet(gate)
+        [refused] = seen.ends
+        assert isinstance(refused, Refused)
+        assert refused.reason is Reason.VERSION
+        seen.ends.clear()
+        now[0] = DAY - 1
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_session_outlives_the_day_where_its_version_does(version: str) -> None:
+    now = [DAY - 1]
+    seen = Seen()
+    gate = Gate(POLICY, certificates(), seen, lambda: now[0])
+    client = Client(version)
+    client.meet(gate)
+    now[0] = DAY
+    client.meet(gate)
+    assert [cast(Done, end).resumed for end in seen.ends] == [False, True]
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_session_is_worth_nothing_under_another_name(version: str) -> None:
+    seen = Seen()
+    gate = Gate(Policy(), certificates(False), seen)
+    client = Client(version)
+    client.meet(gate)
+    client.name = "x.b.example"
+    client.meet(gate)
+    assert [cast(Done, end).resumed for end in seen.ends] == [False, False]
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_change_of_certificates_ends_sessions_and_counts_for_the_next_hello(version: str) -> None:
+    seen = Seen()
+    gate = Gate(Policy(), certificates(False), seen)
+    client = Client(version)
+    before = client.meet(gate).getpeercert(binary_form=True)
+    other = Pair(*self_signed(["a.example"], 5))
+    gate.replace(Certificates.of([CertificateSet(("a.example",), profile_context([other]))]))
+    after = client.meet(gate).getpeercert(binary_form=True)
+    assert before != after
+    assert after == ssl.PEM_cert_to_DER_cert(other.chain.decode())
+    assert [cast(Done, end).resumed for end in seen.ends] == [False, False]
+
+
+def test_a_handshake_that_has_chosen_goes_on_through_a_change() -> None:
+    seen = Seen()
+    gate = Gate(Policy(), certificates(False), seen)
+    to_client, to_server, incoming, outgoing = (ssl.MemoryBIO() for _ in range(4))
+    client = Client().context.wrap_bio(to_client, to_server, server_hostname="a.example")
+    server = GateObject(gate, incoming, outgoing)
+    for end, mine, theirs in ((client, to_server, incoming), (server, outgoing, to_client)):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+        theirs.write(mine.read())
+    gate.replace(Certificates.of([], default=False), Policy(Version.TLS_1_3))
+    client.do_handshake()
+    incoming.write(to_server.read())
+    server.do_handshake()
+    assert isinstance(seen.ends[0], Done)
+    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+        Client().meet(gate)
+
+
+# -- client certificates ------------------------------------------------------------------------------------------
+
+OURS, STRANGE = "ours", "strange"
+
+
+@pytest.fixture(scope="module")
+def clients_of(tmp_path_factory: pytest.TempPathFactory) -> dict[str | None, Pair | None]:
+    """Certificates that clients may show (``self_signed`` makes those of servers), by whose they are."""
+    found: dict[str | None, Pair | None] = {None: None}
+    for name in (OURS, STRANGE):
+        chain, key = make_certificate(tmp_path_factory.mktemp(name))
+        found[name] = Pair(chain.read_bytes(), key.read_bytes())
+    return found
+
+
+def asking(authority: Pair | None, required: bool, seen: Seen) -> Gate:
+    assert authority is not None
+    clients = ClientCertificates(authority.chain.decode(), required)
+    pair = PAIRS["a.example"]
+    made = CertificateSet(("a.example",), profile_context([pair], clients=clients), legacy_context([pair], clients))
+    return Gate(POLICY, Certificates.of([made]), seen, lambda: DAY - 1)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.2", "1.3"])
+@pytest.mark.parametrize(
+    ("required", "shown", "end"),
+    [
+        (True, OURS, None),
+        (True, None, Reason.NO_CERTIFICATE),
+        (True, STRANGE, Reason.BAD_CERTIFICATE),
+        (False, OURS, None),
+        (False, None, None),
+        (False, STRANGE, Reason.BAD_CERTIFICATE),
+    ],
+)
+def test_client_certificates_at_each_version(
+    version: str, required: bool, shown: str | None, end: Reason | None, clients_of: dict[str | None, Pair | None]
+) -> None:
+    seen = Seen()
+    client = Client(version, certificate=clients_of[shown])
+    gate = asking(clients_of[OURS], required, seen)
+    if end is None:
+        client.meet(gate)
+        assert isinstance(seen.ends[0], Done)
+    else:
+        with pytest.raises(ssl.SSLError, match="ALERT"):
+            client.meet(gate)
+        assert cast(Refused, seen.ends[0]).reason is end
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_session_made_without_a_certificate_does_not_pass_for_one(version: str) -> None:
+    """Sessions of a name that asks for none are not those of one that does: contexts have keys of their own."""
+    seen = Seen()
+    clients = ClientCertificates(PAIRS["a.example"].chain.decode(), True)
+    sets = [
+        CertificateSet(("a.example",), profile_context([PAIRS["a.example"]])),
+        CertificateSet(("b.example",), profile_context([PAIRS["*.b.example"]], clients=clients)),
+    ]
+    gate = Gate(Policy(), Certificates.of(sets), seen)
+    client = Client(version)
+    client.meet(gate)
+    client.name = "b.example"
+    with pytest.raises(ssl.SSLError, match="ALERT"):
+        client.meet(gate)
+    assert cast(Refused, seen.ends[1]).reason is Reason.NO_CERTIFICATE
+
+
+# -- reasons ------------------------------------------------------------------------------------------------------
+
+
+def test_each_reason_has_its_alert() -> None:
+    seen = Seen()
+    gate = Gate(Policy(), certificates(False), seen)
+    weak = Client("1.2")
+    weak.context.set_ciphers("AES128-SHA:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+        weak.meet(gate)
+    picky = Client()
+    picky.context.verify_mode = ssl.CERT_REQUIRED  # trusts nobody
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        picky.meet(gate)
+    named = Gate(Policy(), Certificates.of(list(gate.terms.certificates.by_name.values()), default=False), seen)
+    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+        Client(name="nobody.example").meet(named)
+    reasons = [cast(Refused, end).reason for end in seen.ends]
+    assert reasons == [Reason.CIPHER, Reason.REJECTED, Reason.NAME]
+
+
+def test_modern_means_1_3() -> None:
+    made = Certificates.of([CertificateSet(("a.example",), profile_context([PAIRS["a.example"]], "modern"))])
+    gate = Gate(Policy(Version.TLS_1_3), made, Seen())
+    assert Client().meet(gate).version() == "TLSv1.3"
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+        Client("1.2").meet(gate)
+
+
+@pytest.mark.parametrize(("at", "served"), [(-11, True), (-10, False), (-6, False), (-5, True), (-1, True), (0, False)])
+def test_rehearsals_and_the_day_have_sharp_edges(at: float, served: bool) -> None:
+    policy = Policy(Version.TLS_1_2, Legacy(Version.TLS_1_0, DAY, (Rehearsal(DAY - 10, DAY - 5),)))
+    for moment in (DAY + at, DAY + at + 0.999):
+        gate = Gate(policy, certificates(), Seen(), lambda moment=moment: moment)  # type: ignore[misc]
+        Client("1.2").meet(gate)
+        if served:
+            assert Client("1.0").meet(gate).version() == "TLSv1"
+        else:
+            with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+                Client("1.0").meet(gate)
+
+
+# -- hellos -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.2", "1.3"])
+@pytest.mark.parametrize("piece", [1, 7])
+def test_a_hello_in_pieces_is_one(version: str, piece: int) -> None:
+    seen = Seen()
+    gate = Gate(POLICY, certificates(), seen, lambda: DAY - 1)
+    assert Client(version).meet(gate, piece).version() is not None
+    [done] = seen.ends
+    assert cast(Done, done).server_name == "a.example"
+
+
+def hello(version: str) -> bytes:
+    to_server = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        Client(version).context.wrap_bio(ssl.MemoryBIO(), to_server, server_hostname="a.example").do_handshake()
+    return to_server.read()
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.sampled_from(["1.0", "1.2", "1.3"]),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=4),
+    st.integers(0, 3),
+)
+def test_a_mutated_hello_is_refused_or_answered_and_never_below_the_floor(
+    version: str, changes: list[tuple[int, int]], cut: int
+) -> None:
+    """Whatever a stranger sends: an alert, an answer, or waiting for more; and nothing else is ever raised."""
+    seen = Seen()
+    gate = Gate(POLICY, certificates(), seen, lambda: DAY)
+    data = bytearray(hello(version))
+    for place, change in changes:
+        data[place % len(data)] ^= change
+    if cut:
+        del data[len(data) * cut // 4 :]
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = GateObject(gate, incoming, outgoing)
+    incoming.write(data)
+    with suppress(ssl.SSLWantReadError):
+        server.do_handshake()
+    answer = outgoing.read()
+    assert server.refused == bool(seen.ends)
+    if server.refused:
+        assert answer[:1] == b"\x15" or answer.startswith(b"HTTP/1.1 400 ") or not answer
+    if answer[:1] == b"\x16":  # a ServerHello: its version, or the one in supported_versions
+        assert answer[9:11] == b"\x03\x03"
