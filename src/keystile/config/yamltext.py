@@ -127,6 +127,8 @@ def read(text: str) -> tuple[Piece | None, list[Repeated]]:
 
 def _told(error: yaml.MarkedYAMLError, text: str, line: int | None) -> str:
     said = without_secrets(error.problem or error.context or "cannot be read")
+    if "maximum nesting depth" in said:  # libyaml's own bound, in PyYAML from 6.0.4: it looks ahead of the events
+        return f"is nested more than {DEEPEST} deep"
     lines = text.splitlines()
     written = lines[line - 1] if line and line <= len(lines) else ""
     if _IPV6_LINE.search(written):
