@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 class Note:
     """What was derived from one ``RequestFields``: see the module."""
 
-    block = b""
-    block_key: object = None
-    block_group: object = None
+    __slots__ = ("block", "block_group", "block_key", "peer", "presented")
 
     def __init__(self, peer: Peer, presented: Presented | Refusal) -> None:
         self.peer = peer
         self.presented = presented
+        self.block = b""
+        self.block_key: object = None
+        self.block_group: object = None
 
 
 def note_of(gateway: Gateway, fields: RequestFields, socket_peer: Peer) -> Note:

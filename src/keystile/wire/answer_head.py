@@ -37,16 +37,17 @@ class AnswerHead:
     of Upgrade and the options in Connection, lower-cased.
     """
 
-    content_length = UNTIL_CLOSE
-    chunked = False
-    framing = b"Transfer-Encoding: chunked\r\n"
-    reusable = True
-    upgrade = b""
-    connection: frozenset[bytes] = frozenset()
+    __slots__ = ("chunked", "connection", "content_length", "framing", "reusable", "start", "status", "upgrade")
 
     def __init__(self, status: int, start: bytes) -> None:
         self.status = status
         self.start = start
+        self.content_length = UNTIL_CLOSE
+        self.chunked = False
+        self.framing = b"Transfer-Encoding: chunked\r\n"
+        self.reusable = True
+        self.upgrade = b""
+        self.connection: frozenset[bytes] = frozenset()
 
 
 def read_answer_head(head: bytes, *, to_head: bool) -> AnswerHead:

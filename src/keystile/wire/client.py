@@ -132,21 +132,56 @@ TUNNEL: Final = 4  # they are passed on as they are
 class ClientConnection(asyncio.Protocol):
     """See the module."""
 
+    __slots__ = (
+        "_advancing",
+        "_body_bytes",
+        "_chunks",
+        "_head_began",
+        "_last_block",
+        "_last_fields",
+        "_left",
+        "_lingered",
+        "_pace",
+        "_searched",
+        "_waiting",
+        "all_received",
+        "announced",
+        "answer_lines",
+        "application",
+        "asked",
+        "counted",
+        "deaf",
+        "due",
+        "entrance",
+        "fault",
+        "first",
+        "made",
+        "own_lines",
+        "paused",
+        "peer",
+        "says_hsts",
+        "served",
+        "slot_row",
+        "state",
+        "transport",
+        "tunnel",
+    )
+
     peer: Peer
-    made = False  # connection_made was called
-    counted: bytes | None = None  # by which name the crowd knows it
-    announced: ProxyHeader | None = None
-    entrance: object | None = None  # a place for the application: by which way it came
-    asked = False  # whether the application asks something of each of its requests because of that
-    answer_lines = b""  # field lines of every answer on it
-    own_lines = b""  # those of answers of the gateway's own
-    says_hsts = False  # whether these hold Strict-Transport-Security, and an upstream's is left out
-    tunnel: Tunnel | None = None
-    all_received = False  # the client sends no more
-    _pace: Pace | None = None  # only while it owes bytes
 
     def __init__(self, application: Application) -> None:
         self.application = application
+        self.made = False  # connection_made was called
+        self.counted: bytes | None = None  # by which name the crowd knows it
+        self.announced: ProxyHeader | None = None
+        self.entrance: object | None = None  # a place for the application: by which way it came
+        self.asked = False  # whether the application asks something of each of its requests because of that
+        self.answer_lines = b""  # field lines of every answer on it
+        self.own_lines = b""  # those of answers of the gateway's own
+        self.says_hsts = False  # whether these hold Strict-Transport-Security, and an upstream's is left out
+        self.tunnel: Tunnel | None = None
+        self.all_received = False  # the client sends no more
+        self._pace: Pace | None = None  # only while it owes bytes
         self.transport = cast(asyncio.Transport, None)
         self.state = HEAD
         self.served: ServedRequest | None = None

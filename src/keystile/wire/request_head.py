@@ -40,29 +40,52 @@ class RequestFields:
     asked to have kept from the upstream; ``note``: a place for what that owner derives from this object.
     """
 
-    kept = b""
-    host = b""
-    content_length = -1
-    chunked = False
-    expects_continue = False
-    authorization = b""
-    origin = b""
-    requested_method = b""
-    request_id = b""
-    forwarded_host = b""
-    forwarded_proto = b""
-    forwarded_for: tuple[bytes, ...] = ()
-    forwarded: tuple[bytes, ...] = ()
-    upgrade = b""  # the protocols asked for; never passed on
-    websocket_keys: tuple[bytes, ...] = ()
-    websocket_versions: tuple[bytes, ...] = ()
-    withheld: tuple[tuple[bytes, bytes], ...] = ()
-    named: frozenset[bytes] = frozenset()  # by Connection: not passed on
-    note: object | None = None
+    __slots__ = (
+        "authorization",
+        "chunked",
+        "content_length",
+        "expects_continue",
+        "forwarded",
+        "forwarded_for",
+        "forwarded_host",
+        "forwarded_proto",
+        "host",
+        "keep_alive",
+        "kept",
+        "minor_version",
+        "named",
+        "note",
+        "origin",
+        "request_id",
+        "requested_method",
+        "upgrade",
+        "websocket_keys",
+        "websocket_versions",
+        "withheld",
+    )
 
     def __init__(self, minor_version: int) -> None:
         self.minor_version = minor_version
         self.keep_alive = minor_version == 1
+        self.kept = b""
+        self.host = b""
+        self.content_length = -1
+        self.chunked = False
+        self.expects_continue = False
+        self.authorization = b""
+        self.origin = b""
+        self.requested_method = b""
+        self.request_id = b""
+        self.forwarded_host = b""
+        self.forwarded_proto = b""
+        self.forwarded_for: tuple[bytes, ...] = ()
+        self.forwarded: tuple[bytes, ...] = ()
+        self.upgrade = b""  # the protocols asked for; never passed on
+        self.websocket_keys: tuple[bytes, ...] = ()
+        self.websocket_versions: tuple[bytes, ...] = ()
+        self.withheld: tuple[tuple[bytes, bytes], ...] = ()
+        self.named: frozenset[bytes] = frozenset()  # by Connection: not passed on
+        self.note: object | None = None
 
 
 #: What is done with a field: a rule (True: and pass it on), or ``None`` for "leave it out".

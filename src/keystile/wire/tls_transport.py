@@ -52,6 +52,25 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
     ``settled`` is done when the handshake is, or the connection has ended before.
     """
 
+    __slots__ = (
+        "_above",
+        "_deaf",
+        "_decrypt",
+        "_drain",
+        "_encrypt",
+        "_feed",
+        "_incoming",
+        "_loop",
+        "_object",
+        "_outgoing",
+        "_raw",
+        "_seconds",
+        "_send",
+        "_state",
+        "_timer",
+        "settled",
+    )
+
     def __init__(self, above: asyncio.Protocol, securing: Securing, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._loop = loop

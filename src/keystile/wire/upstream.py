@@ -68,6 +68,26 @@ class ForwardedRequest(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection to one server. The pool gives it out; whoever took it sets ``carried`` before writing."""
 
+    __slots__ = (
+        "_chunks",
+        "_held",
+        "_in_body",
+        "_interim",
+        "_last_answer",
+        "_last_head",
+        "_last_method_is_head",
+        "_left",
+        "_poll",
+        "_reusable",
+        "carried",
+        "heard",
+        "idle_since",
+        "paused",
+        "pool",
+        "reused",
+        "transport",
+    )
+
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.transport = cast(asyncio.Transport, None)

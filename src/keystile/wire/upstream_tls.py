@@ -126,6 +126,8 @@ def client_context(
 class TlsConnection(UpstreamConnection):
     """A connection whose handshake has been done, and the server verified."""
 
+    __slots__ = ("_made", "_tls_pool")
+
     def __init__(self, pool: TlsPool) -> None:
         super().__init__(pool)
         self._tls_pool = pool
