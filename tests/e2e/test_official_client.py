@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import ssl
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -11,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 import yaml
-from ElasticEmail.exceptions import BadRequestException, ForbiddenException, UnauthorizedException
+from ElasticEmail.exceptions import ApiException, BadRequestException, ForbiddenException, UnauthorizedException
 
 from tests.e2e.backend import Backend
 from tests.e2e.examples import Described, Document
-from tests.e2e.running import DOCUMENT, LEVELS, Gateway, make_certificate, serving, settings
+from tests.e2e.running import DOCUMENT, LEVELS, Gateway, make_certificate, serving, settings, trusting
 
+OLD = ("TLSv1", "TLSv1_1")
 # Its package does not say what it exports, which type checkers insist on.
 ElasticEmail: Any = import_module("ElasticEmail")
 HEADER = "X-ElasticEmail-ApiKey"
@@ -54,7 +58,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def gateway(
     backend: Backend, certificates: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """Listeners: plain, and TLS."""
+    """Listeners: plain, TLS, TLS with old versions for a time, and TLS with old versions until a day that is past."""
     certificate, key = map(str, certificates)
     tls = {"certificate": certificate, "private_key": key}
     written = settings(
@@ -69,6 +73,10 @@ def gateway(
         listeners=[
             {"address": "127.0.0.1:0"},
             {"address": "127.0.0.1:0", "tls": tls},
+            *(
+                {"address": "127.0.0.1:0", "tls": {**tls, "legacy": {"minimum_version": "1.0", "retire_on": day}}}
+                for day in ("2096-01-01", "2020-01-01")
+            ),
         ],
         keys={"headers": [HEADER], "per_account": 50},
     )
@@ -215,6 +223,34 @@ def test_a_key_without_the_level_is_refused_by_name(reading: Official, backend: 
     assert "ModifyCampaigns" in str(refused.value.body)
     assert (refused.value.headers or {})["Content-Type"] == "application/problem+json"
     assert len(backend.received) == before
+
+
+@pytest.mark.parametrize("passed", [False, True], ids=["before the day", "after the day"])
+@pytest.mark.parametrize("name", [*OLD, "TLSv1_2", "TLSv1_3"])
+def test_each_version_of_tls_is_served_on_its_side_of_the_day(
+    gateway: Gateway, certificates: tuple[Path, Path], secret: str, name: str, passed: bool
+) -> None:
+    """A client of one version only, as one on an old system is."""
+    context = trusting(certificates[0])
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = ssl.TLSVersion[name]
+        context.minimum_version = ssl.TLSVersion[name]
+    configuration = ElasticEmail.Configuration(
+        host=f"https://127.0.0.1:{gateway.ports[3 if passed else 2]}/v4", api_key={"apikey": secret}
+    )
+    with ElasticEmail.ApiClient(configuration) as client:
+        client.rest_client.pool_manager = urllib3.PoolManager(ssl_context=context, retries=False)
+        contacts = ElasticEmail.ContactsApi(client)
+        if passed and name in OLD:
+            with pytest.raises(ApiException, match="ALERT_PROTOCOL_VERSION"):
+                contacts.contacts_get()
+            return
+        answer = contacts.contacts_get_with_http_info()
+    assert answer.status_code == 200
+    sunset = {key.lower(): value for key, value in answer.headers.items()}.get("sunset")
+    assert sunset == ("Sun, 01 Jan 2096 00:00:00 GMT" if name in OLD else None)
 
 
 def test_a_mistyped_key_is_unauthorized(
