@@ -115,6 +115,8 @@ class Visitor:
 
     async def violations(self) -> list[str]:
         """What axe-core finds on the page as it stands."""
+        # Contrast is measured as it is drawn: not while something still fades in.
+        await self.page.evaluate("Promise.allSettled(document.getAnimations().map(each => each.finished))")
         source = (package("axe-core") / "axe.min.js").read_text(encoding="utf-8")
         await self.page.evaluate(source)
         found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
