@@ -302,14 +302,15 @@ async def test_a_connection_made_while_nobody_answers_waits_in_the_queue(tmp_pat
 
 async def test_a_full_queue_is_waited_for_and_then_is_a_time_out(tmp_path: Path) -> None:
     with _listening(tmp_path / "s", backlog=0) as opened:
-        pool = UnixPool(tmp_path / "s", 0.1)
+        pool = UnixPool(tmp_path / "s", 30.0)
         first = await pool.connect()
         before = len(os.listdir("/proc/self/fd"))
+        pool.connect_timeout = 0.1
         with pytest.raises(TimeoutError):
             await pool.connect()
         assert len(os.listdir("/proc/self/fd")) == before
         # As soon as there is room, who waits has it.
-        pool.connect_timeout = 5.0
+        pool.connect_timeout = 30.0
         waiting = asyncio.ensure_future(pool.connect())
         await asyncio.sleep(0)
         opened.accept()[0].close()
