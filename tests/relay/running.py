@@ -312,7 +312,7 @@ def with_upstreams(port: int, *others: Upstream) -> dict[str, Any]:
     return {"upstreams": (api, *others), "operations": OPERATIONS + operations}
 
 
-async def until(true: Any, seconds: float = 5.0) -> None:
+async def until(true: Any, seconds: float = 30.0) -> None:
     """Wait until ``true()`` holds; fail after ``seconds``."""
     end = time.monotonic() + seconds
     while not true():

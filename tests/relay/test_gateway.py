@@ -197,7 +197,7 @@ async def test_the_upstreams_part_ends_with_the_deadline(path: str) -> None:
 # -- stopping -------------------------------------------------------------------------------------------------
 
 
-async def finishes(draining: Awaitable[None], seconds: float = 5.0) -> None:
+async def finishes(draining: Awaitable[None], seconds: float = 30.0) -> None:
     """Stopping ends soon, though ``drain_timeout`` would allow more."""
     await asyncio.wait_for(draining, seconds)
 
