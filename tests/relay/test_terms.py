@@ -39,7 +39,11 @@ def test_two_kinds_of_keys_for_the_same_names_answer_together(tmp_path: Path) ->
     assert list(found.by_name) == ["x.example"]
 
 
-@pytest.mark.parametrize(("retire_at", "there"), [(NOW + 9, True), (NOW, False), (1.0, False)])
+@pytest.mark.parametrize(
+    ("retire_at", "there"),
+    [(NOW + 9, True), (NOW, False), (1.0, False)],
+    ids=["before its day", "at its day", "long after it"],
+)
 def test_weak_ciphers_are_loaded_only_while_they_are_needed(tmp_path: Path, retire_at: float, there: bool) -> None:
     one = pair(tmp_path, "a")
     made = terms(Tls((one,), legacy=Legacy("1.1", retire_at)))
