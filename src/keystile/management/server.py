@@ -11,11 +11,13 @@ import asyncio
 from typing import cast
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
 from keystile.limits.crowd import EXEMPT, Crowd
 from keystile.limits.descriptors import room_for_connections
 from keystile.management.api import problems
+from keystile.management.app import expectation_failed
 
 HEAD_WITHIN = 10.0
 """Seconds within which a request's head must be whole (twice that, where it begins just after a look)."""
@@ -89,11 +91,24 @@ class _Server(web.Server):
         return handler
 
 
+def _unquoted(handle: Handler) -> Handler:
+    """``handle``, but for an unknown ``Expect`` where nothing is: aiohttp quotes it, and asks no middleware."""
+
+    async def handled(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPExpectationFailed:
+            return expectation_failed(request)
+
+    return handled
+
+
 class Runner(web.AppRunner):
     """``web.AppRunner`` whose server answers malformed requests without quoting them."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
+        server.request_handler = _unquoted(server.request_handler)
         server.__class__ = _Server
         cast(_Server, server).crowd = Crowd(min(CONNECTIONS, room_for_connections()), CONNECTIONS_PER_ADDRESS)
         return server
