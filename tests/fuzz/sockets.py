@@ -58,24 +58,27 @@ class _Reached:
 
 def judge_sockets(clients: Sequence[Told], servers: Sequence[tuple[bytes, bytes, Mapping[int, int]]]) -> None:
     """``servers``: what each was sent, what was read of it, and how much of that by then. Raises ``AssertionError``."""
-    reached: dict[bytes, _Reached] = {}
-    for sent, got, heard_by in servers:
-        whole, _, behind = split_wire(sent)
-        if behind is not None:
-            at = sum(map(len, whole[:-1]))
-            request_id, keys = _ID.findall(whole[-1]), _KEY.findall(whole[-1])
-            assert len(request_id) == len(keys) == 1
-            proof = base64.b64encode(hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest())
-            line = whole[-1].partition(b" HTTP/1.1\r\n")[0]
-            answer = read_switch(got[heard_by[at] :], proof)
-            reached[request_id[0]] = _Reached(line, keys[0], behind, answer)
+    reached = dict(found for server in servers if (found := _handshake(*server)) is not None)
     asked_for = [client.handshake() for client in clients if client.asked()]
-    for server in reached.values():
-        assert server.key, "a handshake went out that is none"
-        assert (server.line, server.key) in asked_for, "a handshake went out that nobody had asked for"
-    through = {request_id for client in clients if (request_id := _judge_client(client, reached))}
-    for request_id, server in reached.items():
-        assert request_id in through or not server.to_server, "bytes went to a server of which no client was told"
+    for one in reached.values():
+        assert one.key, "a handshake went out that is none"
+        assert (one.line, one.key) in asked_for, "a handshake went out that nobody had asked for"
+    through = {_judge_client(client, reached) for client in clients}
+    for known, one in reached.items():
+        assert known in through or not one.to_server, "bytes went to a server of which no client was told"
+
+
+def _handshake(sent: bytes, got: bytes, heard_by: Mapping[int, int]) -> tuple[bytes, _Reached] | None:
+    """By its request's id, the handshake that a server was sent; None where there was none."""
+    whole, _, behind = split_wire(sent)
+    if behind is None:
+        return None
+    ids, keys = _ID.findall(whole[-1]), _KEY.findall(whole[-1])
+    assert len(ids) == len(keys) == 1
+    proof = base64.b64encode(hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest())
+    line = whole[-1].partition(b" HTTP/1.1\r\n")[0]
+    heard = got[heard_by[sum(map(len, whole[:-1]))] :]
+    return ids[0], _Reached(line, keys[0], behind, read_switch(heard, proof))
 
 
 def _judge_client(client: Told, reached: Mapping[bytes, _Reached]) -> bytes:

@@ -86,7 +86,8 @@ def _pair(written: Written, place: Loc, certificate: bytes, key: bytes) -> Itera
         yield written.fault(at_certificate, f"{files.CANNOT}: {files.reason(error)}", show=True)
     else:
         if place[0] != "upstreams" and not _is_for_somebody(certificate):
-            yield written.fault(at_certificate, "is for no name; have it made for the names that clients call", show=True)
+            message = "is for no name; have it made for the names that clients call"
+            yield written.fault(at_certificate, message, show=True)
 
 
 def _is_for_somebody(content: bytes) -> bool:

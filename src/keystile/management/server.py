@@ -8,10 +8,10 @@ file, and only it, leans on its private names; tests/management/test_server.py n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
 from keystile.limits.crowd import EXEMPT, Crowd
@@ -26,6 +26,7 @@ CONNECTIONS = 1024
 """As many connections are served at once, or as there are descriptors for; people and their scripts are few."""
 CONNECTIONS_PER_ADDRESS = 256
 """Of one address: a proxy in front of the page has all its people on fewer."""
+_Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -91,14 +92,14 @@ class _Server(web.Server):
         return handler
 
 
-def _unquoted(handle: Handler) -> Handler:
+def _unquoted(handle: _Handle) -> _Handle:
     """``handle``, but for an unknown ``Expect`` where nothing is: aiohttp quotes it, and asks no middleware."""
 
-    async def handled(request: web.Request) -> web.StreamResponse:
+    async def handled(request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await handle(request)
         except web.HTTPExpectationFailed:
-            return expectation_failed(request)
+            return expectation_failed(cast(web.Request, request))
 
     return handled
 
