@@ -24,7 +24,7 @@ from keystile.management.look import GatewayView
 from keystile.relay.gateway import Gateway, Rules
 from keystile.relay.reaching import reaching_of
 from keystile.relay.record import Channel
-from keystile.relay.terms import terms_of
+from keystile.relay.terms import check_names, terms_of
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.openapi import read_operations
 from keystile.routing.table import RouteTable, habits_of, rows
@@ -125,7 +125,8 @@ def rules(accepted: Accepted) -> Rules:
 def check_rules(wanted: Accepted, in_force: Accepted) -> None:
     """Make what relays would work by, contexts to upstreams too. Raises OSError for files that cannot be used.
 
-    A certificate that is new must also be valid now; one that is in force may have expired meanwhile.
+    A certificate that is new must also be valid now; one that is in force may have expired meanwhile. And it must be
+    for a name that the file before it was for: a certificate of somebody else's is a mistake of whoever copied it.
     """
 
     def is_new(path: Path) -> bool:
@@ -136,6 +137,7 @@ def check_rules(wanted: Accepted, in_force: Accepted) -> None:
 
     for tls in _policies(wanted.settings):
         terms_of(tls, wanted.contents, time.time(), is_new=is_new)
+        check_names(tls, wanted.contents, in_force.contents)
     for reaching in rules(wanted).reaching.values():
         reaching.make()
 

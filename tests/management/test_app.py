@@ -120,14 +120,21 @@ async def test_a_fault_of_ours_says_nothing_of_its_inside(tmp_path: Path, caplog
 
 @pytest.mark.parametrize(
     ("path", "content_type"),
-    [("/api/me", "application/problem+json"), ("/sign-in", "text/html"), ("/health", "text/plain")],
+    [
+        ("/api/me", "application/problem+json"),
+        ("/sign-in", "text/html"),
+        ("/health", "text/plain"),
+        ("/api/nothing", "application/problem+json"),
+        ("/nothing", "text/html"),
+    ],
 )
+@pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_an_unknown_expectation_is_refused_in_the_form_that_the_caller_reads(
-    tmp_path: Path, path: str, content_type: str
+    tmp_path: Path, method: str, path: str, content_type: str
 ) -> None:
     async with (
         running(tmp_path) as app,
-        app.client.get(app.url + path, headers={"Expect": "SECRET"}) as answer,
+        app.client.request(method, app.url + path, headers={"Expect": "SECRET"}) as answer,
     ):
         assert (answer.status, answer.content_type) == (417, content_type)
         assert "SECRET" not in await answer.text()

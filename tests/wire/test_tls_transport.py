@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from keystile.wire import tls_transport
 from keystile.wire.certificates import self_signed
 from keystile.wire.tls import Pair, profile_context
-from keystile.wire.tls_gate import Certificates, CertificateSet, Done, Gate, Refused
+from keystile.wire.tls_gate import Certificates, CertificateSet, Done, Gate, Reason, Refused
 from keystile.wire.tls_policy import Policy
 from keystile.wire.tls_transport import SLICE_IN, SLICE_OUT, Securing, TlsConnection
 
@@ -370,6 +370,10 @@ async def test_a_handshake_that_takes_too_long_is_cut_however_it_trickles() -> N
         ends.connection.data_received(bytes([byte]))
         await asyncio.sleep(0.01)
     assert ends.raw.did == ["abort"]
+    assert ends.raw.sent == []
+    [refused] = ends.watching.ends
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.TOO_SLOW
 
 
 @pytest.mark.parametrize("end", ["lost", "close", "abort", "eof"])

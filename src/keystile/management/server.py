@@ -8,6 +8,7 @@ file, and only it, leans on its private names; tests/management/test_server.py n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 from keystile.limits.crowd import EXEMPT, Crowd
 from keystile.limits.descriptors import room_for_connections
 from keystile.management.api import problems
+from keystile.management.app import expectation_failed
 
 HEAD_WITHIN = 10.0
 """Seconds within which a request's head must be whole (twice that, where it begins just after a look)."""
@@ -24,6 +26,7 @@ CONNECTIONS = 1024
 """As many connections are served at once, or as there are descriptors for; people and their scripts are few."""
 CONNECTIONS_PER_ADDRESS = 256
 """Of one address: a proxy in front of the page has all its people on fewer."""
+_Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -89,11 +92,24 @@ class _Server(web.Server):
         return handler
 
 
+def _unquoted(handle: _Handle) -> _Handle:
+    """``handle``, but for an unknown ``Expect`` where nothing is: aiohttp quotes it, and asks no middleware."""
+
+    async def handled(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPExpectationFailed:
+            return expectation_failed(cast(web.Request, request))
+
+    return handled
+
+
 class Runner(web.AppRunner):
     """``web.AppRunner`` whose server answers malformed requests without quoting them."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
+        server.request_handler = _unquoted(server.request_handler)
         server.__class__ = _Server
         cast(_Server, server).crowd = Crowd(min(CONNECTIONS, room_for_connections()), CONNECTIONS_PER_ADDRESS)
         return server

@@ -348,6 +348,8 @@ class Exchange:
         theirs = without_hsts(head.start) if client.says_hsts else head.start
         start = b"%b%bX-Request-Id: %b\r\n\r\n" % (theirs, lines, self.request_id)
         early = client.open_tunnel(tunnel)
+        if connection.paused:
+            client.pause()  # opening it began to read again, and this server has not read the handshake yet
         client.write(start)
         if data:
             tunnel.answer_body(data, False)

@@ -505,7 +505,7 @@ class Gateway:
         return peer
 
     def gave_up(self) -> None:
-        """A TLS handshake did not end."""
+        """A TLS handshake did not end: its client left."""
         self.handshakes.gave_up()
 
     def crowd_name(self, ip: Address) -> bytes:

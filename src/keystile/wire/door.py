@@ -60,7 +60,7 @@ class Keeper(Application, Protocol):
         """A connection was closed before its first request: count it. ``detail``: for the log, may be empty."""
 
     def gave_up(self) -> None:
-        """A TLS handshake did not end: its client left, or took too long."""
+        """A TLS handshake did not end: its client left."""
 
 
 class Door:

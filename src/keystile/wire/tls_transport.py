@@ -95,7 +95,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         """Accepted: the handshake's time begins."""
         self._raw = cast(asyncio.Transport, transport)
         self._send = self._raw.write
-        self._timer = self._loop.call_later(self._seconds, self._raw.abort)
+        self._timer = self._loop.call_later(self._seconds, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
         """Records, or parts of them."""
@@ -165,6 +165,11 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._stop_timer()
         self._timer = self._loop.call_later(REFUSED_SECONDS, self._raw.abort)
         self._raw.write_eof()
+
+    def _too_slow(self) -> None:
+        self._state = _REFUSED
+        self._object.too_slow()
+        self._raw.abort()
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
