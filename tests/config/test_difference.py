@@ -142,6 +142,6 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
     ],
 )
 def test_every_member_is_called_as_in_the_file(kind: type, section: type[document.Section]) -> None:
-    shown = [each.name for each in fields(kind) if (kind, each.name) not in difference._HIDDEN]  # type: ignore[arg-type]
+    shown = [each.name for each in fields(kind) if (kind, each.name) not in difference._HIDDEN]
     names = {difference._NAMES.get((kind, name), name) for name in shown}
     assert names <= set(document.named(section))

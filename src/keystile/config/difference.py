@@ -30,12 +30,21 @@ from keystile.config.units import BYTES, SECONDS
 
 _ELSEWHERE: Final = frozenset({"file", "listeners", "upstreams", "operations", "documents", "warnings"})
 """Members of the settings that have places of their own, or none in the file."""
-_NAMES: Final = {(Upstream, "host_field"): "host", (Legacy, "retire_at"): "retire_on"}
-_NAMES |= {(Rehearsal, "start"): "from", (Rehearsal, "end"): "to"}
-_HIDDEN: Final = {(Upstream, "name"), (Listener, "host"), (Listener, "port")}
-_HIDDEN |= {(Management, "host"), (Management, "port")}
-_NOTHING: Final = {"over_limit": "refuse", "connections": "auto"}
-_NOTHING |= dict.fromkeys(("max_body_size", "min_body_rate", "min_read_rate"), "none")
+_NAMES: Final = {
+    (Upstream, "host_field"): "host",
+    (Legacy, "retire_at"): "retire_on",
+    (Rehearsal, "start"): "from",
+    (Rehearsal, "end"): "to",
+}
+_HIDDEN: Final[set[tuple[type, str]]] = {
+    (Upstream, "name"),
+    *((kind, name) for kind in (Listener, Management) for name in ("host", "port")),
+}
+_NOTHING: Final = {
+    "over_limit": "refuse",
+    "connections": "auto",
+    **dict.fromkeys(("max_body_size", "min_body_rate", "min_read_rate"), "none"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,7 @@ def _section(value: Any) -> str:
     return f"{{{', '.join(told)}}}"
 
 
-def _number(owner: type, name: str, value: float) -> str:
+def _number(owner: type, name: str, value: Any) -> str:
     if (owner, name) in {(Legacy, "retire_on"), (Rehearsal, "from"), (Rehearsal, "to")}:
         moment = datetime.fromtimestamp(value, UTC)
         return moment.strftime("%Y-%m-%d" if name == "retire_on" else "%Y-%m-%dT%H:%MZ")

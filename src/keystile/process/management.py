@@ -63,6 +63,8 @@ async def work(charge: Charge, line: Line) -> None:
     async with desk.at_work():
         while not line.stop.is_set():
             desk.settings = watch.accepted.settings
+            if desk.settings.access_log.enabled:  # else what has begun to be logged is logged where it was to be
+                desk.lines.write_to(desk.settings.access_log.file)
             desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
             watch.changed.clear()
             async with _serving(charge, desk, watch.accepted):

@@ -95,7 +95,8 @@ def _change(method: str, path: str, was: Route | None, now: Route | None) -> lis
     """The change, if it is one: names of parameters, and which row it is, are none."""
     if _done(was) == _done(now):
         return []
-    return [RouteChange(method, path, was, now, opening(was and was.needs, now and now.needs))]
+    needed, needs = (None if each is None else each.needs for each in (was, now))
+    return [RouteChange(method, path, was, now, opening(needed, needs))]
 
 
 def _done(route: Route | None) -> object:
