@@ -65,6 +65,12 @@ async def test_what_has_changed_is_offered_under_the_next_number(ground: Ground)
     assert ground.watch.changed.is_set()
 
 
+async def test_counts_go_on_from_those_of_the_process_before(ground: Ground) -> None:
+    ground.watch = Watch(ground.watch.accepted, ground.read, ground.check, ground.offer, taken=3, failed=5)
+    ground.file.write_text("/two")
+    assert facts(await ground.watch.reload()) == (2, "", True, 4, 5)
+
+
 async def test_what_is_the_same_is_not_offered(ground: Ground) -> None:
     ground.file.write_text("/one")
     assert facts(await ground.watch.reload()) == (1, "", False, 0, 0)

@@ -38,7 +38,7 @@ Seen = dict[Path, tuple[int, int, int] | None]
 class Report:
     """How the last reading ended: ``fault`` is empty where it was right; ``at`` in Unix seconds.
 
-    ``number``: of the configuration in force. ``taken`` and ``failed`` count readings since this process began.
+    ``number``: of the configuration in force. ``taken`` and ``failed`` count readings since the gateway began.
     """
 
     number: int
@@ -52,11 +52,13 @@ class Report:
 class Watch:
     """``read`` raises ConfigurationError; ``check`` raises whatever keeps relays from working by a snapshot, and is
     given the one in force beside it;
-    ``offer`` answers with why it is not taken, or None. ``changed`` is set when another one is in force."""
+    ``offer`` answers with why it is not taken, or None. ``taken`` and ``failed``: what the one before this counted. ``changed`` is set when another one is in force."""
 
-    def __init__(self, accepted: Snapshot, read: Read, check: Check, offer: Offer) -> None:
+    def __init__(
+        self, accepted: Snapshot, read: Read, check: Check, offer: Offer, *, taken: int = 0, failed: int = 0
+    ) -> None:
         self.accepted = accepted
-        self.report = Report(accepted.number, time.time())
+        self.report = Report(accepted.number, time.time(), taken=taken, failed=failed)
         self.changed = asyncio.Event()
         self.last = accepted.number
         """The highest number that was ever given, as far as is known here."""
