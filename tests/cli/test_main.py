@@ -16,6 +16,7 @@ COMMANDS = {
     "check": set(),
     "routes": set(),
     "status": set(),
+    "diff": set(),
     "reload": set(),
     "demo": set(),
     "accounts": {"create", "password", "link", "setup-link", "list", "delete"},

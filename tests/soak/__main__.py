@@ -12,7 +12,8 @@ from typing import Any
 
 import uvloop
 
-from tests.soak import bursts, certificates, cpu, deletes, idle, idle_tls, kills, management, slow, stopped, table
+from tests.soak import bursts, certificates, cpu, deletes, idle, idle_tls, kills, management, reloads, slow
+from tests.soak import stopped, table
 
 Found = tuple[list[dict[str, object]], list[str]]
 TITLES = {
@@ -25,6 +26,7 @@ TITLES = {
     "idle": "Idle connections",
     "idle-tls": "Idle TLS connections",
     "certificates": "Certificates that change under load",
+    "reloads": "Configurations that change under load",
     "stopped": "One relay stopped (SIGSTOP)",
 }
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "management", "stopped", "certificates"):
+    if chosen.what in ("kills", "management", "stopped", "certificates", "reloads"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -62,6 +64,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return idle_tls.main(chosen.connections)
         case "certificates":
             return certificates.main(chosen.changes, chosen.relays)
+        case "reloads":
+            return reloads.main(chosen.changes, chosen.relays)
         case _:
             return stopped.main(chosen.seconds, chosen.times, chosen.relays, chosen.seed)
 
@@ -103,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--connections", type=int, default=2_000)
     one = what.add_parser("certificates")
     one.add_argument("--changes", type=int, default=1000)
+    one.add_argument("--relays", type=int, default=2)
+    one = what.add_parser("reloads")
+    one.add_argument("--changes", type=int, default=100)
     one.add_argument("--relays", type=int, default=2)
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)

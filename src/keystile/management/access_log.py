@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from pathlib import Path
 
 MOST_WAITING = 8 * 1024 * 1024
@@ -18,21 +19,56 @@ _AT_ONCE = 256 * 1024
 
 
 class LogWriter:
-    """``file`` None means standard output. A file is appended to, and opened anew when it was moved away."""
+    """``file`` None means standard output. A file is appended to, and opened anew when it was moved away.
 
-    def __init__(self, file: Path | None = None) -> None:
-        self._file = file
+    ``dropped``: what the writer before this one had dropped.
+    """
+
+    def __init__(self, file: Path | None = None, dropped: int = 0) -> None:
+        self._dropped_before = dropped
+        self._places = [_Place(file)]
+
+    @property
+    def dropped(self) -> int:
+        """Lines that found no room, or could not be written."""
+        return self._dropped_before + sum(place.dropped for place in self._places)
+
+    def add(self, lines: bytes) -> None:
+        """Take lines, each ended by a newline, without waiting."""
+        self._places[-1].add(lines)
+
+    def write_to(self, file: Path | None) -> None:
+        """Write what comes from now on there; what has come before still goes where it was to go.
+
+        Without waiting, since whoever reads standard output may never do so again.
+        """
+        if file != self._places[-1].file:
+            self._places[-1].end()
+            self._places.append(_Place(file))
+
+    def close(self, within: float) -> None:
+        """Write what waits, for at most so many seconds."""
+        self._places[-1].end()
+        give_up = time.monotonic() + within
+        for place in self._places:
+            place.join(max(0.0, give_up - time.monotonic()))
+
+
+class _Place:
+    """One file, or standard output, with a thread of its own that ends after ``end``."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self.dropped = 0
         self._fd = _STDOUT if file is None else -1
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = 0
-        self.dropped = 0
         # A daemon: a write that never returns must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
         self._thread.start()
 
     def add(self, lines: bytes) -> None:
-        """Take lines, each ended by a newline, without waiting."""
         with self._lock:
             if self._waiting + len(lines) > MOST_WAITING:
                 self.dropped += lines.count(b"\n")
@@ -40,18 +76,19 @@ class LogWriter:
             self._waiting += len(lines)
         self._queue.put(lines)
 
-    def close(self, within: float) -> None:
-        """Write what waits, for at most so many seconds."""
+    def end(self) -> None:
         self._queue.put(None)
+
+    def join(self, within: float) -> None:
         self._thread.join(within)
-        if not self._thread.is_alive() and self._file is not None and self._fd >= 0:
-            os.close(self._fd)
 
     def _run(self) -> None:
         ended = False
         while not ended:
             batch, ended = self._next()
             self._write(b"".join(batch))
+        if self.file is not None and self._fd >= 0:
+            os.close(self._fd)
 
     def _next(self) -> tuple[list[bytes], bool]:
         """What has come, up to a good measure for one write; True when nothing will follow."""
@@ -79,14 +116,14 @@ class LogWriter:
 
     def _reopen_if_moved(self) -> None:
         """Follow a log rotation: the name decides, not the file it once meant."""
-        if self._file is None:
+        if self.file is None:
             return
         try:
-            here = self._fd >= 0 and os.path.samestat(os.stat(self._file), os.fstat(self._fd))
+            here = self._fd >= 0 and os.path.samestat(os.stat(self.file), os.fstat(self._fd))
         except FileNotFoundError:
             here = False
         if not here:
-            fresh = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            fresh = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             if self._fd >= 0:
                 os.close(self._fd)
             self._fd = fresh

@@ -39,7 +39,7 @@ class Charge:
     """The inherited descriptors by name, and who started us.
 
     ``listeners``: own listening sockets in the order of the settings' listeners (for management, its one, and
-    behind it the Unix socket of the service's own key calls where these are served).
+    behind it the Unix socket of the service's own key calls).
     ``neighbours``: those of the other relays, all of the first listener, then all of the second …
     ``place``: the number of a relay's counter page. ``factory``: ``module:function`` that builds a relay;
     for management the module with the names of the relays' counters. ``openssl``: OpenSSL's own settings.

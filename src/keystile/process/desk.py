@@ -34,6 +34,10 @@ LAST_LINES = 1.0
 """Seconds that the access log has at the end."""
 COUNT_KEYS_EVERY = 60.0
 """Seconds between two counts of the keys: the store has to read them all."""
+KEEP_EVERY = 1.0
+"""Seconds after which at the latest what this process has counted is kept for the next one."""
+KEPT = ("unknown", "lines", "uses", "usage", "old_tls", "taken", "failed")
+"""What this process counts itself, in the order in which it is kept."""
 UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
 
@@ -109,8 +113,20 @@ class Desk:
 
     # -- metrics ----------------------------------------------------------------------------------------
 
+    def keep(self) -> None:
+        """Keep what this process has counted: the one after it goes on from there."""
+        writers = (self.lines, self.uses, self.usage, self.old_tls)
+        dropped = (writer.dropped for writer in writers)
+        self.counters.tally().keep([self.receiver.unknown, *dropped, self.report.taken, self.report.failed])
+
+    async def _keep_on(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_EVERY)
+            self.keep()
+
     async def samples(self) -> list[Sample]:
-        """All metrics."""
+        """All metrics. What was shown once never goes back, whoever dies."""
+        self.keep()
         return [
             *counter_samples(self.counters.totals(self.names, self.gauges), self.gauges),
             ("relays_up", "", len(self.counters.relays())),
@@ -153,6 +169,7 @@ class Desk:
         loop.add_reader(self.receiver, self.receive)
         writers = (self.uses, self.usage, self.old_tls, self.exposures)
         writing = [loop.create_task(writer.run()) for writer in writers]
+        writing.append(loop.create_task(self._keep_on()))
         yield
         for task in writing:
             task.cancel()

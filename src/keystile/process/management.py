@@ -38,7 +38,7 @@ from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
 from keystile.process.charge import Charge, Line, run
-from keystile.process.desk import Desk
+from keystile.process.desk import KEPT, Desk
 from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
@@ -58,11 +58,15 @@ async def work(charge: Charge, line: Line) -> None:
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
     offers = Offers(line)
-    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make)
+    kept = desk.counters.tally().kept(KEPT)
+    counted = {name: kept[name] for name in ("taken", "failed")}
+    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, **counted)
     watching = asyncio.get_running_loop().create_task(watch.run())
     async with desk.at_work():
         while not line.stop.is_set():
             desk.settings = watch.accepted.settings
+            if desk.settings.access_log.enabled:  # else what has begun to be logged is logged where it was to be
+                desk.lines.write_to(desk.settings.access_log.file)
             desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
             watch.changed.clear()
             async with _serving(charge, desk, watch.accepted):
@@ -132,15 +136,20 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
     names = charge.made()
     store = await SqliteStore.open(settings.store)
     exposures = Exposures(KeyService(store).report_exposed)
-    uses, usage, lines = UseWriter(store), UsageWriter(store, exposures.add), LogWriter(settings.access_log.file)
-    old_tls = OldTlsWriter(store)
+    counters = CounterPages.attach(charge.counters)
+    kept = counters.tally().kept(KEPT)
+    uses, usage, old_tls = UseWriter(store), UsageWriter(store, exposures.add), OldTlsWriter(store)
+    uses.dropped, usage.dropped, old_tls.dropped = kept["uses"], kept["usage"], kept["old_tls"]
+    lines = LogWriter(settings.access_log.file, kept["lines"])
     handlers = {
         channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add, channel.OLD_TLS: old_tls.add
     }  # fmt: skip
+    receiver = channel.Receiver(socket.socket(fileno=charge.channel), handlers)
+    receiver.unknown = kept["unknown"]
     return Desk(
         settings=settings,
         slots=SlotTable.attach(charge.slots),
-        counters=CounterPages.attach(charge.counters),
+        counters=counters,
         names=names.COUNTERS,
         gauges=names.GAUGES,
         store=store,
@@ -149,7 +158,7 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         old_tls=old_tls,
         exposures=exposures,
         lines=lines,
-        receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
+        receiver=receiver,
     )
 
 

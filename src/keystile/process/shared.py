@@ -52,8 +52,9 @@ class Shared:
         self.in_force = InForce(first, snapshot.seal(first), groups)
         [self._management] = sockets.listen(settings.management.host, settings.management.port)
         self._openssl = snapshot.memory_file("keystile-openssl", openssl_conf().encode())
-        # Where relays forward the service's own key calls to: what is sent there waits while management restarts.
-        self._calls = [] if settings.management_routes is None else [sockets.listen_beside(settings.store)]
+        # Where relays forward the service's own key calls to: what is sent there waits while management restarts, or
+        # takes the configuration by which it serves them. Where these are off, nobody accepts here.
+        self._calls = sockets.listen_beside(settings.store)
 
     @property
     def settings(self) -> Settings:
@@ -105,7 +106,7 @@ class Shared:
 
     def management_charge(self, factory: str) -> Charge:
         """What the management process gets."""
-        return self._charge(0, factory, self._receiving, [self._management, *self._calls], [])
+        return self._charge(0, factory, self._receiving, [self._management, self._calls], [])
 
     def _charge(
         self,
@@ -142,9 +143,8 @@ class Shared:
     def close(self) -> None:
         """Let go of everything, when no child is left."""
         self.stop_listening()
-        sockets.close_all((self._management, *self._calls, self._sending, self._receiving))
-        if self._calls:
-            sockets.calls_path(self.settings.store).unlink(missing_ok=True)
+        sockets.close_all((self._management, self._calls, self._sending, self._receiving))
+        sockets.calls_path(self.settings.store).unlink(missing_ok=True)
         os.close(self.in_force.fd)
         os.close(self._openssl)
         self.slots.close()

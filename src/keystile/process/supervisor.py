@@ -80,7 +80,7 @@ async def _run(settings: Settings, announce: TextIO, parts: Parts) -> int:
     with closing(Control(settings.store)) as control:  # first: it is what makes this gateway the only one
         shared = Shared(settings)
         supervisor = Supervisor(shared, announce, parts)
-        await control.start(supervisor.status, supervisor.reloads.ask)
+        await control.start(supervisor.status, supervisor.reloads.ask, supervisor.reloads.compare)
         code = await supervisor.run()
     shared.close()
     return code

@@ -423,7 +423,8 @@ class Exchange:
 
     def out_of_time(self) -> None:
         """The total time is over: the upstream's part is cut too."""
-        self.detail = Refusal.OUT_OF_TIME.detail.format(seconds=f"{self.gateway.request_timeout:g}")
+        seconds = (self.client.earlier or self.gateway).request_timeout
+        self.detail = Refusal.OUT_OF_TIME.detail.format(seconds=f"{seconds:g}")
         self.refuse(Refusal.OUT_OF_TIME)
 
     def sends_too_slowly(self) -> None:

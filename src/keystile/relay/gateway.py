@@ -39,7 +39,7 @@ from keystile.relay.waiting import NOBODY_WAITS, WaitingRoom
 from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
-from keystile.wire.client import ClientConnection
+from keystile.wire.client import Bounds, ClientConnection
 from keystile.wire.door import Door, Newcomer, TurnedAway
 from keystile.wire.faults import WireError
 from keystile.wire.outbox import Outbox
@@ -120,24 +120,26 @@ class Gateway:
 
     def take(self, accepted: object) -> None:
         """Work by another configuration from the next request on. Raises whatever keeps it from that."""
-        self._work_by(self._make(accepted))
+        rules = self._make(accepted)
+        earlier = Bounds(self.max_body_size, self.body_floor, self.answer_floor, self.request_timeout)
+        self._work_by(rules)
         for listener, entrance in self._entrances.items():
             if listener.tls is not None:
                 entrance.replace(self._terms.get(listener.tls))
         for listener, door in self._doors.items():
             door.tls = self._entrances[listener].securing(self.settings.limits.head_timeout)
         for client in self.connections:
-            client.begin_anew()
+            client.begin_anew(earlier)
 
     def _work_by(self, rules: Rules) -> None:
         """What is asked for at every request stands on the gateway itself: each step to it costs time."""
         settings, limits = rules.settings, rules.settings.limits
+        self._go_by_upstreams(settings, rules.reaching)  # first: it alone can fail, and then nothing has changed
         self.settings = settings
         self.table = rules.table
         self.configuration = rules.number
         self._terms = rules.terms
         self.recorder.logs = settings.access_log.enabled
-        self._go_by_upstreams(settings, rules.reaching)
         self._go_by_times(limits)
         self.body_floor = _floor(limits.min_body_rate, limits.rate_window)
         self.answer_floor = _floor(limits.min_read_rate, limits.rate_window)

@@ -155,7 +155,7 @@ class Recorder:
             self._sums[place] = self._sums.get(place, 0) + 1
             if exchange.note.peer.tls in _OLD_TLS:
                 self._saw_old_tls(key, exchange.note.peer)
-        if self.logs:
+        if exchange.configuration:  # by which it was to be logged
             self._log(exchange)
 
     def _use(self, key: HeldKey, address: str) -> None:

@@ -17,7 +17,7 @@ import struct
 import sys
 from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_INFO
 from termios import TIOCOUTQ
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from keystile.limits.crowd import EXEMPT, Crowd
 from keystile.limits.deadlines import NEVER, CoarseClock
@@ -89,6 +89,15 @@ class Tunnel(Protocol):
         """The client sends no more; whether it may still be sent to."""
 
 
+class Bounds(NamedTuple):
+    """What a request is held to until its end. ``request_timeout``: seconds."""
+
+    max_body_size: int
+    body_floor: Floor | None  # under the rate at which a body must come
+    answer_floor: Floor | None  # under the rate at which an answer must be read
+    request_timeout: float
+
+
 class Application(Protocol):
     """What stands above connections."""
 
@@ -152,6 +161,7 @@ class ClientConnection(asyncio.Protocol):
         "counted",
         "deaf",
         "due",
+        "earlier",
         "entrance",
         "fault",
         "first",
@@ -180,6 +190,7 @@ class ClientConnection(asyncio.Protocol):
         self.own_lines = b""  # those of answers of the gateway's own
         self.says_hsts = False  # whether these hold Strict-Transport-Security, and an upstream's is left out
         self.tunnel: Tunnel | None = None
+        self.earlier: Bounds | None = None  # of the rules by which the present request began, where others came since
         self.all_received = False  # the client sends no more
         self._pace: Pace | None = None  # only while it owes bytes
         self.transport = cast(asyncio.Transport, None)
@@ -340,8 +351,16 @@ class ClientConnection(asyncio.Protocol):
             self._last_fields = fields
         return fields
 
-    def begin_anew(self) -> None:
-        """The application works by other rules: what was worked out by the old ones, for later requests, is gone."""
+    def begin_anew(self, earlier: Bounds) -> None:
+        """The application works by other rules. A request under way is served to its end by the ``earlier`` ones."""
+        if self.served is None:
+            self._forget()
+        elif self.earlier is None:
+            self.earlier = earlier
+
+    def _forget(self) -> None:
+        """What was worked out by earlier rules, for requests to come, is gone."""
+        self.earlier = None
         self._last_block, self._last_fields = b"", None
         self.peer = self.application.meet(self)
 
@@ -408,7 +427,7 @@ class ClientConnection(asyncio.Protocol):
             return body, True, rest
         body = self._chunks.feed(data)
         self._body_bytes += len(body)
-        if self._body_bytes > self.application.max_body_size:
+        if self._body_bytes > (self.earlier or self.application).max_body_size:
             raise WireError(Fault.BODY_TOO_LARGE, "The request's body is larger than allowed.")
         complete, rest = self._chunks.done, self._chunks.rest
         if complete:
@@ -479,15 +498,15 @@ class ClientConnection(asyncio.Protocol):
         return held + self.transport.get_write_buffer_size() if self.paused else held
 
     def _keep_pace(self, served: ServedRequest) -> None:
-        application = self.application
+        bounds = self.earlier or self.application
         if self.paused:
-            floor, amount = application.answer_floor, -self._unread()
+            floor, amount = bounds.answer_floor, -self._unread()
         elif self.state == BODY and not self.deaf and not served.answered:
-            floor, amount = application.body_floor, -self._left if self._chunks is None else self._body_bytes
+            floor, amount = bounds.body_floor, -self._left if self._chunks is None else self._body_bytes
         else:
             self._pace = None
             return
-        now = application.clock.now
+        now = self.application.clock.now
         if self._pace is None:
             self._pace = Pace(amount, now)
         elif floor is not None and self._pace.is_below(floor, amount, now):
@@ -531,6 +550,8 @@ class ClientConnection(asyncio.Protocol):
         application = self.application
         if self.transport.is_closing():
             return
+        if self.earlier is not None:
+            self._forget()
         if not keep_alive or self.state != ANSWER or application.draining:
             self._close_slowly()
             return
