@@ -28,6 +28,8 @@ from keystile.relay.terms import check_names, terms_of
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.openapi import read_operations
 from keystile.routing.table import RouteTable, habits_of, rows
+from keystile.storage import backup
+from keystile.storage.backup import Backup
 from keystile.storage.follow import KeyFollower
 from keystile.storage.passwords import Passwords
 from keystile.storage.sqlite import SqliteStore
@@ -82,6 +84,11 @@ async def open_smtp(settings: Settings) -> AsyncIterator[SmtpService]:
     """The service of SMTP credentials on the store of these settings. Raises StoreError."""
     async with await SqliteStore.open(settings.store) as store:
         yield SmtpService(store)
+
+
+def back_up(settings: Settings, into: Path, *, force: bool) -> Backup:
+    """Copy the store of these settings and its passwords (``storage/backup.py``). Raises StoreError."""
+    return backup.back_up(settings.store, into, force=force)
 
 
 # -- for the relay process -------------------------------------------------------------------------------

@@ -89,3 +89,25 @@ def test_a_reader_that_stops_reading_keeps_no_line_from_another_place(
     os.close(reading)
     writer.close(5)
     os.close(writing)
+
+
+def test_a_full_disk_is_said_once_and_again_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    full, room = os.open("/dev/full", os.O_WRONLY), os.open(tmp_path / "room", os.O_WRONLY | os.O_CREAT)
+    monkeypatch.setattr(access_log, "_STDOUT", full)
+    writer = LogWriter()
+    for number in range(1, 6):
+        writer.add(b"one\ntwo\n")
+        while writer.dropped < 2 * number:
+            time.sleep(0.001)
+    writer._places[-1]._fd = room
+    writer.add(b"three\n")
+    writer.close(5)
+    assert (tmp_path / "room").read_bytes() == b"three\n"
+    assert caplog.messages == [
+        "access-log lines cannot be written and are lost: No space left on device",
+        "access-log lines can be written again; 10 were lost",
+    ]
+    os.close(full)
+    os.close(room)

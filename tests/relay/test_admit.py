@@ -193,9 +193,9 @@ async def test_a_rung_bell_is_heard_before_a_key_is_trusted() -> None:
 async def test_without_the_store_keys_are_trusted_for_a_while_only() -> None:
     async with RecordingUpstream() as upstream, running(upstream.port, trust_without_store=60.0) as relay:
         key = relay.key("ViewContacts")
-        relay.gateway.follower.unreadable_since = time.time() - 30
+        relay.gateway.follower.unreadable_since = time.monotonic() - 30
         assert (await relay.ask(key=key)).status == 200
-        relay.gateway.follower.unreadable_since = time.time() - 61
+        relay.gateway.follower.unreadable_since = time.monotonic() - 61
         assert (await relay.ask(key=key)).slug == "keys-unavailable"
         assert (await relay.ask("/open")).status == 200
         relay.gateway.follower.unreadable_since = None

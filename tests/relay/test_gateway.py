@@ -47,7 +47,7 @@ async def test_health_is_answered_without_a_key_and_without_the_upstream(method:
         assert holding >= 0  # it takes no slot either
         client = await RawClient.connect(relay.port)
         for state in (b"ok", b"keys unavailable", b"ok", b"draining"):
-            relay.gateway.follower.unreadable_since = 0.0 if state == b"keys unavailable" else None
+            relay.gateway.follower.unreadable_since = float("-inf") if state == b"keys unavailable" else None
             relay.gateway.draining = state == b"draining"
             await client.send(request("/healthz", method=method))
             answer = Answer(*await client.answer(to_head=method == b"HEAD"))

@@ -53,7 +53,7 @@ def fill(relay: Running) -> None:
 
 
 def lose_store(relay: Running) -> None:
-    relay.gateway.follower.unreadable_since = time.time() - 1000
+    relay.gateway.follower.unreadable_since = time.monotonic() - 1000
 
 
 def go_wrong(relay: Running) -> None:

@@ -87,7 +87,7 @@ async def test_the_lock_is_one_for_tasks_and_processes(bell: Doorbell, path: Pat
     other = Doorbell(path)
     async with bell.locked_async():
         for waiting in (bell, other):
-            with pytest.raises(StoreBusy, match="is locked"):
+            with pytest.raises(StoreBusy, match="another process has been changing keys"):
                 async with waiting.locked_async(0.02):
                     pass
             with pytest.raises(StoreBusy), waiting.locked(0.02):

@@ -38,7 +38,7 @@ def start(path: Path, clock: Clock) -> Iterator[Callable[[], KeyFollower]]:
     started: list[KeyFollower] = []
 
     def start() -> KeyFollower:
-        follower = KeyFollower(path, Keyring(), clock)
+        follower = KeyFollower(path, Keyring(), clock, clock)
         follower.load()
         started.append(follower)
         return follower
@@ -385,7 +385,7 @@ async def test_revocations_count_even_when_the_rest_cannot_be_read(
 async def test_a_store_that_is_not_there_cannot_be_loaded(path: Path, clock: Clock) -> None:
     with pytest.raises(StoreUnreadable, match="missing"):
         KeyFollower(path.parent / "missing" / "keystile.db", Keyring(), clock)
-    follower = KeyFollower(path, Keyring(), clock)
+    follower = KeyFollower(path, Keyring(), clock, clock)
     with pytest.raises(StoreUnreadable, match=r"keystile\.db"):
         follower.load()
     follower.close()
@@ -397,7 +397,7 @@ async def test_a_store_of_a_newer_version_cannot_be_loaded(path: Path, clock: Cl
         pass
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    follower = KeyFollower(path, Keyring(), clock)
+    follower = KeyFollower(path, Keyring(), clock, clock)
     with pytest.raises(StoreUnreadable, match="newer"):
         follower.load()
     follower.close()

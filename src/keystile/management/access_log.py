@@ -6,11 +6,14 @@ the thread blocks, the queue fills, further lines are dropped and counted, and n
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
 import time
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 MOST_WAITING = 8 * 1024 * 1024
 """Bytes that may wait to be written."""
@@ -64,6 +67,8 @@ class _Place:
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = 0
+        self._trouble = ""
+        self._lost = 0
         # A daemon: a write that never returns must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
         self._thread.start()
@@ -104,15 +109,27 @@ class _Place:
 
     def _write(self, lines: bytes) -> None:
         rest = memoryview(lines)
+        trouble = ""
         try:
             self._reopen_if_moved()
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
-        except OSError:  # the disk is full, or the reader of standard output has gone
-            with self._lock:
-                self.dropped += bytes(rest).count(b"\n")
+        except OSError as error:  # the disk is full, or the reader of standard output has gone
+            trouble = error.strerror or type(error).__name__
+        lost = bytes(rest).count(b"\n")
         with self._lock:
+            self.dropped += lost
             self._waiting -= len(lines)
+        self._say_once(trouble, lost)
+
+    def _say_once(self, trouble: str, lost: int) -> None:
+        """Log that lines are being lost, and when that is over: not every line of them."""
+        if trouble and not self._trouble:
+            log.warning("access-log lines cannot be written and are lost: %s", trouble)
+        elif self._trouble and not trouble:
+            log.warning("access-log lines can be written again; %d were lost", self._lost)
+        self._lost = self._lost + lost if trouble else 0
+        self._trouble = trouble
 
     def _reopen_if_moved(self) -> None:
         """Follow a log rotation: the name decides, not the file it once meant."""

@@ -31,6 +31,11 @@ _HELP = {
     "messages_dropped_total": "Messages from relays to management that found no room.",
     "log_lines_unwritten_total": "Access-log lines that management could not write.",
     "keys": "API keys in the store.",
+    "store_unreadable": "Relays that cannot read the store and live on the keys they know.",
+    "keys_unavailable": "Relays that refuse keys, since they could not read the store for too long.",
+    "store_write_failures_total": "Failed attempts to write last uses and usage; what they held is tried again.",
+    "last_uses_unwritten_total": "Last uses that found no room while the store could not be written.",
+    "usage_unwritten_total": "Sums of usage that found no room while the store could not be written.",
     "certificate_expiry_timestamp_seconds": "When a certificate ends, Unix seconds.",
 }
 Sample = tuple[str, str, float]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from keystile.config.model import Settings
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
+from keystile.management.batches import BatchWriter
 from keystile.management.certificates import CertificateEnd
 from keystile.management.exposures import Exposures
 from keystile.management.health import Check, Health, examine
@@ -24,6 +25,7 @@ from keystile.management.uses import UseWriter
 from keystile.process import channel
 from keystile.process.memory import CounterPages
 from keystile.process.watch import Report, Watch
+from keystile.storage.errors import StoreError
 from keystile.storage.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ KEPT = ("unknown", "lines", "uses", "usage", "old_tls", "taken", "failed")
 """What this process counts itself, in the order in which it is kept."""
 UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
+REFUSING = "keys_unavailable"
+"""That of those that have stopped to trust the keys they know."""
 
 
 @dataclass(slots=True)
@@ -62,13 +66,16 @@ class Desk:
     watch: Watch | None = None
     keys: int = 0
     keys_counted: float = float("-inf")
+    trouble: str = ""
 
     # -- health -----------------------------------------------------------------------------------------
 
     async def health(self) -> Health:
-        """The store and the relays are vital; a relay that hangs, or lives on what it remembers, is not."""
-        vital: dict[str, Check] = {"store": self._check_store, "relays": self._check_relays}
+        """Relays that answer are vital. A store that is away is not, as long as they live on what they remember."""
+        vital: dict[str, Check] = {"relays": self._check_relays, "keys": self._check_keys}
         other: dict[str, Check] = {
+            "store": self._check_store,
+            "last uses and usage": self._check_writers,
             "stuck": self._check_stuck,
             "relays and store": self._check_followers,
             "configuration": self._check_configuration,
@@ -79,12 +86,32 @@ class Desk:
         try:
             await self.store.account("health@check.invalid")
         except Exception as error:  # noqa: BLE001 - any trouble of the store's is what is asked for here
-            log.warning("the store cannot be read: %s", error)
-            return "cannot be read"
+            self._say_once(f"the store cannot be read: {error}")
+            return f"cannot be read: {error.why}" if isinstance(error, StoreError) else "cannot be read"
+        self._say_once("")
         return None
+
+    def _say_once(self, trouble: str) -> None:
+        """Log a trouble, or its end: whoever watches health asks every few seconds."""
+        if trouble != self.trouble:
+            log.warning("%s", trouble or "the store can be read again")
+        self.trouble = trouble
+
+    async def _check_writers(self) -> str | None:
+        troubles = {writer.trouble for writer in self.writers if writer.trouble}
+        return f"cannot be written and wait: {', '.join(sorted(troubles))}" if troubles else None
+
+    @property
+    def writers(self) -> tuple[BatchWriter, ...]:
+        """Those who write to the store what relays hand over."""
+        return self.uses, self.usage, self.old_tls
 
     async def _check_relays(self) -> str | None:
         return None if self.counters.relays() else "none is up"
+
+    async def _check_keys(self) -> str | None:
+        refusing = self.counters.totals(self.names, self.gauges).get(REFUSING, 0)
+        return f"{refusing} relays refuse them: they could not read the store for too long" if refusing else None
 
     async def _check_stuck(self) -> str | None:
         stuck = [relay for relay in self.counters.relays() if relay.silent_for > SILENT]
@@ -141,6 +168,7 @@ class Desk:
             ("last_uses_unwritten_total", "", self.uses.dropped),
             ("usage_unwritten_total", "", self.usage.dropped),
             ("old_tls_unwritten_total", "", self.old_tls.dropped),
+            ("store_write_failures_total", "", sum(writer.failures for writer in self.writers)),
             *(("certificate_expiry_timestamp_seconds", _of(one), one.ends) for one in self.certificates),
             *await self._key_samples(),
         ]
@@ -151,7 +179,7 @@ class Desk:
             try:
                 self.keys = await self.store.count_keys()
             except Exception as error:  # noqa: BLE001 - metrics must be there above all when something is broken
-                log.warning("keys cannot be counted: %s", error)
+                self._say_once(f"the store cannot be read: {error}")
                 return []
             self.keys_counted = now
         return [("keys", "", self.keys)]
@@ -167,7 +195,7 @@ class Desk:
         """From the first to the last request; at the end all that relays handed over is written."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.receiver, self.receive)
-        writers = (self.uses, self.usage, self.old_tls, self.exposures)
+        writers = (*self.writers, self.exposures)
         writing = [loop.create_task(writer.run()) for writer in writers]
         writing.append(loop.create_task(self._keep_on()))
         yield

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
-from time import time
+from time import monotonic, time
 from typing import Any, Final
 
 from keystile.config.model import MANAGEMENT_UPSTREAM, Cors, Limits, Listener, Settings, Tls, Upstream
@@ -368,7 +368,13 @@ class Gateway:
 
     def _hand_over(self) -> None:
         unreadable = self.follower.unreadable_since is not None
+        self.recorder.keys_unavailable = self._refuses_keys()
         self.recorder.flush(len(self.connections), self.in_flight, unreadable)
+
+    def _refuses_keys(self) -> bool:
+        """Whether the store has been away for longer than the keys in memory are trusted (as ``admit`` sees it)."""
+        since = self.follower.unreadable_since
+        return since is not None and monotonic() - since > self.trust_without_store
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -441,10 +447,8 @@ class Gateway:
 
     def _answer_health(self, exchange: Exchange) -> None:
         """Whether this relay takes requests; for load balancers, without a key."""
-        since = self.follower.unreadable_since
-        refusing = since is not None and time() - since > self.trust_without_store
         exchange.path = exchange.target
-        state = b"draining" if self.draining else b"keys unavailable" if refusing else b"ok"
+        state = b"draining" if self.draining else b"keys unavailable" if self._refuses_keys() else b"ok"
         body = b'{"status": "%b"}\n' % state
         exchange.own_answer(
             200 if state == b"ok" else 503,

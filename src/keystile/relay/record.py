@@ -51,6 +51,7 @@ _FIXED: Final = (
     "uses_dropped",
     "usage_dropped",
     "store_unreadable",
+    "keys_unavailable",
     "connections_too_many",
     "connections_untrusted",
     "connections_bad_header",
@@ -79,7 +80,9 @@ COUNTERS: Final = (
     *(f"handshakes_refused_{reason.name.lower()}" for reason in Reason),
 )
 #: Those that say how things are now: a dead relay's do not count on.
-GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable", "websockets_open", "bytes_held"})
+GAUGES: Final = frozenset(
+    {"connections", "in_flight", "store_unreadable", "keys_unavailable", "websockets_open", "bytes_held"}
+)
 
 _NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
 _NULL: Final = b"null"
@@ -120,6 +123,7 @@ class Recorder:
         self.log_lines_dropped = 0
         self.uses_dropped = 0
         self.usage_dropped = 0
+        self.keys_unavailable = False
         self.turned_away = dict.fromkeys(TurnedAway, 0)
         self.cut_for_memory = 0
         self.tunnels_opened = 0
@@ -241,6 +245,7 @@ class Recorder:
             self.uses_dropped,
             self.usage_dropped,
             int(store_unreadable),
+            int(self.keys_unavailable),
             *self.turned_away.values(),
             self.cut_for_memory,
             self.tunnels_opened,

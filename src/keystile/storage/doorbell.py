@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from keystile.storage.errors import StoreBusy
+from keystile.storage.errors import busy
 from keystile.storage.window import TORN, Window
 
 LOCK_TIMEOUT = 10.0
@@ -115,7 +115,7 @@ class Doorbell:
 
     def _give_up_after(self, end: float) -> None:
         if time.monotonic() > end:
-            raise StoreBusy(f"another process has been changing keys for too long ({self.path} is locked)")
+            raise busy(self._store, "another process has been changing keys for too long")
 
     def _try_lock(self) -> bool:
         if not self._turn.acquire(blocking=False):
