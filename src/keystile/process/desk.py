@@ -56,20 +56,32 @@ class Desk:
     receiver: channel.Receiver
     certificates: tuple[CertificateEnd, ...] = ()
     watch: Watch | None = None
+    leaving: bool = False
     keys: int = 0
     keys_counted: float = float("-inf")
+
+    def leave(self) -> None:
+        """The gateway has been told to stop: health says so, while requests are still served."""
+        self.leaving = True
 
     # -- health -----------------------------------------------------------------------------------------
 
     async def health(self) -> Health:
-        """The store and the relays are vital; a relay that hangs, or lives on what it remembers, is not."""
-        vital: dict[str, Check] = {"store": self._check_store, "relays": self._check_relays}
+        """Store and relays are vital, and not to be stopping; a relay that hangs, or lives on what it remembers, is not."""
+        vital: dict[str, Check] = {
+            "gateway": self._check_leaving,
+            "store": self._check_store,
+            "relays": self._check_relays,
+        }
         other: dict[str, Check] = {
             "stuck": self._check_stuck,
             "relays and store": self._check_followers,
             "configuration": self._check_configuration,
         }
         return await examine(vital, other)
+
+    async def _check_leaving(self) -> str | None:
+        return "stopping" if self.leaving else None
 
     async def _check_store(self) -> str | None:
         try:

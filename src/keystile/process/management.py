@@ -57,6 +57,7 @@ async def work(charge: Charge, line: Line) -> None:
     """From the charge to the last words: one configuration after the other, on the same sockets and store."""
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
+    line.hear("leaving", lambda _: desk.leave())
     offers = Offers(line)
     watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make)
     watching = asyncio.get_running_loop().create_task(watch.run())
