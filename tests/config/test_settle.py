@@ -67,6 +67,7 @@ limits:
   max_fields: 50
   max_body_size: 25MiB
   drain_timeout: 0s
+  drain_wait: 20s
   min_body_rate: 1KiB/s
   min_read_rate: none
   rate_window: 5s
@@ -96,7 +97,7 @@ routes:
     assert settings.keys == KeyPolicy(5, ("Authorization", "X-Auth-Token"), "apikey")
     assert settings.limits == Limits(
         7, 56, Waiting(2.0, 3), 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0,
-        1024.0, None, 5.0, 7200.0, 60.0, 5000, 50, 1 << 30,
+        1024.0, None, 5.0, 7200.0, 60.0, 5000, 50, 1 << 30, 20.0,
     )  # fmt: skip
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.1"))
     assert settings.client_address_field == "Forwarded"

@@ -152,6 +152,8 @@ class StandIn:
             await asyncio.sleep(float(rest))
         return os.getpid()
 
+    def leave(self, *, replaced: bool = False) -> None: ...
+
     async def drain(self) -> None:
         for server in self.servers:
             server.close()

@@ -217,7 +217,8 @@ async def test_stopping_answers_what_is_in_flight_and_closes_the_rest() -> None:
         draining = asyncio.create_task(relay.gateway.drain())
         assert await silent.closed() == b""
         assert await idle.closed() == b""
-        # A request that had begun to arrive is told where it stands.
+        # A request that had begun to arrive, and took its time, is told where it stands.
+        await until(lambda: relay.gateway.refusing)
         await beginning.send(b"Host: a\r\n\r\n")
         told = Answer(*await beginning.answer())
         assert (told.slug, told.field(b"Connection"), told.field(b"Retry-After")) == ("draining", b"close", b"1")

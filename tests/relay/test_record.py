@@ -118,7 +118,7 @@ async def test_no_path_breaks_a_line(path: str) -> None:
 )
 async def test_what_the_gateway_answers_itself_has_its_path_in_the_log(path: str, path_in_log: str) -> None:
     async with RecordingUpstream() as upstream, running(upstream.port, health_path="/healthz") as relay:
-        relay.gateway.draining = True
+        relay.gateway.draining = relay.gateway.refusing = True
         assert (await relay.ask(path)).status == 503
         (line,) = relay.lines
         assert (line["path"], line["status"]) == (path_in_log, 503)

@@ -67,7 +67,7 @@ def go_wrong(relay: Running) -> None:
 
 
 def stop(relay: Running) -> None:
-    relay.gateway.draining = True
+    relay.gateway.draining = relay.gateway.refusing = True
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ class RealGateway:
         assert self._process.stdout is not None
         listening, management = (self._process.stdout.readline().decode().strip() for _ in range(2))
         assert listening.startswith("listening on http://127.0.0.1:"), self.errors.read_text()
+        while management.startswith("listening on "):
+            management = self._process.stdout.readline().decode().strip()
         self.port = int(listening.rpartition(":")[2])
         self.management = management.removeprefix("management on ")
         return self
@@ -85,8 +87,9 @@ class RealGateway:
         process = self._process
         assert process is not None
         assert process.stdout is not None
-        for pid in self.pids():
-            send(pid, signal.SIGCONT)
+        if process.poll() is None:
+            for pid in self.pids():
+                send(pid, signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(15)

@@ -396,3 +396,19 @@ async def test_after_the_handshake_no_clock_runs() -> None:
     ends = Ends(asyncio.get_running_loop(), seconds=0.02).shake()
     await asyncio.sleep(0.05)
     assert ends.raw.did == []
+
+
+async def test_our_end_alone_is_said_with_a_close_notify_and_what_crosses_it_is_dropped() -> None:
+    ends = Ends(asyncio.get_running_loop()).shake()
+    ends.connection.write(b"last")
+    ends.connection.pause_reading()
+    ends.connection.write_eof()
+    assert ends.heard() == b"last<end>"
+    assert ends.raw.did == ["pause_reading", "write_eof", "resume_reading"]
+    ends.client.write(b"a request on its way")
+    ends.connection.data_received(ends.to_server.read())
+    assert ends.above.text == b""
+    ends.connection.write_eof()
+    assert not ends.connection.eof_received(), "the client's end closes"
+    ends.connection.connection_lost(None)
+    assert ends.above.heard == ["made", "lost"]

@@ -257,6 +257,11 @@ class LimitsSection(Section):
     drain_timeout: DurationOrZero = _setting(
         "30s", description="How long requests in flight may take to finish when the gateway stops."
     )
+    drain_wait: DurationOrZero = _setting(
+        "0s",
+        description="How long the gateway goes on serving after it was told to stop, while health says that it is not "
+        "ready: as long as load balancers take to notice.",
+    )
 
 
 class CorsSection(Section):

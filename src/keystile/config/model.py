@@ -135,6 +135,7 @@ class Limits:
     connections: int | None = None
     connections_per_ip: int = 256
     max_buffered: int = 256 * 1024 * 1024
+    drain_wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,15 +64,24 @@ class Desk:
     receiver: channel.Receiver
     certificates: tuple[CertificateEnd, ...] = ()
     watch: Watch | None = None
+    leaving: bool = False
     keys: int = 0
     keys_counted: float = float("-inf")
     trouble: str = ""
 
+    def leave(self) -> None:
+        """The gateway has been told to stop: health says so, while requests are still served."""
+        self.leaving = True
+
     # -- health -----------------------------------------------------------------------------------------
 
     async def health(self) -> Health:
-        """Relays that answer are vital. A store that is away is not, as long as they live on what they remember."""
-        vital: dict[str, Check] = {"relays": self._check_relays, "keys": self._check_keys}
+        """Vital: relays that answer, and not to be stopping. Not so a store: they live on what they remember."""
+        vital: dict[str, Check] = {
+            "gateway": self._check_leaving,
+            "relays": self._check_relays,
+            "keys": self._check_keys,
+        }
         other: dict[str, Check] = {
             "store": self._check_store,
             "last uses and usage": self._check_writers,
@@ -81,6 +90,9 @@ class Desk:
             "configuration": self._check_configuration,
         }
         return await examine(vital, other)
+
+    async def _check_leaving(self) -> str | None:
+        return "stopping" if self.leaving else None
 
     async def _check_store(self) -> str | None:
         try:

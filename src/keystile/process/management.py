@@ -57,6 +57,7 @@ async def work(charge: Charge, line: Line) -> None:
     """From the charge to the last words: one configuration after the other, on the same sockets and store."""
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
+    line.hear("leaving", lambda _: desk.leave())
     offers = Offers(line)
     kept = desk.counters.tally().kept(KEPT)
     counted = {name: kept[name] for name in ("taken", "failed")}

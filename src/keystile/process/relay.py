@@ -13,12 +13,12 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from keystile.config.model import Listener
+from keystile.config.model import Listener, Settings
 from keystile.limits.descriptors import raise_limit
 from keystile.limits.slots import SlotTable
 from keystile.process import snapshot
 from keystile.process.channel import Sender
-from keystile.process.charge import Charge, Line, run
+from keystile.process.charge import LEAVING, REPLACED, Charge, Line, run
 from keystile.process.memory import CounterPages, Page
 from keystile.process.neighbours import Neighbours
 from keystile.process.post import Message
@@ -37,6 +37,9 @@ class Gateway(Protocol):
 
     async def listen(self, opened: socket.socket, listener: Listener) -> None:
         """Accept connections from a shared listening socket."""
+
+    def leave(self, *, replaced: bool = False) -> None:
+        """Its end is near: serve on, but keep no connection; and, unless it was ``replaced``, let health say so."""
 
     async def drain(self) -> None:
         """Accept no more, finish requests in flight, within ``drain_timeout``."""
@@ -80,7 +83,7 @@ async def work(charge: Charge, line: Line) -> None:
     await gateway.start()
     doors = Doors(gateway)
     await doors.open(taken.settings.listeners, charge.listeners, charge.neighbours)
-    changes = Changes(gateway, doors, line)
+    changes = Changes(gateway, doors, line, taken.settings)
     page.open()
     _beat(page, sender)
     # What was loaded stays: a collection that looked at every key again would hold up requests.
@@ -89,6 +92,9 @@ async def work(charge: Charge, line: Line) -> None:
     line.ready()
     await line.stop.wait()
     changes.close()
+    gateway.leave(replaced=line.how == REPLACED)
+    if line.how == LEAVING:
+        await asyncio.sleep(changes.settings.limits.drain_wait)
     doors.close()
     await gateway.drain()
     gateway.close()
@@ -130,9 +136,10 @@ class Doors:
 
 
 class Changes:
-    """Configurations that come while the relay runs (``acceptance.py``): one after the other."""
+    """Configurations that come while the relay runs (``acceptance.py``), one by one. ``settings``: those in force."""
 
-    def __init__(self, gateway: Gateway, doors: Doors, line: Line) -> None:
+    def __init__(self, gateway: Gateway, doors: Doors, line: Line, settings: Settings) -> None:
+        self.settings = settings
         self._gateway = gateway
         self._doors = doors
         self._line = line
@@ -161,6 +168,7 @@ class Changes:
                 listeners = taken.settings.listeners
                 self._gateway.take(taken)
                 await self._doors.open(listeners, sockets[: len(listeners)], sockets[len(listeners) :])
+                self.settings = taken.settings
             except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told, and says so to people
                 fault = f"{type(error).__name__}: {error}"[:LONGEST_FAULT]
             finally:

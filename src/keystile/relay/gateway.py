@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from keystile.limits.slots import SlotTable
 from keystile.relay.admit import admit, came_in_clear, note_of
 from keystile.relay.callers import Callers
 from keystile.relay.cors import allows, answer_fields, preflight_fields
+from keystile.relay.drain import drain
 from keystile.relay.entrance import Entrance, Terms
 from keystile.relay.exchange import Exchange
 from keystile.relay.forward import Identities
@@ -40,7 +42,7 @@ from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
 from keystile.wire.client import Bounds, ClientConnection
-from keystile.wire.door import Door, Newcomer, TurnedAway
+from keystile.wire.door import Door, Newcomer, TurnedAway, last_of
 from keystile.wire.faults import WireError
 from keystile.wire.outbox import Outbox
 from keystile.wire.peer import Address, Peer
@@ -103,7 +105,9 @@ class Gateway:
         self.newcomers: set[Newcomer] = set()
         self.tunnels: set[Tunnel] = set()
         self.in_flight = 0
-        self.draining = False
+        self.draining = False  # every answer is its connection's last
+        self.replaced = False  # while draining: another process serves in this one's place
+        self.refusing = False  # no request is begun any more
         self._servers: list[tuple[Listener, asyncio.Server | Door]] = []
         self._entrances: dict[Listener, Entrance] = {}
         self._doors: dict[Listener, Door] = {}
@@ -271,18 +275,32 @@ class Gateway:
         client.entrance = entrance
         return client
 
+    def leave(self, *, replaced: bool = False) -> None:
+        """From now on every answer is its connection's last; and unless another serves in its place, health says so."""
+        self.draining = True
+        self.replaced = replaced
+
     async def drain(self) -> None:
         """Accept nothing more, answer what is in flight, for at most ``drain_timeout``; then cut what is left."""
-        self.draining = True
-        for _, server in self._servers:
-            server.close()
-        for client in list(self.connections):
-            client.close_if_idle()
-        give_up = self.loop.time() + self.settings.limits.drain_timeout
-        # Two collections are watched, and only while stopping: looking is simpler than signalling.
-        while (self.in_flight or self.connections) and self.loop.time() < give_up:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        self.close()
+        await drain(self)
+
+    async def accept_no_more(self) -> None:
+        """Serve who has connected already, and nobody after that; who was ``replaced`` leaves them to the other."""
+        waiting: list[tuple[socket.socket, Listener]] = []
+        for listener, server in self._servers:
+            for each in server.sockets:
+                same = socket.socket(fileno=os.dup(each.fileno()))
+                server.stop() if isinstance(server, Door) else server.close()
+                if not self.replaced:
+                    waiting += [(accepted, listener) for accepted in last_of(same)]
+                same.close()
+        for accepted, listener in waiting:
+            await self.adopt(accepted, listener)
+
+    def turn_newcomers_away(self) -> None:
+        """Close what has not said yet for whom it comes."""
+        for newcomer in list(self.newcomers):
+            newcomer.close()
 
     def close(self) -> None:
         """End now: cut every connection and hand over what was recorded."""
@@ -390,7 +408,7 @@ class Gateway:
             if exchange.announces_body and client.fault is not None:
                 exchange.broken(client.fault)
                 return
-            if self.draining:
+            if self.refusing:
                 exchange.path = target.partition(b"?")[0]
                 exchange.refuse(Refusal.DRAINING)
                 return
@@ -448,7 +466,8 @@ class Gateway:
     def _answer_health(self, exchange: Exchange) -> None:
         """Whether this relay takes requests; for load balancers, without a key."""
         exchange.path = exchange.target
-        state = b"draining" if self.draining else b"keys unavailable" if self._refuses_keys() else b"ok"
+        leaves = self.draining and not self.replaced
+        state = b"draining" if leaves else b"keys unavailable" if self._refuses_keys() else b"ok"
         body = b'{"status": "%b"}\n' % state
         exchange.own_answer(
             200 if state == b"ok" else 503,

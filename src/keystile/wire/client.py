@@ -16,7 +16,7 @@ import fcntl
 import struct
 import sys
 from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_INFO
-from termios import TIOCOUTQ
+from termios import FIONREAD, TIOCOUTQ
 from typing import Final, NamedTuple, Protocol, cast
 
 from keystile.limits.crowd import EXEMPT, Crowd
@@ -37,6 +37,8 @@ REMEMBERED_HEAD: Final = 2048
 #: answer before a reset destroys it (RFC 9112 §9.6).
 LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
+#: The same for one that was idle: there is no answer to be read, but a request may have crossed our end.
+FAREWELL_SECONDS: Final = 0.5
 #: ``struct linger`` {on, 0 s}: close() then sends RST and discards what was not sent (socket(7)).
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 #: ``tcpi_state``, the first byte of ``struct tcp_info`` (tcp(7)), of a connection that no side has closed.
@@ -566,9 +568,18 @@ class ClientConnection(asyncio.Protocol):
             self.due = application.clock.now + application.idle_time
 
     def close_if_idle(self) -> None:
-        """Close a connection on which no request is under way."""
-        if self.served is None and self.state == HEAD and not self._waiting:
-            self.transport.close()
+        """End a connection on which no request is under way, as far as we can know.
+
+        What has come and was not read yet may be one. And one that crosses our end is not answered with a reset:
+        until the client has ended too, we listen for a while.
+        """
+        if self.served is None and self.state == HEAD and not self._waiting and not self._has_come():
+            self._send_end(FAREWELL_SECONDS)
+
+    def _has_come(self) -> bool:
+        """Whether bytes lie in the kernel that were not read."""
+        socket = self.transport.get_extra_info("socket")
+        return socket is not None and fcntl.ioctl(socket.fileno(), FIONREAD, bytes(4)) != bytes(4)
 
     def out_of_time(self) -> None:
         """What was due did not come: the head, the end of the request, the next request, or the client's end."""
@@ -602,11 +613,15 @@ class ClientConnection(asyncio.Protocol):
         if whole:
             self.transport.close()
             return
-        if self.transport.can_write_eof() and self.peer.tls is None:
-            self.transport.write_eof()
+        self._send_end(LINGER_SECONDS)
+
+    def _send_end(self, seconds: float) -> None:
+        """Our end (on TLS with a close_notify); the client's is waited for, not for long."""
+        self.state = LINGER
+        self.transport.write_eof()
         self.deaf = False
         self.transport.resume_reading()
-        self.due = self.application.clock.now + self.application.clock.after(LINGER_SECONDS)
+        self.due = self.application.clock.now + self.application.clock.after(seconds)
 
     def _linger(self, data: bytes) -> None:
         self._lingered += len(data)

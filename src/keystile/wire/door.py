@@ -18,6 +18,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -82,12 +83,21 @@ class Door:
         self._listening = listening
         self.keeper.loop.add_reader(listening.fileno(), self._accept, listening)
 
-    def close(self) -> None:
-        """Accept no more; who has come in and not got through is closed."""
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """Where it accepts from, while it does."""
+        return () if self._listening is None else (self._listening,)
+
+    def stop(self) -> None:
+        """Accept no more; who has come in may go on."""
         listening, self._listening = self._listening, None
         if listening is not None:
             self.keeper.loop.remove_reader(listening.fileno())
             listening.close()
+
+    def close(self) -> None:
+        """Accept no more; who has come in and not got through is closed."""
+        self.stop()
         for newcomer in [each for each in self.keeper.newcomers if each.door is self]:
             newcomer.close()
 
@@ -191,6 +201,24 @@ class Door:
             if not client.made:
                 client.uncount()
                 between.abort()
+
+
+def last_of(listening: socket.socket) -> list[socket.socket]:
+    """Those who wait to be accepted; from now on connections are refused.
+
+    Even where other processes have the socket too: a mere close would leave newcomers waiting until the last of them
+    has closed it, and reset them then.
+    """
+    listening.setblocking(False)
+    accepted: list[socket.socket] = []
+    with suppress(OSError):  # nobody is there any more
+        while True:
+            accepted.append(listening.accept()[0])
+    with suppress(OSError):  # it has been shut down already
+        listening.shutdown(socket.SHUT_RDWR)
+    for each in accepted:
+        each.setblocking(False)
+    return accepted
 
 
 def _peer_name(accepted: socket.socket) -> str:

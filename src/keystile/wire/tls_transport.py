@@ -244,6 +244,16 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         elif self._state == _SHAKING and self._raw is not None:
             self._raw.abort()
 
+    def write_eof(self) -> None:
+        """Say that this is all, and send nothing after it; what still comes is not read, and the peer's end closes."""
+        if self._state == _OPEN:
+            self._state = _CLOSING
+            self._say_goodbye()
+            self._raw.write_eof()
+            if self._deaf:
+                self._deaf = False
+                self._raw.resume_reading()
+
     def _say_goodbye(self) -> None:
         with suppress(ssl.SSLError):  # SSLWantReadError: the peer has not said the same yet, and need not
             self._object.unwrap()
