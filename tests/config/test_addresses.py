@@ -113,7 +113,7 @@ def test_unix_sockets_are_read(text: str, path: str) -> None:
 
 @pytest.mark.parametrize("text", ["http+unix://%2Frun", "/run/a"])
 def test_other_spellings_of_unix_sockets_are_told_the_right_one(text: str) -> None:
-    with pytest.raises(ValueError, match="write the path of a Unix socket as unix:run/api.sock"):
+    with pytest.raises(ValueError, match=r"write the path of a Unix socket as unix:run/api\.sock"):
         addresses.server(text)
 
 
