@@ -15,7 +15,7 @@ import mmap
 import os
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from keystile.config.model import Settings
 
@@ -102,6 +102,13 @@ class ServerTable:
         """What the relays say that work by this configuration."""
         said = [self.page(number).read(configuration) for number in range(1, self.pages)]
         return [one.states for one in said if one is not None]
+
+
+class Pages(NamedTuple):
+    """What one relay has of it: ``checks`` to read, and its ``own`` to write."""
+
+    checks: ServerPage
+    own: ServerPage
 
 
 def numbered(settings: Settings) -> dict[str, int]:

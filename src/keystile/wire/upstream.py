@@ -284,6 +284,8 @@ class Pool:
         self.connect_timeout = connect_timeout
         self.addresses = Addresses(host, resolve_every)
         self.closed = False
+        #: Called when there is room for one more; never where nobody counts.
+        self.freed: Callable[[], None] = _nobody
         #: Not every connection is kept any more: the pool is closed, or an address has gone from the server's name.
         self._drains = False
         self._idle: list[UpstreamConnection] = []
@@ -332,6 +334,11 @@ class Pool:
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
 
+    @property
+    def in_flight(self) -> int:
+        """Connections in use or being made; 0 where nobody counts."""
+        return 0
+
     def lost(self, connection: UpstreamConnection) -> None:
         """A connection has ended; told at least once of each. Nothing to do where nobody counts."""
 
@@ -343,12 +350,17 @@ class Pool:
 
     async def look_up(self) -> None:
         """Look the server's name up again; connections to addresses that it has lost are closed after their use."""
-        if await self.addresses.refresh():
+        try:
+            gone = await self.addresses.refresh()
+        except OSError:
+            return  # none is known; that has been logged, and whoever connects is told
+        if gone:
             self._drains = True
-            gone = [one for one in self._idle if one.address not in self.addresses.known]
-            self._idle = [one for one in self._idle if one not in gone]
-            for connection in gone:
-                connection.abort()
+            known = self.addresses.known
+            idle, self._idle = self._idle, [one for one in self._idle if one.address in known]
+            for connection in idle:
+                if connection.address not in known:
+                    connection.abort()
 
     def close_unused(self, now: float) -> None:
         """Close what has lain unused for long, and what its server has closed; once a second."""
@@ -409,12 +421,12 @@ class Counted:
     made. Both are sets of what is there, not a number that could be counted down twice.
     """
 
+    freed: Callable[[], None]
+
     def __init__(self, *of_the_pool: Any) -> None:
         super().__init__(*of_the_pool)
         self._out: set[UpstreamConnection] = set()
         self._reserved = 0
-        #: Called when there is room for one more.
-        self.freed: Callable[[], None] = _nobody
 
     @property
     def in_flight(self) -> int:
