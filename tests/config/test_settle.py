@@ -6,13 +6,17 @@ from pathlib import Path
 
 from keystile.config.model import (
     AccessLog,
+    Breaker,
     Certificate,
+    HealthCheck,
     KeyPolicy,
     Limits,
     Listener,
     Management,
     ManagementRoutes,
+    Retries,
     Server,
+    ServerQueue,
     Settings,
     Tls,
     Upstream,
@@ -85,8 +89,22 @@ cors: {origins: ["*"], headers: [X-A], max_age: 60}
 upstreams:
   api: {servers: ["http://a", "http://[::1]:81"], host: preserve, case_insensitive: true, ignores_extensions: true,
         undecoded_literals: true}
+  pool:
+    servers: [{url: "http://a", weight: 3}, unix:run/api.sock, "unix:/run/b"]
+    balance: hash_key
+    health_check: {path: /health?full=1, interval: 7s, timeout: 1s, healthy_after: 1, unhealthy_after: 4,
+                   statuses: "200-299, 401"}
+    breaker: {connect_failures: 2, errors: 10%, of_at_least: 3, within: 20s, open_for: 1s, even_the_last: true}
+    slow_start: 30s
+    max_in_flight: 8
+    queue: {size: 5, wait_up_to: 2s}
+    retries: {attempts: 2, budget: 0%}
+    resolve_every: 1m
+  bare: {servers: ["http://a"], breaker: null, health_check: null, max_in_flight: none}
 routes:
   - {path: /x, scope: X, upstream: api}
+  - {path: /y, scope: X, upstream: pool}
+  - {path: /z, scope: X, upstream: bare}
 """
     )
     tls = Tls((Certificate(certificate, key),), "1.2")
@@ -104,7 +122,26 @@ routes:
     assert settings.health_path == "/healthz"
     assert settings.management_routes == ManagementRoutes("/v4/security")
     assert settings.access_log == AccessLog(file=tmp_path / "logs/a.log")
-    assert settings.upstreams == (Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True, True, True),)
+    assert settings.upstreams == (
+        Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True, True, True),
+        Upstream(
+            "pool",
+            (
+                Server("a", 80, weight=3),
+                Server("localhost", 0, unix=tmp_path / "run/api.sock"),
+                Server("localhost", 0, unix=Path("/run/b")),
+            ),
+            balance="hash_key",
+            health_check=HealthCheck("/health?full=1", 7.0, 1.0, 1, 4, ((200, 299), (401, 401))),
+            breaker=Breaker(2, 0.1, 3, 20.0, 1.0, even_the_last=True),
+            slow_start=30.0,
+            max_in_flight=8,
+            queue=ServerQueue(5, 2.0),
+            retries=Retries(2, 0.0),
+            resolve_every=60.0,
+        ),
+        Upstream("bare", (Server("a", 80),), breaker=None),
+    )
     assert (settings.trust_without_store, settings.warnings) == (0.0, ())
 
 

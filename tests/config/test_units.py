@@ -176,3 +176,48 @@ def test_what_the_schema_takes_for_a_duration_is_one_but_for_its_bounds(text: st
         said = ""
         assert 0 <= seconds <= units.LONGEST
     assert not said or "too long" in said
+
+
+@pytest.mark.parametrize(("value", "share"), [("1%", 0.01), ("50%", 0.5), ("100%", 1.0)])
+def test_a_share(value: object, share: float) -> None:
+    assert units.share(value) == units.share_or_none(value) == share
+
+
+@pytest.mark.parametrize("value", ["0%", "101%", "5.5%", "%", "1 %", "50", 0.5, 1, None, True, "٣%"])
+def test_what_is_no_share_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a share"):
+        units.share(value)
+
+
+def test_a_share_of_nothing_has_a_meaning_where_it_is_said_so() -> None:
+    assert units.share_or_none("0%") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "ranges"),
+    [
+        ("200-399", ((200, 399),)),
+        ("200-299, 304", ((200, 299), (304, 304))),
+        ("204", ((204, 204),)),
+        (204, ((204, 204),)),
+    ],
+)
+def test_ranges_of_statuses(value: object, ranges: tuple[tuple[int, int], ...]) -> None:
+    assert units.statuses(value) == ranges
+
+
+@pytest.mark.parametrize("value", ["", "2xx", "399-200", "200-", "-200", "99", "600", "200,,300", 20, None, True, 2.5])
+def test_what_is_no_range_of_statuses_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is no range of statuses"):
+        units.statuses(value)
+
+
+@pytest.mark.parametrize(("value", "most"), [(None, None), ("none", None), (1, 1), (1_000_000, 1_000_000)])
+def test_a_bound_on_requests_in_flight(value: object, most: int | None) -> None:
+    assert units.most_in_flight(value) == most
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "5", 1_000_001, 2.0, "auto"])
+def test_what_is_no_bound_on_requests_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a number of requests"):
+        units.most_in_flight(value)

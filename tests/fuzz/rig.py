@@ -244,7 +244,10 @@ class Rig:
             self.channel,
             lambda values: None,
         )
-        gateway.upstreams["api"].pools = [_FakePool(self)]
+        group = gateway.upstreams["api"]
+        group.members[0].pool = _FakePool(self)
+        group.members[0].breaker = None  # what one script does says nothing of the next
+        group.refresh()
         return gateway
 
     def close(self) -> None:
@@ -364,7 +367,7 @@ class Rig:
             if not caller.wire.lost:
                 self._run(caller.wire.lose, None)
         self.turn(3)
-        self.gateway.upstreams["api"].pools[0].close()
+        self.gateway.upstreams["api"].members[0].pool.close()
         self.turn(2)
         gateway = self.gateway
         assert not self.complaints.kept, self.complaints.kept[0]

@@ -247,6 +247,8 @@ class KeptPool:
     def put_back(self, connection: UpstreamConnection) -> None:
         self.given_back.append(connection)
 
+    def lost(self, connection: UpstreamConnection) -> None: ...
+
 
 def carried(
     sock: socket.socket, method: bytes = b"GET"

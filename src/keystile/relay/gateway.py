@@ -17,12 +17,13 @@ from secrets import token_hex
 from time import monotonic, time
 from typing import Any, Final
 
-from keystile.config.model import MANAGEMENT_UPSTREAM, Cors, Limits, Listener, Settings, Tls, Upstream
+from keystile.config.model import Cors, Limits, Listener, Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.limits.crowd import Crowd
 from keystile.limits.deadlines import CoarseClock
 from keystile.limits.descriptors import room_for_connections
 from keystile.limits.pace import Floor
+from keystile.limits.servers import Pages
 from keystile.limits.slots import SlotTable
 from keystile.relay.admit import admit, came_in_clear, note_of
 from keystile.relay.callers import Callers
@@ -31,12 +32,13 @@ from keystile.relay.drain import drain
 from keystile.relay.entrance import Entrance, Terms
 from keystile.relay.exchange import Exchange
 from keystile.relay.forward import Identities
+from keystile.relay.groups import groups_of
 from keystile.relay.handshakes import Handshakes
 from keystile.relay.reaching import Reaching
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.tunnel import Tunnel
-from keystile.relay.upstreams import ManagementGroup, UpstreamGroup
+from keystile.relay.upstreams import UpstreamGroup
 from keystile.relay.waiting import NOBODY_WAITS, WaitingRoom
 from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
@@ -84,6 +86,7 @@ class Gateway:
         channel: Channel,
         store_counters: Callable[[Sequence[int]], None],
         wall_clock: Callable[[], float] = time,
+        servers: Pages | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.wall_clock = wall_clock
@@ -99,7 +102,9 @@ class Gateway:
         self.clock = CoarseClock(1.0)
         self.clock.now = self.loop.time()
         self.crowd = Crowd(0, 0)
+        self.servers = servers
         self.upstreams: dict[str, UpstreamGroup] = {}
+        self._opened_before = 0  # by groups of servers that are no more
         self.waiting: WaitingRoom | None = None
         self.connections: set[ClientConnection] = set()
         self.newcomers: set[Newcomer] = set()
@@ -173,18 +178,12 @@ class Gateway:
 
     def _go_by_upstreams(self, settings: Settings, reaching: Mapping[str, Reaching]) -> None:
         """Those that are as they were keep their connections; the others' close, once what they carry has ended."""
-        before, timeout = self.upstreams, settings.limits.connect_timeout
-        self.upstreams = {
-            each.name: _same(before, each, timeout, reaching.get(each.name)) for each in settings.upstreams
-        }
-        if settings.management_routes is not None:
-            here = before.get(MANAGEMENT_UPSTREAM)
-            self.upstreams[MANAGEMENT_UPSTREAM] = here or ManagementGroup(settings.store, timeout)
-        kept = list(self.upstreams.values())
-        for group in before.values():
-            if group not in kept:
-                for pool in group.pools:
-                    pool.close()
+        before, self.upstreams = self.upstreams, groups_of(settings, reaching, self.upstreams)
+        for name, group in before.items():
+            here = self.upstreams.get(name)
+            if here is not group:
+                group.hand_over_to(here)
+                self._opened_before += group.opened
 
     def _go_by_times(self, limits: Limits) -> None:
         clock = CoarseClock(
@@ -312,8 +311,7 @@ class Gateway:
                 client.served.client_gone()
             client.transport.abort()
         for group in self.upstreams.values():
-            for pool in group.pools:
-                pool.close()
+            group.close()
         for task in self._tasks:
             task.cancel()
         self._hand_over()
@@ -341,14 +339,28 @@ class Gateway:
                 newcomer.out_of_time()
             if now - checked >= TICK_SECONDS:
                 checked = now
-                for group in self.upstreams.values():
-                    for pool in group.pools:
-                        pool.close_unused(now)
+                self._look_at_servers(now)
                 self._look_at_clients()
                 self._look_at_old_ones()
                 self.follower.check()
                 for tunnel in list(self.tunnels):
                     tunnel.look()
+
+    def _look_at_servers(self, now: float) -> None:
+        """What the health checks say, what this relay itself says, and names that should be looked up again."""
+        pages, states = self.servers, bytearray()
+        said = None if pages is None else pages.checks.read(self.configuration)
+        for upstream in self.settings.upstreams:
+            group = self.upstreams[upstream.name]
+            group.hear(said, len(states))
+            states += bytes(member.said for member in group.members)
+        if pages is not None:
+            pages.own.write(self.configuration, bytes(states))
+        for group in self.upstreams.values():
+            group.tick(now)
+            for member in group.members:
+                if member.pool.addresses.due():
+                    self.spawn(member.pool.look_up())
 
     def _look_at_old_ones(self) -> None:
         """Close connections whose version of TLS is not accepted any more, each after the request it serves."""
@@ -387,6 +399,9 @@ class Gateway:
     def _hand_over(self) -> None:
         unreadable = self.follower.unreadable_since is not None
         self.recorder.keys_unavailable = self._refuses_keys()
+        groups = self.upstreams.values()
+        self.recorder.waiting_for_server = sum(len(group.line) for group in groups)
+        self.recorder.servers_left_out = self._opened_before + sum(group.opened for group in groups)
         self.recorder.flush(len(self.connections), self.in_flight, unreadable)
 
     def _refuses_keys(self) -> bool:
@@ -564,19 +579,6 @@ _WARNINGS: Final = {
     TurnedAway.UNTRUSTED: "%s connected to a listener with proxy_protocol and is none of trusted_proxies: closed",
     TurnedAway.BAD_HEADER: "a trusted proxy sent no PROXY protocol header: %s: closed",
 }
-
-
-def _same(
-    before: Mapping[str, UpstreamGroup], wanted: Upstream, connect_timeout: float, reaching: Reaching | None
-) -> UpstreamGroup:
-    """The group of an upstream: the one that is there, where it is as wanted."""
-    made_of = wanted, connect_timeout, None if reaching is None else reaching.files
-    here = before.get(wanted.name)
-    if here is not None and here.made_of == made_of:
-        return here
-    group = UpstreamGroup.of(wanted, connect_timeout, None if reaching is None else reaching.make())
-    group.made_of = made_of
-    return group
 
 
 def _floor(rate: float | None, window: float) -> Floor | None:

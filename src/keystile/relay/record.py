@@ -62,6 +62,9 @@ _FIXED: Final = (
     "handshakes",
     "handshakes_resumed",
     "handshakes_abandoned",
+    "upstream_retries",
+    "upstream_breaker_opened",
+    "upstream_queued",
 )
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
@@ -81,7 +84,15 @@ COUNTERS: Final = (
 )
 #: Those that say how things are now: a dead relay's do not count on.
 GAUGES: Final = frozenset(
-    {"connections", "in_flight", "store_unreadable", "keys_unavailable", "websockets_open", "bytes_held"}
+    {
+        "connections",
+        "in_flight",
+        "store_unreadable",
+        "keys_unavailable",
+        "websockets_open",
+        "bytes_held",
+        "upstream_queued",
+    }
 )
 
 _NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
@@ -129,6 +140,9 @@ class Recorder:
         self.tunnels_opened = 0
         self.tunnels_open = 0
         self.bytes_held = 0
+        self.retried_elsewhere = 0
+        self.servers_left_out = 0
+        self.waiting_for_server = 0
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
         self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
@@ -150,8 +164,8 @@ class Recorder:
             self.refused[exchange.refusal] += 1
         if exchange.cut:
             self.cut += 1
-        if exchange.retried:
-            self.retries += 1
+        if exchange.search is not None:
+            self.retries += exchange.search.sent
         key = exchange.key
         if key is not None:
             self._use(key, exchange.note.peer.text)
@@ -254,6 +268,9 @@ class Recorder:
             self._handshakes.done_ones,
             self._handshakes.resumed,
             self._handshakes.abandoned,
+            self.retried_elsewhere,
+            self.servers_left_out,
+            self.waiting_for_server,
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),
