@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keystile.relay import gateway
-from keystile.wire import upstream as wire_upstream
+from keystile.wire.answer_head import read_answer_head
 from tests.relay.running import Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
@@ -70,7 +70,7 @@ class Failing:
 
 async def test_while_an_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
-        monkeypatch.setattr(wire_upstream, "read_answer_head", once(wire_upstream.read_answer_head))
+        monkeypatch.setattr("keystile.wire.upstream.read_answer_head", once(read_answer_head))
         client = await RawClient.connect(relay.port)
         await client.send(request("/any/x", key=relay.key()))
         async with asyncio.timeout(20):

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from keystile.storage.sqlite import SqliteStore
 from tests.soak.changes import NETWORK, Changer, Changes, check
 from tests.soak.gateway import ACCOUNT
 
-BY = {"actor": "soak", "origin": "127.0.0.1"}
+BY: dict[str, Any] = {"actor": "soak", "origin": "127.0.0.1"}
 
 
 @pytest.fixture
