@@ -3,7 +3,8 @@
 Law: measures; every request that is sent ends in exactly one count. There are two configurations, in turn. Each answer
 shows by two settings at once (where it went, and which browser origin may read it) which one it came by, and so does
 its line in the access log; an answer that shows both ways, and a line of another configuration, are faults. Every few
-changes come a file that is no good, after which nothing may be otherwise.
+changes come a file that is no good, after which nothing may be otherwise. Beside all that keys are made, edited and
+deleted through the gateway (``changes.py``), which management answers, and takes each configuration too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bench.processes import free_port
 
 from keystile.process.control import ask_to_reload
 from tests.soak.certificates import write
+from tests.soak.changes import ROUTES, SCOPES, Changer, Changes, check
 from tests.soak.gateway import RealGateway, fill
 
 SETTINGS = """\
@@ -35,8 +37,9 @@ listeners:
 {listener}management: {{address: "127.0.0.1:0"}}
 workers: {workers}
 limits: {{concurrent_requests_per_ip: 100, drain_timeout: 5s, max_fields: {fields}}}
+keys: {{per_account: 10000}}
 access_log: access.log
-cors: {{origins: ["https://{name}.example"]}}
+{calls}cors: {{origins: ["https://{name}.example"]}}
 upstreams:
   {name}: {{servers: ["http://127.0.0.1:{upstream}"]}}
   kept: {{servers: ["http://127.0.0.1:{kept}"]}}
@@ -71,6 +74,7 @@ class Reloads:
     kept_connections: int = 0
     lines: int = 0
     unlogged: int = 0
+    keys: Changes = field(default_factory=Changes)
     restarts: int = 0
     slots_left: int = 0
     seconds: float = 0.0
@@ -86,6 +90,8 @@ class Reloads:
             found.append(f"{self.kept_connections - 2 * KEPT} kept connections had to be made anew")
         if self.unlogged:
             found.append(f"{self.unlogged} answers have no line")
+        if self.keys.unknown or not self.keys.there:
+            found.append(f"not every change of a key was done: {dict(self.keys.statuses)}")
         if self.restarts or self.slots_left:
             found.append(f"{self.restarts} processes died, {self.slots_left} slots are taken at the end")
         if min(self.answered[name] for name in NAMES) == 0:
@@ -101,6 +107,7 @@ class Reloads:
             "seconds": self.seconds,
             "requests": self.sent,
             **{f"answered by {name}": self.answered[name] for name in sorted(self.answered)},
+            "changes of keys": self.keys.statuses.total(),
             "connections": self.connections,
             "lines in the access log": self.lines,
             "failed": self.sent - self.answered.total(),
@@ -214,12 +221,16 @@ class Soak:
             for port, tls in ((self.gateway.port, False), (self.tls, True))
             for number in range(KEPT + NEW)
         ]
+        changers = [Changer(self.gateway.port, self.key, number, self.found.keys) for number in range(2)]
+        changing = [asyncio.ensure_future(changer.run()) for changer in changers]
         for number in range(1, count + 1):
             if number % BAD_EVERY == 0:
                 await self.spoil(number // BAD_EVERY)
             await self.change(NAMES[number % 2], certificate=number % 3 == 0)
         self.stopping = True
-        await asyncio.gather(*callers)
+        for changer in changers:
+            changer.stopping = True
+        await asyncio.gather(*callers, *changing)
         self.found.seconds = time.monotonic() - began
         self.found.slots_left = self.gateway.slots_left(5.0)
         self.found.restarts = int(self.gateway.status()["restarts"])
@@ -289,17 +300,19 @@ async def soak(count: int, relays: int, folder: Path) -> Reloads:
 
         def text(name: str) -> str:
             more = f'  - address: "127.0.0.1:{third}"\n' if name == NAMES[1] else ""
-            told = {"name": name, "upstream": apis[name].port, "kept": apis["kept"].port, "listener": more}
-            return SETTINGS.format(tls=tls, workers=relays, fields=50 + NAMES.index(name), **told)
+            ports = {"upstream": apis[name].port, "kept": apis["kept"].port, "tls": tls}
+            fields = 50 + NAMES.index(name)
+            return SETTINGS.format(name=name, workers=relays, fields=fields, listener=more, calls=ROUTES, **ports)
 
         gateway = RealGateway(folder, 9, relays)
         gateway.file.write_text(text(NAMES[0]), encoding="utf-8")
-        [key] = await fill(gateway.store, 1)
+        [key] = await fill(gateway.store, 1, SCOPES)
         with gateway:
             work = Soak(gateway, key, text, tls)
             await work.run(count)
             await check_listener(work, third)
-            return work.found
+        work.found.wrong += check(gateway.store, work.found.keys)
+        return work.found
 
 
 async def check_listener(work: Soak, port: int) -> None:

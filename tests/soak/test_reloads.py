@@ -7,14 +7,14 @@ from tests.soak.reloads import Reloads, Soak, soak
 
 
 async def test_nobody_who_calls_notices_that_configurations_change(tmp_path: Path) -> None:
-    found = await soak(6, 2, tmp_path)
+    found = await soak(4, 2, tmp_path)
     assert found.faults() == []
     assert found.bad == 1
     assert found.answered["kept"] > 20
 
 
 def test_what_would_be_wrong_is_noticed(tmp_path: Path) -> None:
-    assert len(Reloads(2, asked=5, taken=4, sent=2, unlogged=1, restarts=1).faults()) == 6
+    assert len(Reloads(2, asked=5, taken=4, sent=2, unlogged=1, restarts=1).faults()) == 7
     work = Soak(RealGateway(tmp_path, 9, 2), b"", str, 0)
     allowed, refused = (b"HTTP/1.1 %b\r\nAccess-Control-Allow-Origin: x\r\n\r\n", b"HTTP/1.1 %b\r\n\r\n")
     assert work.judge("/soak", "odd", allowed % b"200 OK", b"odd") == "odd"

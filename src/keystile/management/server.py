@@ -21,6 +21,8 @@ from keystile.management.app import expectation_failed
 
 HEAD_WITHIN = 10.0
 """Seconds within which a request's head must be whole (twice that, where it begins just after a look)."""
+LOOK_EVERY = 0.01
+"""Seconds between looks whether requests are under way."""
 UNREADABLE = "The request is not well-formed."
 CONNECTIONS = 1024
 """As many connections are served at once, or as there are descriptors for; people and their scripts are few."""
@@ -113,3 +115,24 @@ class Runner(web.AppRunner):
         server.__class__ = _Server
         cast(_Server, server).crowd = Crowd(min(CONNECTIONS, room_for_connections()), CONNECTIONS_PER_ADDRESS)
         return server
+
+    async def finish(self, within: float, *, one_request_each: bool = False) -> None:
+        """Wait until no request is under way, for so many seconds at most; who accepts connections has stopped that.
+
+        ``one_request_each``: every connection carries one request, so one on which none has come yet counts too.
+        """
+        give_up = asyncio.get_running_loop().time() + within
+        await asyncio.sleep(LOOK_EVERY)  # what was accepted just now becomes a connection
+        # Only at the end of a configuration: looking is simpler than signalling.
+        while self._is_busy(one_request_each) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _is_busy(self, one_request_each: bool) -> bool:
+        connections = [] if self.server is None else self.server.connections
+        return any(one_request_each or cast(_Handler, each)._current_request is not None for each in connections)
+
+
+async def close_after(_: web.Request, answer: web.StreamResponse) -> None:
+    """For an application's ``on_response_prepare``: no connection lies idle, so none is cut as a request comes."""
+    answer.headers["Connection"] = "close"
+    answer.force_close()

@@ -14,7 +14,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ from keystile.management.context import Services
 from keystile.management.exposures import Exposures
 from keystile.management.look import DeskView
 from keystile.management.old_tls import OldTlsWriter
-from keystile.management.server import Runner
+from keystile.management.server import Runner, close_after
 from keystile.management.service_calls import app as service_calls
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
@@ -49,6 +49,8 @@ from keystile.wire.tls import server_context
 
 log = logging.getLogger(__name__)
 
+OTHERS, LAST_REQUESTS = 5.0, 1.0
+"""Seconds that requests under way have when another configuration comes, and when this process ends."""
 IDLE = 75.0
 """Seconds that a client may keep a connection without a request."""
 
@@ -70,7 +72,7 @@ async def work(charge: Charge, line: Line) -> None:
                 desk.lines.write_to(desk.settings.access_log.file)
             desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
             watch.changed.clear()
-            async with _serving(charge, desk, watch.accepted):
+            async with _serving(charge, desk, watch.accepted, lambda: LAST_REQUESTS if line.stop.is_set() else OTHERS):
                 line.ready()
                 await _until_one_is_set(line.stop, watch.changed)
     watching.cancel()
@@ -84,8 +86,13 @@ async def _until_one_is_set(*events: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _serving(charge: Charge, desk: Desk, taken: snapshot.Snapshot) -> AsyncIterator[None]:
-    """Page, API and key calls by one configuration. Who connects between two of them waits for the next."""
+async def _serving(
+    charge: Charge, desk: Desk, taken: snapshot.Snapshot, patience: Callable[[], float]
+) -> AsyncIterator[None]:
+    """Page, API and key calls by one configuration, to the end of what has begun (``patience``: seconds).
+
+    Who connects between two of them waits for the next.
+    """
     # A copy: a site closes what it was given.
     opened = socket.socket(fileno=os.dup(charge.listeners[0]))
     async with open_services(taken, desk.store, DeskView(desk, taken.number)) as services:
@@ -94,9 +101,11 @@ async def _serving(charge: Charge, desk: Desk, taken: snapshot.Snapshot) -> Asyn
         await runner.setup()
         site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)
         await site.start()
-        async with _serving_calls(charge, services):
+        async with _serving_calls(charge, services, patience):
             await _offer_setup(services, opened)
             yield
+        await site.stop()
+        await runner.finish(patience())
         await runner.cleanup()
 
 
@@ -109,7 +118,9 @@ async def _offer_setup(services: Services, opened: socket.socket) -> None:
 
 
 @asynccontextmanager
-async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[None]:
+async def _serving_calls(
+    charge: Charge, services: Services, patience: Callable[[], float]
+) -> AsyncIterator[None]:
     """The service's own key calls, where they are switched on: an application of its own, on the Unix socket.
 
     Relays have ended before this process is told to; what they forwarded has been answered by then.
@@ -122,6 +133,7 @@ async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[No
     app = service_calls.build(
         services.store, services.keys, services.smtp, table=route_table(settings), prefix=routes.prefix
     )
+    app.on_response_prepare.append(close_after)
     runner = Runner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     opened = socket.socket(fileno=os.dup(charge.listeners[1]))
@@ -130,6 +142,7 @@ async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[No
     server = await listen(runner.server, sock=opened, backlog=BACKLOG, cleanup_socket=False)
     yield
     server.close()
+    await runner.finish(patience(), one_request_each=True)
     await runner.cleanup()
 
 

@@ -52,7 +52,8 @@ class Report:
 class Watch:
     """``read`` raises ConfigurationError; ``check`` raises whatever keeps relays from working by a snapshot, and is
     given the one in force beside it;
-    ``offer`` answers with why it is not taken, or None. ``taken`` and ``failed``: what the one before this counted. ``changed`` is set when another one is in force."""
+    ``offer`` answers with why it is not taken, or None. ``taken`` and ``failed``: what the one before this counted.
+    ``changed`` is set when another one is in force."""
 
     def __init__(
         self, accepted: Snapshot, read: Read, check: Check, offer: Offer, *, taken: int = 0, failed: int = 0

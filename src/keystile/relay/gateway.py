@@ -209,8 +209,8 @@ class Gateway:
     async def start(self) -> None:
         """Load the keys and start the clocks. Raises ``StoreUnreadable``."""
         self.follower.load()
-        self.spawn(self._tick())
-        self.spawn(self._flush())
+        self.spawn(self._for_ever(self._tick))
+        self.spawn(self._for_ever(self._flush))
 
     async def listen(self, sock: socket.socket, listener: Listener) -> None:
         """Accept connections on ``sock``, which listens already."""
@@ -326,6 +326,15 @@ class Gateway:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a task of the relay failed", exc_info=task.exception())
+
+    async def _for_ever(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A fault of ours (no memory, a bug) in one look must not end all further ones: time-outs would be no more."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("what runs beside requests has failed, and begins anew")
+                await asyncio.sleep(TICK_SECONDS)
 
     async def _tick(self) -> None:
         """Everything that happens by the clock: time-outs, unused connections, the store."""
