@@ -21,12 +21,12 @@ from tests.routing.test_path_readings import (
     ATTEMPT,
     DROP_EXTENSIONS,
     IGNORES_CASE,
-    OPERATION,
     ROWS,
     SERVERS,
     Reading,
     windows_names,
 )
+from tests.routing.test_tree import OPERATION
 
 NAMES = frozenset({"api", "other"})
 BY_ENDING = (*DROP_EXTENSIONS, windows_names)
