@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,6 +19,7 @@ from keystile.wire.tls import Pair, profile_context
 from keystile.wire.tls_gate import Certificates, CertificateSet, Done, Gate, Reason, Refused
 from keystile.wire.tls_policy import Policy
 from keystile.wire.tls_transport import SLICE_IN, SLICE_OUT, Securing, TlsConnection
+from tests.wire.key_updates import key_updates
 
 CHAIN, KEY = self_signed(["localhost"], 5)
 CERTIFICATES = Certificates.of([CertificateSet(("localhost",), profile_context([Pair(CHAIN, KEY)]))])
@@ -328,6 +330,43 @@ async def test_a_record_that_was_tampered_with_ends_it_and_hands_nothing_up(ends
     ends.connection.data_received(bytes(20_000))
     assert ends.above.data == []
     assert "abort" in ends.raw.did
+
+
+def asking_for_keys(ends: Ends, key_log: Path) -> Iterator[bytes]:
+    """A client that has shaken hands, and asks for new keys again and again (each has to be answered)."""
+    ends.client.context.keylog_filename = str(key_log)
+    ends.shake()
+    ends.raw.take()
+    cipher = ends.client.cipher()
+    assert cipher is not None
+    return key_updates(key_log, cipher[0])
+
+
+async def test_who_makes_us_talk_has_to_listen(tmp_path: Path) -> None:
+    ends = Ends(asyncio.get_running_loop())
+    updates = asking_for_keys(ends, tmp_path / "keys")
+    ends.connection.pause_writing()
+    for _ in range(10_000):
+        if ends.raw.is_closing():
+            break
+        ends.connection.data_received(next(updates))
+    assert ends.raw.did == ["abort"]
+    assert 0 < len(ends.raw.take()) <= tls_transport.OWN_BOUND
+
+
+async def test_new_keys_are_had_by_who_listens(tmp_path: Path) -> None:
+    ends = Ends(asyncio.get_running_loop())
+    updates = asking_for_keys(ends, tmp_path / "keys")
+    answered = 0
+    for number in range(2_000):
+        if number % 100 == 0:
+            ends.connection.pause_writing()  # and whoever comes to read a little later is no attacker
+        ends.connection.data_received(next(updates))
+        answered += len(ends.raw.take())
+        if number % 100 == 50:
+            ends.connection.resume_writing()
+    assert answered == 1_999 * 27  # the last answer leaves with whatever is next
+    assert ends.raw.did == []
 
 
 async def test_an_abort_is_one(ends: Ends) -> None:
