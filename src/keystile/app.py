@@ -16,15 +16,18 @@ from keystile.config.model import Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
+from keystile.limits.servers import Pages, numbered
 from keystile.limits.slots import SlotTable
 from keystile.management.access import Access
 from keystile.management.catalogue import Catalogue
 from keystile.management.context import Services
 from keystile.management.look import GatewayView
+from keystile.management.probing import Target
 from keystile.relay.gateway import Gateway, Rules
 from keystile.relay.reaching import reaching_of
 from keystile.relay.record import Channel
 from keystile.relay.terms import check_names, terms_of
+from keystile.relay.upstreams import host_field
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.openapi import read_operations
 from keystile.routing.table import RouteTable, habits_of, rows
@@ -113,12 +116,17 @@ class Accepted(Protocol):
 
 
 def build_relay(
-    snapshot: Accepted, slots: SlotTable, channel: Channel, store_counters: Callable[[Sequence[int]], None]
+    snapshot: Accepted,
+    slots: SlotTable,
+    channel: Channel,
+    store_counters: Callable[[Sequence[int]], None],
+    servers: Pages | None = None,
 ) -> Gateway:
     """A relay from the accepted configuration. Must be called inside a running loop."""
     keyring = Keyring()
     follower = KeyFollower(snapshot.settings.store, keyring)
-    return Gateway(rules(snapshot), rules, keyring, follower, slots, channel, store_counters)
+    made = rules(snapshot)
+    return Gateway(made, rules, keyring, follower, slots, channel, store_counters, servers=servers)
 
 
 def rules(accepted: Accepted) -> Rules:
@@ -169,3 +177,20 @@ async def open_services(snapshot: Accepted, store: SqliteStore, look: GatewayVie
         yield Services(settings, keys, store, SmtpService(store), access, catalogue, look)
     finally:
         await access.close()
+
+
+def probe_targets(accepted: Accepted) -> list[Target]:
+    """Every server that is to be asked whether it is well, reached as requests reach it. Raises OSError."""
+    settings = accepted.settings
+    reaching, numbers = reaching_of(settings, accepted.file, accepted.contents), numbered(settings)
+    found = []
+    for upstream in settings.upstreams:
+        check = upstream.health_check
+        if check is None:
+            continue
+        context = reaching[upstream.name].make() if upstream.name in reaching else None
+        name = None if upstream.tls is None else upstream.tls.server_name
+        field = host_field(upstream.servers[0]).decode("ascii")
+        for at, server in enumerate(upstream.servers, numbers[upstream.name]):
+            found.append(Target(at, upstream.name, server, check, field, context, name))
+    return found

@@ -49,10 +49,12 @@ def _show(status: Mapping[str, Any]) -> None:
 
 
 def _told(value: object) -> str:
-    """One fact in one line: a listener as its address, a list with commas."""
+    """One fact in one line: a listener as its address, a server with its state, a list with commas."""
     if isinstance(value, list):
         return ", ".join(_told(each) for each in value)
     if isinstance(value, Mapping):
+        if "server" in value:
+            return "{upstream} {server} ({state})".format(**value)
         said = str(value.get("address", dict(value)))
         return f"{said} (TLS)" if value.get("tls") else said
     return str(value)

@@ -92,6 +92,10 @@ class ServerTable:
         """The pages behind an inherited descriptor."""
         return cls(fd)
 
+    def close(self) -> None:
+        """Let go of the descriptor; the memory goes with the last page."""
+        os.close(self.fd)
+
     def page(self, number: int) -> ServerPage:
         """Page ``number``. Raises ValueError where there is none."""
         if not 0 <= number < self.pages:

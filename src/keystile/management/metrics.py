@@ -27,6 +27,12 @@ _HELP = {
     "configuration": "Number of the configuration in force.",
     "configurations_taken_total": "Changes of gateway.yaml that were taken.",
     "configurations_refused_total": "Readings of gateway.yaml that found it wrong.",
+    "retries_total": "Requests that were sent again, to the same server or another.",
+    "upstream_retries_total": "Requests that were sent again to another server.",
+    "upstream_breaker_opened_total": "How often a relay began to leave a server out.",
+    "upstream_breaker_open": "Relays that leave a server out by what they have seen of it.",
+    "upstream_server_up": "Whether a server is used: by the health checks, and by any relay.",
+    "upstream_queued": "Requests that wait for a server with room.",
     "restarts_total": "Processes that were started again.",
     "messages_dropped_total": "Messages from relays to management that found no room.",
     "log_lines_unwritten_total": "Access-log lines that management could not write.",
@@ -55,6 +61,11 @@ def counter_sample(name: str, value: float, gauges: Collection[str]) -> Sample:
 def counter_samples(counters: Mapping[str, int], gauges: Collection[str]) -> list[Sample]:
     """The samples of all of the relays' counters."""
     return [counter_sample(name, value, gauges) for name, value in counters.items()]
+
+
+def escaped(text: str) -> str:
+    """As a label's value (Prometheus, text format 0.0.4)."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def exposition(samples: Iterable[Sample]) -> str:

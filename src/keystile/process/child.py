@@ -60,7 +60,8 @@ class Child:
         ours, theirs = post.pair()
         with theirs:
             charge = dataclasses.replace(charge, line=theirs.fileno())
-            fds = (charge.line, charge.snapshot, charge.slots, charge.counters, charge.channel, charge.openssl)
+            kept = (charge.snapshot, charge.slots, charge.counters, charge.servers, charge.openssl)
+            fds = (charge.line, charge.channel, *kept)
             # -P: the directory the gateway happens to be started in is no place for modules.
             command = [sys.executable, "-P", "-m", module, charge.to_json()]
             try:

@@ -9,17 +9,21 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keystile.config.model import Settings
+from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
+from keystile.management import servers as upstream_servers
 from keystile.management.access_log import LogWriter
 from keystile.management.batches import BatchWriter
 from keystile.management.certificates import CertificateEnd
 from keystile.management.exposures import Exposures
 from keystile.management.health import Check, Health, examine
-from keystile.management.metrics import Sample, counter_samples
+from keystile.management.metrics import Sample, counter_samples, escaped
 from keystile.management.old_tls import OldTlsWriter
+from keystile.management.probing import Tallies
+from keystile.management.servers import SeenServer
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel
@@ -62,6 +66,9 @@ class Desk:
     exposures: Exposures
     lines: LogWriter
     receiver: channel.Receiver
+    servers: ServerTable
+    tallies: Tallies = field(default_factory=dict)
+    number: int = 0
     certificates: tuple[CertificateEnd, ...] = ()
     watch: Watch | None = None
     leaving: bool = False
@@ -88,6 +95,7 @@ class Desk:
             "stuck": self._check_stuck,
             "relays and store": self._check_followers,
             "configuration": self._check_configuration,
+            "upstreams": self._check_upstreams,
         }
         return await examine(vital, other)
 
@@ -138,6 +146,15 @@ class Desk:
         # Health is for everybody who can reach it: what is wrong stands in the log and on the operators' page.
         return f"the file on disk was not taken, {self.report.number} goes on" if self.fault else None
 
+    async def _check_upstreams(self) -> str | None:
+        return upstream_servers.trouble(self.seen_servers())
+
+    def seen_servers(self) -> tuple[SeenServer, ...]:
+        """What is known of every upstream's servers now."""
+        said = self.servers.page(0).read(self.number)
+        checks = b"" if said is None else said.states
+        return upstream_servers.seen(self.settings, checks, self.servers.relays(self.number))
+
     # -- the configuration ------------------------------------------------------------------------------
 
     @property
@@ -182,6 +199,7 @@ class Desk:
             ("old_tls_unwritten_total", "", self.old_tls.dropped),
             ("store_write_failures_total", "", sum(writer.failures for writer in self.writers)),
             *(("certificate_expiry_timestamp_seconds", _of(one), one.ends) for one in self.certificates),
+            *upstream_servers.samples(self.seen_servers()),
             *await self._key_samples(),
         ]
 
@@ -227,9 +245,4 @@ class Desk:
 def _of(certificate: CertificateEnd) -> str:
     """Its labels."""
     texts = {"place": certificate.place, "file": certificate.file}
-    return ",".join(f'{name}="{_escaped(text)}"' for name, text in texts.items())
-
-
-def _escaped(text: str) -> str:
-    """As a label's value (Prometheus, text format 0.0.4)."""
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return ",".join(f'{name}="{escaped(text)}"' for name, text in texts.items())

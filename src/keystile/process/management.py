@@ -20,10 +20,11 @@ from typing import Any
 
 from aiohttp import web
 
-from keystile.app import check_rules, load_settings, open_services, route_table
+from keystile.app import check_rules, load_settings, open_services, probe_targets, route_table
 from keystile.config.model import Settings
 from keystile.config.page import page_url
 from keystile.keys.service import KeyService
+from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
@@ -32,6 +33,7 @@ from keystile.management.context import Services
 from keystile.management.exposures import Exposures
 from keystile.management.look import DeskView
 from keystile.management.old_tls import OldTlsWriter
+from keystile.management.probing import Prober
 from keystile.management.server import Runner, close_after
 from keystile.management.service_calls import app as service_calls
 from keystile.management.usage import UsageWriter
@@ -67,7 +69,7 @@ async def work(charge: Charge, line: Line) -> None:
     watching = asyncio.get_running_loop().create_task(watch.run())
     async with desk.at_work():
         while not line.stop.is_set():
-            desk.settings = watch.accepted.settings
+            desk.settings, desk.number = watch.accepted.settings, watch.accepted.number
             if desk.settings.access_log.enabled:  # else what has begun to be logged is logged where it was to be
                 desk.lines.write_to(desk.settings.access_log.file)
             desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
@@ -103,10 +105,36 @@ async def _serving(
         await site.start()
         async with _serving_calls(charge, services, patience):
             await _offer_setup(services, opened)
-            yield
+            async with _asking_servers(desk, taken):
+                yield
         await site.stop()
         await runner.finish(patience())
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _asking_servers(desk: Desk, taken: snapshot.Snapshot) -> AsyncIterator[None]:
+    """Health checks by one configuration; what was counted goes on in the next where the question is the same."""
+    targets = probe_targets(taken)
+    count = sum(len(upstream.servers) for upstream in taken.settings.upstreams)
+    page = desk.servers.page(0)
+    prober = Prober(targets, count, lambda states: page.write(taken.number, states), desk.tallies)
+    desk.tallies = prober.tallies
+    if not targets:
+        prober.publish()
+        yield
+        return
+    asking = asyncio.get_running_loop().create_task(prober.run())
+    asking.add_done_callback(_say_if_it_failed)
+    yield
+    asking.cancel()
+    await asyncio.wait([asking])
+
+
+def _say_if_it_failed(asking: asyncio.Task[None]) -> None:
+    """What was said last grows old, and relays use every server then."""
+    if not asking.cancelled() and asking.exception() is not None:
+        log.error("the health checks have failed", exc_info=asking.exception())
 
 
 async def _offer_setup(services: Services, opened: socket.socket) -> None:
@@ -173,6 +201,7 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         exposures=exposures,
         lines=lines,
         receiver=receiver,
+        servers=ServerTable.attach(charge.servers),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from keystile.config.model import Listener, Settings
 from keystile.limits.descriptors import raise_limit
+from keystile.limits.servers import Pages, ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import snapshot
 from keystile.process.channel import Sender
@@ -67,7 +68,7 @@ class Adopting(Protocol):
         """Serve an accepted, non-blocking connection as if it had been accepted by ``listener``'s socket."""
 
 
-Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Callable[[Sequence[int]], None]], Gateway]
+Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Callable[[Sequence[int]], None], Pages], Gateway]
 
 
 async def work(charge: Charge, line: Line) -> None:
@@ -79,7 +80,8 @@ async def work(charge: Charge, line: Line) -> None:
     sender = Sender(socket.socket(fileno=charge.channel))
     page = CounterPages.attach(charge.counters).page(charge.place)
     build: Factory = charge.made()
-    gateway = build(taken, slots, sender, page.store)
+    servers = ServerTable.attach(charge.servers)
+    gateway = build(taken, slots, sender, page.store, Pages(servers.page(0), servers.page(charge.place)))
     await gateway.start()
     doors = Doors(gateway)
     await doors.open(taken.settings.listeners, charge.listeners, charge.neighbours)

@@ -14,6 +14,7 @@ from typing import Any
 
 from keystile.config.live import needs_restart
 from keystile.config.model import Listener, Settings, Tls
+from keystile.limits.servers import DOWN, TRIED, UNKNOWN, ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import channel, snapshot, sockets
 from keystile.process.charge import Charge
@@ -46,6 +47,7 @@ class Shared:
         first = snapshot.take(1, settings)
         self.slots = SlotTable.create(columns=max(16, 2 * settings.workers + 2))
         self.counters = CounterPages.create(settings.workers)
+        self.servers = ServerTable.create(settings.workers)
         self._sending, self._receiving = channel.pair()
         # Of each listener, one for each relay.
         groups = tuple(sockets.listen(each.host, each.port, settings.workers) for each in settings.listeners)
@@ -128,12 +130,14 @@ class Shared:
             place=place,
             factory=factory,
             openssl=self._openssl,
+            servers=self.servers.fd,
         )
 
     def clean_up_after_relay(self, place: int, pid: int) -> None:
         """What a relay held that has ended goes back at once; what it counted is kept."""
         self.slots.clear_after(pid)
         self.counters.fold(place)
+        self.servers.page(place).clear()
 
     def stop_listening(self) -> None:
         """From now on connections are refused, not left waiting (once the relays have closed theirs too)."""
@@ -149,6 +153,7 @@ class Shared:
         os.close(self._openssl)
         self.slots.close()
         self.counters.close()
+        self.servers.close()
 
     def announcement(self) -> list[str]:
         """One line for each listener, and one for management."""
@@ -157,6 +162,20 @@ class Shared:
             for listener, group in zip(self.settings.listeners, self.in_force.groups, strict=True)
         ]
         return [*lines, f"management on {_url(self.settings.management.tls, self._management)}"]
+
+    def _server_states(self) -> list[dict[str, str]]:
+        """What relays are told of each upstream's servers, and what they have seen themselves."""
+        number = self.in_force.snapshot.number
+        said, relays = self.servers.page(0).read(number), self.servers.relays(number)
+        states = b"" if said is None else said.states
+        found: list[dict[str, str]] = []
+        for upstream in self.settings.upstreams:
+            for server in upstream.servers:
+                at = len(found)
+                left_out = sum(at < len(one) and one[at] in (DOWN, TRIED) for one in relays)
+                state = _told(states[at] if at < len(states) else UNKNOWN, left_out, len(relays))
+                found.append({"upstream": upstream.name, "server": server.address, "state": state})
+        return found
 
     def status(self) -> dict[str, Any]:
         """Its part of what ``keystile status`` shows."""
@@ -172,8 +191,17 @@ class Shared:
             ],
             "management": sockets.address_of(self._management),
             "store": str(self.settings.store),
+            "upstream_servers": self._server_states(),
             "restarts": self.counters.restarts,
         }
+
+
+def _told(checked: int, left_out: int, relays: int) -> str:
+    if checked == DOWN:
+        return "down"
+    if left_out:
+        return f"left out by {left_out} of {relays} relays"
+    return "used"
 
 
 def _address(listener: Listener) -> tuple[str, int]:
