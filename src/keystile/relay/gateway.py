@@ -204,8 +204,8 @@ class Gateway:
     async def start(self) -> None:
         """Load the keys and start the clocks. Raises ``StoreUnreadable``."""
         self.follower.load()
-        self.spawn(self._tick())
-        self.spawn(self._flush())
+        self.spawn(self._for_ever(self._tick))
+        self.spawn(self._for_ever(self._flush))
 
     async def listen(self, sock: socket.socket, listener: Listener) -> None:
         """Accept connections on ``sock``, which listens already."""
@@ -308,6 +308,16 @@ class Gateway:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a task of the relay failed", exc_info=task.exception())
+
+    async def _for_ever(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``work``, and again should it fail: without the clock's round no time-out would ever come."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                # Memory that ran out above all; it may be there again in a second.
+                log.exception("what the relay does by the clock failed, and begins anew")
+            await asyncio.sleep(TICK_SECONDS)
 
     async def _tick(self) -> None:
         """Everything that happens by the clock: time-outs, unused connections, the store."""
