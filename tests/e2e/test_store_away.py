@@ -193,8 +193,8 @@ def test_a_full_disk_fails_changes_and_loses_log_lines_until_there_is_room(scene
     assert set(traffic.answers) == {200}
     until(lambda: scene.usage() - before == traffic.answers[200], within=30)
     assert scene.keys() == keys
-    said = gateway.err.read_text()
-    assert said.count("access-log lines cannot be written") == said.count("access-log lines can be written again") == 1
+    log = gateway.err.read_text()
+    assert log.count("access-log lines cannot be written") == log.count("access-log lines can be written again") == 1
 
 
 def _fill(room: Path) -> Path:
@@ -282,3 +282,27 @@ def test_a_backup_that_is_put_in_place_is_what_counts_at_once(scene: Scene) -> N
     assert scene.keys() == kept
     gateway.keys("delete", "one")  # heard at once, with whatever bell
     assert gateway.call(path="/x", headers={"X-Api-Key": scene.key})[0] == 401
+
+
+def test_a_start_without_a_readable_store_ends_with_one_line_that_says_why(tmp_path: Path) -> None:
+    """One that the settings' check finds, and one that only whoever opens it finds."""
+    reasons = {"lies in a directory that does not exist": tmp_path / "1", "file is not a database": tmp_path / "2"}
+    started = []
+    for why, folder in reasons.items():
+        folder.mkdir()
+        if why.startswith("file"):
+            (folder / "store").mkdir()
+            (folder / "store" / "keystile.db").write_bytes(b"this is not a database, whatever its name" * 100)
+        written = settings(9, [{"path": "/*", "scope": "A"}], store="sqlite:///store/keystile.db")
+        started.append(Gateway(folder, written))
+        started[-1].start()
+    try:
+        for why, gateway in zip(reasons, started, strict=True):
+            assert gateway.process.wait(100) == 1, why
+            said = gateway.err.read_text()
+            assert why in said
+            assert "keystile.db" in said
+            assert (said.count("\n"), gateway.out.read_text()) == (1, ""), said
+    finally:
+        for gateway in started:
+            gateway.close()

@@ -5,7 +5,7 @@ import os
 import random
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from keystile.keys.store import OldTlsUse, Recent
 from keystile.storage import rows
 from keystile.storage.doorbell import Doorbell, doorbell_of
 from keystile.storage.errors import StoreBusy, StoreUnreadable
+from keystile.storage.migrate import STORE
 from keystile.storage.passwords import Passwords, passwords_of
 from keystile.storage.sqlite import SqliteStore
 from tests.storage.ground import ANN, BY, Clock, run_writer, start_writer, writing
@@ -553,3 +554,36 @@ async def test_a_store_that_another_program_keeps_locked_fails_every_change_with
             }  # fmt: skip
             assert await service.list() == ()  # who reads goes on
         await service.create(ANN, "main", **BY)
+
+
+def _newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA application_id = {STORE.application_id}")
+        connection.execute("PRAGMA user_version = 99")
+
+
+def _foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "file is not a database": lambda path: path.write_bytes(b"this is not a database, whatever its name" * 100),
+    "it is of a newer Keystile: schema 99": _newer,
+    "this is a database of something else": _foreign,
+    "it is gone, but the passwords beside it are there": lambda path: passwords_of(path).write_bytes(b""),
+    "Is a directory": lambda path: path.mkdir(),
+    "its directory does not exist": lambda path: path.parent.rmdir(),
+    "Too many levels of symbolic links": lambda path: path.symlink_to(path),
+}
+
+
+@pytest.mark.parametrize("why", UNREADABLE)
+async def test_a_store_that_cannot_be_read_is_not_opened_and_is_named_with_the_reason(tmp_path: Path, why: str) -> None:
+    path = tmp_path / "store" / "keystile.db"
+    path.parent.mkdir()
+    UNREADABLE[why](path)
+    with pytest.raises(StoreUnreadable) as failed:
+        await SqliteStore.open(path)
+    assert str(failed.value).startswith(f"the store {path}: {why}")
+    assert str(path) not in failed.value.why
