@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -485,3 +488,33 @@ async def test_a_unix_connection_whose_server_died_is_not_given_out(tmp_path: Pa
         pool.put_back(connection)
         opened.accept()[0].close()
         assert pool.take() is None
+
+
+REACH = """
+import asyncio, uvloop
+from keystile.wire.upstream import Pool
+
+async def main():
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    connection = await Pool("both.example", server.sockets[0].getsockname()[1], 10.0).connect()
+    print(connection.transport.get_extra_info("peername")[0])
+
+uvloop.run(main())
+"""
+#: In a network of our own: with IPv6 nobody listens at that address, without it there is none.
+NETWORKS = {
+    "nobody listens there": "ip link set lo up",
+    "no IPv6": "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set lo up",
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_name_with_an_address_of_each_kind_is_reached_by_the_one_that_works(tmp_path: Path, network: str) -> None:
+    (tmp_path / "hosts").write_text("::1 both.example\n127.0.0.1 both.example\n")
+    prepare = f"{NETWORKS[network]} && mount --bind {tmp_path / 'hosts'} /etc/hosts"
+    alone = ["unshare", "-rnm", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, prepare], check=False).returncode:
+        pytest.skip("this user may have no network of its own here")
+    command = [*alone, f'{prepare} && exec "$0" -c "$1"', sys.executable, REACH]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("127.0.0.1\n", "")

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read_paths_as_utf8() -> None:
-    """Begin anew in Python's UTF-8 mode where the locale says something else: gateway.yaml, and what it names, is UTF-8.
+    """Begin anew in Python's UTF-8 mode where the locale says something else: gateway.yaml and its names are UTF-8.
 
     Without a locale Python does so by itself (PEP 540), unless PYTHONUTF8=0 or a locale of the last century is set.
     """
@@ -77,5 +77,5 @@ def _have_standard_files() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)

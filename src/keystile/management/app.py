@@ -150,7 +150,9 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
     except StoreError as error:
         log.error("the store could not be used for %s %s: %s", request.method, request.path, error)
         said = "The store cannot be used right now. Nothing has been changed; try again in a moment."
-        return _say(request, 503, "Store unavailable", said)
+        answer = _say(request, 503, "Store unavailable", said)
+        answer.headers.setdefault("Retry-After", "1")
+        return answer
     except ConnectionResetError:
         return web.Response(status=400)  # the client left in the middle of its body: nobody reads this
     except Exception:

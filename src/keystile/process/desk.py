@@ -225,7 +225,7 @@ class Desk:
         """From the first to the last request; at the end all that relays handed over is written."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.receiver, self.receive)
-        writers = (*self.writers, self.exposures)
+        writers: tuple[BatchWriter | Exposures, ...] = (*self.writers, self.exposures)
         writing = [loop.create_task(writer.run()) for writer in writers]
         writing.append(loop.create_task(self._keep_on()))
         yield

@@ -105,7 +105,8 @@ def _copy(store: Path, sources: tuple[Path, ...], made: list[Path]) -> None:
     series = (migrate.STORE, migrate.PASSWORDS)
     with ExitStack() as open_ones:
         connections = [open_ones.enter_context(closing(_opened(source))) for source in sources]
-        bell = open_ones.enter_context(closing(Doorbell(store)))
+        with told(store):
+            bell = open_ones.enter_context(closing(Doorbell(store)))
         with bell.locked(LOCK_TIMEOUT):
             for connection, source, kind in zip(connections, sources, series, strict=True):
                 with told(source):

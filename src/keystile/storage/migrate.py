@@ -7,6 +7,7 @@ both do it. ``PRAGMA user_version`` holds the number of the last one, ``applicat
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -51,7 +52,11 @@ def make_file(path: Path) -> None:
     if not path.parent.is_dir():
         raise unreadable(path, "its directory does not exist")
     with told(path):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            if error.errno != errno.EROFS or not path.exists():
+                raise  # on a read-only file system what is there can be read
 
 
 def prepare(path: Path, series: Series, lock: AbstractContextManager[object]) -> None:
