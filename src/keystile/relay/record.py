@@ -61,6 +61,11 @@ _FIXED: Final = (
     "handshakes",
     "handshakes_resumed",
     "handshakes_abandoned",
+    "requests_shed",
+    "connections_shed",
+    "relays_holding_back",
+    "relays_shedding",
+    "loop_lag_microseconds",
 )
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
@@ -79,7 +84,18 @@ COUNTERS: Final = (
     *(f"handshakes_refused_{reason.name.lower()}" for reason in Reason),
 )
 #: Those that say how things are now: a dead relay's do not count on.
-GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable", "websockets_open", "bytes_held"})
+GAUGES: Final = frozenset(
+    {
+        "connections",
+        "in_flight",
+        "store_unreadable",
+        "websockets_open",
+        "bytes_held",
+        "relays_holding_back",
+        "relays_shedding",
+        "loop_lag_microseconds",
+    }
+)
 
 _NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
 _NULL: Final = b"null"
@@ -125,6 +141,10 @@ class Recorder:
         self.tunnels_opened = 0
         self.tunnels_open = 0
         self.bytes_held = 0
+        self.requests_shed = 0
+        self.connections_shed = 0
+        self.level = 0
+        self.lag = 0.0
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
         self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
@@ -249,6 +269,11 @@ class Recorder:
             self._handshakes.done_ones,
             self._handshakes.resumed,
             self._handshakes.abandoned,
+            self.requests_shed,
+            self.connections_shed,
+            int(self.level > 0),
+            int(self.level > 1),
+            int(self.lag * 1e6),
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),
