@@ -170,7 +170,7 @@ class Load:
             caller.phase = phase
 
     async def connect(self, number: int, *, again: bool) -> None:
-        """So many kept connections, over all addresses in turn; those that are refused are asked for again."""
+        """So many kept connections, over all addresses in turn."""
         loop = asyncio.get_running_loop()
         for at in range(number):
             where = (ADDRESSES[at % len(ADDRESSES)], 0)
@@ -180,7 +180,8 @@ class Load:
             self.callers.append(caller)
             if not again:  # they have been there for a while, and have asked before, when the load comes
                 await asyncio.sleep(0.003)
-                self.ready.pop().send()
+                if self.ready and (ready := self.ready.pop()).began == 0.0:
+                    ready.send()
 
     async def closed(self, connections: int, seconds: float) -> Phase:
         """The closed loop: each connection asks again once it is answered."""
@@ -345,6 +346,7 @@ async def _measure(
 ) -> Overloaded:
     steps = {count: await load.closed(count, seconds / 3) for count in CONNECTIONS}
     most, usual = max(step.useful for step in steps.values()), steps[USUAL]
+    await asyncio.sleep(4)
     await load.connect(kept, again=False)
     best = Phase(1.0)
     for part in PARTS:

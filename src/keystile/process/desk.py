@@ -36,6 +36,9 @@ COUNT_KEYS_EVERY = 60.0
 """Seconds between two counts of the keys: the store has to read them all."""
 UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
+HOLDING_BACK = "relays_holding_back"
+SHEDDING = "relays_shedding"
+"""Those of relays that are overloaded: at all, and so much that they refuse requests."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ class Desk:
             "stuck": self._check_stuck,
             "relays and store": self._check_followers,
             "configuration": self._check_configuration,
+            "overload": self._check_overload,
         }
         return await examine(vital, other)
 
@@ -94,6 +98,13 @@ class Desk:
     async def _check_configuration(self) -> str | None:
         # Health is for everybody who can reach it: what is wrong stands in the log and on the operators' page.
         return f"the file on disk was not taken, {self.report.number} goes on" if self.fault else None
+
+    async def _check_overload(self) -> str | None:
+        totals = self.counters.totals(self.names, self.gauges)
+        holding, shedding = totals.get(HOLDING_BACK, 0), totals.get(SHEDDING, 0)
+        if not holding:
+            return None
+        return f"{holding} of {len(self.counters.relays())} relays take few new connections, {shedding} refuse requests"
 
     # -- the configuration ------------------------------------------------------------------------------
 

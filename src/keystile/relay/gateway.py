@@ -226,6 +226,10 @@ class Gateway:
         if self.shedder.holds:
             self._servers[-1][1].hold()
 
+    def is_overloaded(self) -> bool:
+        """Whether no new connections are taken on but a few."""
+        return self.shedder.holds
+
     def doors(self) -> Sequence[tuple[Listener, Way]]:
         """What connections come in by, each with its listener."""
         return self._servers

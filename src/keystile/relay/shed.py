@@ -56,7 +56,7 @@ LONGEST_REST_SECONDS: Final = 4.0
 WAKE_AT_LEAST: Final = 8
 WAKE_PART: Final = 64
 #: Part of the CPU time that may go into refusing new connections, and seconds between two that are let in whatever happens.
-DOOR_SHARE: Final = 0.06
+DOOR_SHARE: Final = 0.05
 TRICKLE_SECONDS: Final = 0.05
 #: Connections fetched from one door at one look, besides those that may come in.
 FETCHED: Final = 16
