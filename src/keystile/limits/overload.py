@@ -179,7 +179,7 @@ class Overload:
 
     def returners(self) -> int:
         """How many of those who were refused and did not wait may try again at this look."""
-        return int(self._returners) if self._by_memory < Level.SHEDDING else 1
+        return int(self._returners)
 
     def turned_away(self, now: float) -> None:
         """A new connection had to go."""

@@ -4,13 +4,14 @@ Law: ``limits/overload.py`` decides, this file looks and acts. Whatever was admi
 service's own key calls are never refused here, on connections new or kept.
 
 How lag is looked at: twenty times a second one whole turn of the loop is timed, from before its writes to after its
-reads, without waiting for anything. So a request costs nothing for it, and what is timed is work, however late a timer comes.
+reads, without waiting for anything. So requests cost nothing for it, and what is timed is work, however late timers are.
 
-A refusal must cost much less than a request, and must not be answered with the next request at once. So a request
-that is refused gets bytes made beforehand, no key is looked up, nothing is logged but counted; and then its connection
-is not read for the better part of the time that Retry-After asks for. Who waits as it says notices nothing of that; who
-does not is held up in its own kernel, at no cost. What has come meanwhile has waited too long, and is refused. From
-trusted proxies everything is read: their connections carry many people's requests.
+A refusal must cost much less than a request, and must not be answered with the next request at once: one that is read
+costs half a request, so four times the load would leave nothing. So a request that is refused gets bytes made
+beforehand, no key is looked up, nothing is logged but counted; and then its connection rests: it is not read for the
+better part of the time that Retry-After asks for. Who waits as it says notices nothing of that. Who does not is held up
+in its own kernel, at no cost, and rests twice as long each time; what it has sent meanwhile has waited too long, and is
+refused when there is room for its next. Trusted proxies never rest: their connections carry many people's requests.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from time import monotonic, thread_time
 from typing import TYPE_CHECKING, Final
 
 from keystile.config.model import Limits, Listener, ManagementRoutes
+from keystile.limits.deadlines import NEVER
 from keystile.limits.overload import Level, Overload
 from keystile.relay.admit import note_of
 from keystile.relay.cors import answer_fields
@@ -298,25 +300,29 @@ class Shedder:
         return answer_fields(found.cors if type(found) is Route else self.gateway.settings.cors, fields.origin)
 
     def _wake(self, now: float) -> None:
-        """Read those again whose rest is over; of those who did not wait, as many as there is room for."""
+        """Read those again whose rest is over; of those who did not wait, as many as there is room for, but one."""
         self._hasty.clear()
-        resting, room = self._resting, self.rules.returners()
-        if self._level < Level.SHEDDING:
+        resting, room, one = self._resting, self.rules.returners(), 1
+        is_over = self._level < Level.SHEDDING or self.gateway.draining
+        if is_over:
             room = WAKE_AT_LEAST + len(resting) // WAKE_PART
         while resting and (room or resting[0][0] <= now):
             client = heappop(resting)[2]
             if not client.has_unread():
                 client.rest = 0.0
-            elif not room:
+            elif not room and not one:
                 self._rest(client)
                 continue
-            elif self._level == Level.SHEDDING:
-                self._hasty.add(client)
+            else:
+                one -= not room
+                if not is_over:
+                    self._hasty.add(client)
             room -= bool(room)
             client.finished(True)
 
     def _rest(self, client: ClientConnection) -> None:
         """Do not read it for a while: its state stays ANSWER, and nothing is taken for a request."""
+        client.due = NEVER
         client.rest = min(2 * client.rest, LONGEST_REST_SECONDS) or REST_SECONDS
         heappush(self._resting, (monotonic() + client.rest, next(self._numbers), client))
 
