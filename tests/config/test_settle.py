@@ -80,6 +80,8 @@ limits:
   connections: 5000
   connections_per_ip: 50
   max_buffered: 1GiB
+  max_lag: 100ms
+  max_memory: 2GiB
 trusted_proxies: [10.0.0.0/8, 192.0.2.1]
 client_address_field: Forwarded
 health_path: /healthz
@@ -115,7 +117,7 @@ routes:
     assert settings.keys == KeyPolicy(5, ("Authorization", "X-Auth-Token"), "apikey")
     assert settings.limits == Limits(
         7, 56, Waiting(2.0, 3), 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0,
-        1024.0, None, 5.0, 7200.0, 60.0, 5000, 50, 1 << 30, 20.0,
+        1024.0, None, 5.0, 7200.0, 60.0, 5000, 50, 1 << 30, 20.0, 0.1, 2 << 30,
     )  # fmt: skip
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.1"))
     assert settings.client_address_field == "Forwarded"

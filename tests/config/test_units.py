@@ -126,6 +126,44 @@ def test_other_texts_are_no_rates(value: object) -> None:
         units.rate_or_none(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "lag"), [("5ms", 0.005), ("50ms", 0.05), ("10s", 10.0), ("none", None), (None, None)]
+)
+def test_a_lag_is_a_short_duration_or_none(value: object, lag: float | None) -> None:
+    assert units.lag_or_none(value) == lag
+
+
+@pytest.mark.parametrize("value", ["4ms", "10001ms", "11s", "1h"])
+def test_lags_that_say_nothing_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is out of range; write from 5ms to 10s, or none"):
+        units.lag_or_none(value)
+
+
+@pytest.mark.parametrize("value", ["50", 50, "off", "", "-5ms", True, "0ms"])
+def test_other_texts_are_no_lags(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write such as 50ms, or none"):
+        units.lag_or_none(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"), [("128MiB", 128 << 20), ("1TiB", 1 << 40), (1 << 30, 1 << 30), ("none", None), (None, None)]
+)
+def test_a_memory_is_a_size_or_none(value: object, size: int | None) -> None:
+    assert units.memory_or_none(value) == size
+
+
+@pytest.mark.parametrize("value", ["127MiB", (128 << 20) - 1, "2TiB", 0])
+def test_memories_that_no_relay_could_live_with_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is out of range; write from 128MiB to 1TiB, or none"):
+        units.memory_or_none(value)
+
+
+@pytest.mark.parametrize("value", ["1 GiB", "1GB", "off", "-1MiB", True, 1.5])
+def test_other_texts_are_no_memories(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a size; write a whole number with B, KiB, MiB or GiB, or none"):
+        units.memory_or_none(value)
+
+
 def test_connections_are_as_many_as_written_or_as_fit() -> None:
     assert [units.connections(value) for value in ("auto", 1, 1_000_000)] == [None, 1, 1_000_000]
 
@@ -151,6 +189,7 @@ def test_only_printable_text_is_text(value: object) -> None:
 READERS = [
     units.text, units.flag, units.duration, units.duration_or_zero, units.whole_seconds, units.size,
     units.size_or_none, units.whole(1, 5), units.workers, units.rate_or_none, units.connections,
+    units.lag_or_none, units.memory_or_none,
 ]  # fmt: skip
 
 

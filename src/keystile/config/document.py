@@ -36,8 +36,10 @@ from keystile.config.kinds import (
     HstsAge,
     HttpsOrigin,
     KeyField,
+    LagOrNone,
     LegacyVersion,
     ListenAddress,
+    MemoryOrNone,
     Method,
     Moment,
     MostInFlight,
@@ -259,6 +261,16 @@ class LimitsSection(Section):
         "256MiB",
         description="How many bytes each relay holds for peers that do not read or finish; above it the greediest "
         "connections are cut.",
+    )
+    max_lag: LagOrNone = _setting(
+        "50ms",
+        description="How long a turn of a relay's loop may take. Where turns are longer for a while, it is overloaded: "
+        "it lets in no new connections, then refuses requests (503), until it has caught up. none: never.",
+    )
+    max_memory: MemoryOrNone = _setting(
+        "none",
+        description="How much memory each relay may have (resident). From 85 % on it lets in no new connections, from "
+        "95 % on each address may have one request in flight.",
     )
     drain_timeout: DurationOrZero = _setting(
         "30s", description="How long requests in flight may take to finish when the gateway stops."

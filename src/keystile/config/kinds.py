@@ -66,6 +66,8 @@ WholeSeconds = Annotated[int, Read(units.whole_seconds, _any_of(_DURATION, {**_C
 HeadSize = Annotated[int, Read(units.size_between(1024, 16 << 20, "from 1KiB to 16MiB"), _any_of(_SIZE, _COUNT))]
 SizeOrNone = Annotated[int | None, Read(units.size_or_none, _any_of({"const": "none"}, _SIZE, _COUNT, _NULL))]
 RateOrNone = Annotated[float | None, Read(units.rate_or_none, _any_of({"const": "none"}, _RATE, _NULL))]
+LagOrNone = Annotated[float | None, Read(units.lag_or_none, _any_of({"const": "none"}, _DURATION, _NULL))]
+MemoryOrNone = Annotated[int | None, Read(units.memory_or_none, _any_of({"const": "none"}, _SIZE, _COUNT, _NULL))]
 BufferSize = Annotated[int, Read(units.size_between(1 << 20, 1 << 40, "from 1MiB to 1TiB"), _any_of(_SIZE, _COUNT))]
 Connections = Annotated[
     int | None, Read(units.connections, _any_of({"const": "auto"}, {**_COUNT, "minimum": 1, "maximum": 1_000_000}))

@@ -113,7 +113,8 @@ class Waiting:
 class Limits:
     """Every bound; durations in seconds, sizes in bytes, rates in bytes a second.
 
-    ``connections`` (of clients, on each relay): None is as many as there are descriptors for.
+    ``connections`` (of clients, on each relay): None is as many as there are descriptors for. ``max_lag`` and
+    ``max_memory`` (of each relay): None is no bound.
     """
 
     concurrent_requests_per_ip: int = 20
@@ -136,6 +137,8 @@ class Limits:
     connections_per_ip: int = 256
     max_buffered: int = 256 * 1024 * 1024
     drain_wait: float = 0.0
+    max_lag: float | None = 0.05
+    max_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,33 @@ def size_or_none(value: object) -> int | None:
     return number
 
 
+def lag_or_none(value: object) -> float | None:
+    """Seconds that a turn of a relay's loop may take, or None for the word ``none`` (and for YAML's null)."""
+    if value is None or value == "none":
+        return None
+    try:
+        seconds = duration(value)
+    except ValueError:
+        raise ValueError("is not a duration; write such as 50ms, or none") from None
+    if not 0.005 <= seconds <= 10:
+        raise ValueError("is out of range; write from 5ms to 10s, or none")
+    return seconds
+
+
+def memory_or_none(value: object) -> int | None:
+    """Bytes that a relay may have in memory, or None for the word ``none`` (and for YAML's null)."""
+    if value is None or value == "none":
+        return None
+    try:
+        number = size(value)
+    except ValueError:
+        raise ValueError("is not a size; write a whole number with B, KiB, MiB or GiB, or none") from None
+    if not 128 * BYTES["MiB"] <= number <= BYTES["TiB"]:
+        # A relay that has just started has some 70 MiB, and more with every key.
+        raise ValueError("is out of range; write from 128MiB to 1TiB, or none")
+    return number
+
+
 def rate_or_none(value: object) -> float | None:
     """Bytes a second of a rate such as ``512B/s``, or None for the word ``none`` (and for YAML's null)."""
     if value is None or value == "none":

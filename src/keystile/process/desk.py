@@ -48,6 +48,9 @@ UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
 REFUSING = "keys_unavailable"
 """That of those that have stopped to trust the keys they know."""
+HOLDING_BACK = "relays_holding_back"
+SHEDDING = "relays_shedding"
+"""Those of relays that are overloaded: at all, and so much that they refuse requests."""
 
 
 @dataclass(slots=True)
@@ -96,6 +99,7 @@ class Desk:
             "relays and store": self._check_followers,
             "configuration": self._check_configuration,
             "upstreams": self._check_upstreams,
+            "overload": self._check_overload,
         }
         return await examine(vital, other)
 
@@ -154,6 +158,12 @@ class Desk:
         said = self.servers.page(0).read(self.number)
         checks = b"" if said is None else said.states
         return upstream_servers.seen(self.settings, checks, self.servers.relays(self.number))
+    async def _check_overload(self) -> str | None:
+        totals = self.counters.totals(self.names, self.gauges)
+        holding, shedding = totals.get(HOLDING_BACK, 0), totals.get(SHEDDING, 0)
+        if not holding:
+            return None
+        return f"{holding} of {len(self.counters.relays())} relays take few new connections, {shedding} refuse requests"
 
     # -- the configuration ------------------------------------------------------------------------------
 

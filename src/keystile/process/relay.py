@@ -68,6 +68,14 @@ class Adopting(Protocol):
         """Serve an accepted, non-blocking connection as if it had been accepted by ``listener``'s socket."""
 
 
+@runtime_checkable
+class Sparing(Protocol):
+    """A gateway that may have more to do than it can do."""
+
+    def is_overloaded(self) -> bool:
+        """Whether it takes on nobody else's connections at this moment."""
+
+
 Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Callable[[Sequence[int]], None], Pages], Gateway]
 
 
@@ -183,7 +191,8 @@ def _neighbours(fds: Sequence[int], listeners: Sequence[Listener], gateway: Gate
     opened = [socket.socket(fileno=fd) for fd in fds]
     others = len(opened) // len(listeners) if listeners else 0
     pairs = [(each, listeners[at // others]) for at, each in enumerate(opened)]
-    neighbours = Neighbours(pairs, gateway.adopt if isinstance(gateway, Adopting) else None)
+    is_busy = gateway.is_overloaded if isinstance(gateway, Sparing) else lambda: False
+    neighbours = Neighbours(pairs, gateway.adopt if isinstance(gateway, Adopting) else None, is_busy)
     neighbours.start()
     return neighbours
 

@@ -37,6 +37,7 @@ from keystile.relay.handshakes import Handshakes
 from keystile.relay.reaching import Reaching
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
+from keystile.relay.shed import Shedder
 from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.relay.waiting import NOBODY_WAITS, WaitingRoom
@@ -48,6 +49,7 @@ from keystile.wire.door import Door, Newcomer, TurnedAway, last_of
 from keystile.wire.faults import WireError
 from keystile.wire.outbox import Outbox
 from keystile.wire.peer import Address, Peer
+from keystile.wire.plain_door import PlainDoor, Way
 from keystile.wire.request_head import RequestFields, RequestHeadReader
 
 log = logging.getLogger("keystile.relay")
@@ -113,7 +115,8 @@ class Gateway:
         self.draining = False  # every answer is its connection's last
         self.replaced = False  # while draining: another process serves in this one's place
         self.refusing = False  # no request is begun any more
-        self._servers: list[tuple[Listener, asyncio.Server | Door]] = []
+        self.shedding = False  # set by the shedder: every request asks it first
+        self._servers: list[tuple[Listener, PlainDoor | Door]] = []
         self._entrances: dict[Listener, Entrance] = {}
         self._doors: dict[Listener, Door] = {}
         #: Connections whose version of TLS is accepted for a time only.
@@ -123,6 +126,7 @@ class Gateway:
         # Unique over processes and restarts; a counter costs a fraction of a random number per request.
         self._id_prefix = token_hex(10).encode("ascii")
         self._ids = count(1)
+        self.shedder = Shedder(self)
         self._work_by(rules)
 
     # -- the configuration ------------------------------------------------------------------------
@@ -171,6 +175,7 @@ class Gateway:
         query = settings.keys.query_parameter
         self.query_parameter = query.lower().encode("ascii") if query else None
         self.health_path = settings.health_path.encode("ascii") if settings.health_path else None
+        self.shedder.go_by(limits, self.health_path, settings.management_routes)
         if self.waiting is not None:
             self.waiting.rules = limits.over_limit or NOBODY_WAITS
         elif limits.over_limit is not None:
@@ -220,8 +225,19 @@ class Gateway:
             self._servers.append((listener, door))
         else:
             entrance = self._entrance(listener)
-            server = await self.loop.create_server(lambda: self._connection(entrance), sock=sock, backlog=4096)
-            self._servers.append((listener, server))
+            plain = PlainDoor(self.loop, sock, lambda: self._connection(entrance), self.spawn)
+            await plain.open()
+            self._servers.append((listener, plain))
+        if self.shedder.holds:
+            self._servers[-1][1].hold()
+
+    def is_overloaded(self) -> bool:
+        """Whether no new connections are taken on but a few."""
+        return self.shedder.holds
+
+    def doors(self) -> Sequence[tuple[Listener, Way]]:
+        """What connections come in by, each with its listener."""
+        return self._servers
 
     def unlisten(self, listener: Listener) -> None:
         """Accept no more from one socket of ``listener``; its connections stay."""
@@ -312,6 +328,7 @@ class Gateway:
             client.transport.abort()
         for group in self.upstreams.values():
             group.close()
+        self.shedder.close()
         for task in self._tasks:
             task.cancel()
         self._hand_over()
@@ -422,6 +439,8 @@ class Gateway:
 
     def begin(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> None:
         """A request has been read: decide, then forward or refuse."""
+        if self.shedding and self.shedder.sheds(client, method, target, fields):
+            return
         exchange = self._exchange(client, method, target, fields)
         try:
             if self.health_path is not None and target == self.health_path and method in (b"GET", b"HEAD"):
@@ -455,6 +474,10 @@ class Gateway:
         exchange = self._exchange(client, method, b"", fields)
         exchange.detail = error.detail
         exchange.refuse(of_fault(error.fault))
+
+    def request_id(self, fields: RequestFields) -> bytes:
+        """The id of a request that gets no exchange."""
+        return fields.request_id or b"%b%012x" % (self._id_prefix, next(self._ids))
 
     def _exchange(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> Exchange:
         request_id = fields.request_id or b"%b%012x" % (self._id_prefix, next(self._ids))

@@ -65,6 +65,11 @@ _FIXED: Final = (
     "upstream_retries",
     "upstream_breaker_opened",
     "upstream_queued",
+    "requests_shed",
+    "connections_shed",
+    "relays_holding_back",
+    "relays_shedding",
+    "loop_lag_microseconds",
 )
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
@@ -92,6 +97,9 @@ GAUGES: Final = frozenset(
         "websockets_open",
         "bytes_held",
         "upstream_queued",
+        "relays_holding_back",
+        "relays_shedding",
+        "loop_lag_microseconds",
     }
 )
 
@@ -143,6 +151,10 @@ class Recorder:
         self.retried_elsewhere = 0
         self.servers_left_out = 0
         self.waiting_for_server = 0
+        self.requests_shed = 0
+        self.connections_shed = 0
+        self.level = 0
+        self.lag = 0.0
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
         self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
@@ -271,6 +283,11 @@ class Recorder:
             self.retried_elsewhere,
             self.servers_left_out,
             self.waiting_for_server,
+            self.requests_shed,
+            self.connections_shed,
+            int(self.level > 0),
+            int(self.level > 1),
+            int(self.lag * 1e6),
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),

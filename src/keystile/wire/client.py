@@ -171,6 +171,7 @@ class ClientConnection(asyncio.Protocol):
         "own_lines",
         "paused",
         "peer",
+        "rest",
         "says_hsts",
         "served",
         "slot_row",
@@ -212,6 +213,7 @@ class ClientConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._last_block = b""
         self._last_fields: RequestFields | None = None
+        self.rest = 0.0  # a place for the application: for how long it was not read last, because it was refused
         self._lingered = 0
         self._head_began = 0.0
 
@@ -474,6 +476,15 @@ class ClientConnection(asyncio.Protocol):
         if len(self._waiting) <= PIPELINE_BOUND:
             self.deaf = False
             self.transport.resume_reading()
+
+    def has_unread(self) -> bool:
+        """Whether bytes have come that were not read yet, in the kernel or here."""
+        if self._waiting:
+            return True
+        socket = self.transport.get_extra_info("socket")
+        if socket is None or self.transport.is_closing():
+            return False
+        return any(fcntl.ioctl(socket.fileno(), FIONREAD, bytes(4)))
 
     def notice_leaving(self) -> None:
         """While nothing is read a close goes unnoticed: ask the kernel (once a second, where it matters)."""

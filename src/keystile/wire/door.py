@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 from keystile.limits.crowd import EXEMPT
 from keystile.wire.client import Application, ClientConnection
 from keystile.wire.peer import Address, parse_address
+from keystile.wire.plain_door import BACKLOG, HELD_BACKLOG, accepted_from, shorten
 from keystile.wire.proxy_protocol import MAX_V2, BadProxyHeader, ProxyHeader, read_proxy_header
 from keystile.wire.tls_gate import ATTEMPT, Attempt
 from keystile.wire.tls_transport import Securing, TlsConnection
@@ -75,6 +76,7 @@ class Door:
         self._make = make
         self.proxy_protocol = proxy_protocol
         self._listening: socket.socket | None = None
+        self._held = False
 
     # -- accepting --------------------------------------------------------------------------------
 
@@ -93,6 +95,8 @@ class Door:
         listening, self._listening = self._listening, None
         if listening is not None:
             self.keeper.loop.remove_reader(listening.fileno())
+            if self._held:
+                shorten(listening, BACKLOG)  # others may accept from it on
             listening.close()
 
     def close(self) -> None:
@@ -100,6 +104,24 @@ class Door:
         self.stop()
         for newcomer in [each for each in self.keeper.newcomers if each.door is self]:
             newcomer.close()
+
+    def hold(self) -> None:
+        """Let nobody in but who is fetched: a handshake costs the most of all (``plain_door.py`` has the reasons)."""
+        self._held = True
+        if self._listening is not None:
+            self.keeper.loop.remove_reader(self._listening.fileno())
+            shorten(self._listening, HELD_BACKLOG)
+
+    def go_on(self) -> None:
+        """Accept again."""
+        self._held = False
+        if self._listening is not None:
+            shorten(self._listening, BACKLOG)
+            self._resume(self._listening)
+
+    def fetch(self) -> socket.socket | None:
+        """Somebody who waits, not blocking; None where nobody does."""
+        return None if self._listening is None else accepted_from(self._listening)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -118,7 +140,7 @@ class Door:
         self.keeper.loop.call_later(PAUSE_SECONDS, self._resume, listening)
 
     def _resume(self, listening: socket.socket) -> None:
-        if self._listening is listening:
+        if self._listening is listening and not self._held:
             self.keeper.loop.add_reader(listening.fileno(), self._accept, listening)
 
     # -- coming in --------------------------------------------------------------------------------
