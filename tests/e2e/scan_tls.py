@@ -106,9 +106,8 @@ def old_node(node: Path, port: int, secret: str, directory: Path) -> list[str]:
     script = directory / "ask.js"
     script.write_text(_OLD_NODE, encoding="utf-8")
     methods = {"1.0": "TLSv1_method", "1.1": "TLSv1_1_method", "1.2": "TLSv1_2_method", "its own": "SSLv23_method"}
-    return [
-        f"{version}: {_said(str(node), str(script), str(port), secret, method)}" for version, method in methods.items()
-    ]
+    said = {name: _said(str(node), str(script), str(port), secret, method) for name, method in methods.items()}
+    return [f"{name}: {word.partition(chr(10))[0]}" for name, word in said.items()]  # behind it, its own warnings
 
 
 def _said(*command: str) -> str:

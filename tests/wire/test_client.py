@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keystile.wire.client import HEAD, LINGER_BYTES, LINGER_SECONDS, PIPELINE_BOUND, ClientConnection
+from keystile.wire.tls_transport import UNREAD
 from tests.relay.running import running, until
 from tests.wire.judge import judge_answer
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -96,6 +97,16 @@ def test_what_waits_behind_a_request_is_bounded() -> None:
         application.answer(application.held[i])
     assert transport.is_reading()
     assert transport.sent == ANSWERED * (count + 1)
+
+
+def test_what_has_come_over_tls_and_waits_counts_as_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, transport = connected(KeepingApplication(holds=True))
+    client.data_received(POST + b"Content-Length: 500\r\n\r\n")
+    monkeypatch.setattr(transport, "get_extra_info", {UNREAD: 300}.get)
+    client.pause()
+    assert client.held_bytes() == 300
+    client.resume()
+    assert client.held_bytes() == 0
 
 
 def test_a_body_stops_and_goes_on_as_it_is_told() -> None:

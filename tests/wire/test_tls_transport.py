@@ -18,7 +18,7 @@ from keystile.wire.certificates import self_signed
 from keystile.wire.tls import Pair, profile_context
 from keystile.wire.tls_gate import Certificates, CertificateSet, Done, Gate, Reason, Refused
 from keystile.wire.tls_policy import Policy
-from keystile.wire.tls_transport import SLICE_IN, SLICE_OUT, Securing, TlsConnection
+from keystile.wire.tls_transport import SLICE_IN, SLICE_OUT, UNREAD, Securing, TlsConnection
 from tests.wire.key_updates import key_updates
 
 CHAIN, KEY = self_signed(["localhost"], 5)
@@ -240,6 +240,7 @@ async def test_while_nobody_reads_bytes_wait_and_keep_their_order(ends: Ends) ->
     ends.connection.data_received(ends.said(b"4" * SLICE_IN))
     assert ends.above.data == [b"1"]
     assert ends.raw.did == ["pause_reading"]
+    assert SLICE_IN < ends.connection.get_extra_info(UNREAD) < SLICE_IN + 200, "what waits counts as held"
     ends.above.then = lambda: None
     ends.connection.resume_reading()
     ends.connection.resume_reading()
@@ -247,6 +248,7 @@ async def test_while_nobody_reads_bytes_wait_and_keep_their_order(ends: Ends) ->
     ends.connection.data_received(ends.said(b"5"))
     await asyncio.sleep(0)
     assert ends.above.text == b"123" + b"4" * SLICE_IN + b"5"
+    assert ends.connection.get_extra_info(UNREAD) == 0
     assert ends.raw.did == ["pause_reading", "resume_reading"]
 
 

@@ -28,6 +28,7 @@ from keystile.wire.grammar import METHOD_BEGUN, METHODS, OTHER_VERSION, REQUEST_
 from keystile.wire.peer import Peer
 from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_head import RequestFields, RequestHeadReader, origin_form
+from keystile.wire.tls_transport import UNREAD
 
 #: Bytes that may wait behind the request being served before reading stops.
 PIPELINE_BOUND: Final = 64 * 1024
@@ -508,6 +509,8 @@ class ClientConnection(asyncio.Protocol):
         held = len(self._waiting)
         if self.served is not None:
             held += self.served.held_bytes()
+        if self.deaf:
+            held += self.transport.get_extra_info(UNREAD, 0)
         return held + self.transport.get_write_buffer_size() if self.paused else held
 
     def _keep_pace(self, served: ServedRequest) -> None:

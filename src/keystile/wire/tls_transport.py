@@ -30,6 +30,8 @@ RECORD: Final = 16 * 1024
 #: Bytes that OpenSSL may say by itself while the peer does not read: answers to its KeyUpdates, mostly (RFC 8446
 #: section 4.6.3), of which it may ask for any number.
 OWN_BOUND: Final = 16 * 1024
+#: What ``get_extra_info`` is asked for: bytes that have come and nobody has read, encrypted as they are.
+UNREAD: Final = "unread"
 #: Seconds for which a refused client may read why before its connection is cut.
 REFUSED_SECONDS: Final = 2.0
 
@@ -310,7 +312,9 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         return self._raw.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``ssl_object``, and whatever the plain transport knows."""
+        """``ssl_object``, ``UNREAD``, and whatever the plain transport knows."""
+        if name == UNREAD:
+            return self._incoming.pending
         return self._object if name == "ssl_object" else self._raw.get_extra_info(name, default)
 
 
