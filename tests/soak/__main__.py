@@ -12,7 +12,20 @@ from typing import Any
 
 import uvloop
 
-from tests.soak import bursts, certificates, cpu, deletes, idle, idle_tls, kills, management, overload, slow, stopped, table
+from tests.soak import (
+    bursts,
+    certificates,
+    cpu,
+    deletes,
+    idle,
+    idle_tls,
+    kills,
+    management,
+    overload,
+    slow,
+    stopped,
+    table,
+)
 
 Found = tuple[list[dict[str, object]], list[str]]
 TITLES = {
