@@ -71,6 +71,14 @@ def test_a_cap_of_ten_thousand_is_counted(table: SlotTable) -> None:
     assert table.count(NAME) == 10_000
 
 
+def test_slots_are_counted_by_name_whatever_the_hint(table: SlotTable) -> None:
+    row = table.take(NAME, 20)
+    other = table.take(OTHER, 20)
+    table.take(OTHER, 20, other)
+    assert [table.count(NAME, hint) for hint in (-1, row, other)] == [1, 1, 1]
+    assert [table.count(OTHER, hint) for hint in (-1, row, other)] == [2, 2, 2]
+
+
 def test_a_stale_hint_is_harmless(table: SlotTable) -> None:
     row = table.take(NAME, CAP)
     assert table.take(OTHER, CAP, row) != row

@@ -57,3 +57,21 @@ async def test_without_somebody_to_adopt_nothing_is_fetched() -> None:
         await asyncio.sleep(0.1)
         opened.accept()[0].close()
     neighbours.close()
+
+
+async def test_while_this_relay_is_busy_they_are_left_where_they_wait() -> None:
+    [opened] = sockets.listen("127.0.0.1", 0)
+    busy = True
+    served: asyncio.Queue[socket.socket] = asyncio.Queue()
+
+    async def adopt(accepted: socket.socket, _: Listener) -> None:
+        await served.put(accepted)
+
+    neighbours = Neighbours([(opened, LISTENER)], adopt, lambda: busy)
+    neighbours.start()
+    with socket.create_connection(opened.getsockname()):
+        await asyncio.sleep(0.2)
+        assert served.empty()
+        busy = False
+        (await asyncio.wait_for(served.get(), 10)).close()
+    neighbours.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import ipaddress
 import json
 import logging
@@ -113,9 +114,13 @@ async def test_a_rest_ends_at_its_longest(monkeypatch: pytest.MonkeyPatch) -> No
         client = await RawClient.connect(relay.port)
         hold_at(relay, Level.SHEDDING)
         monkeypatch.setattr(relay.gateway.shedder.rules, "returners", lambda: 0)
-        rests = []
-        heappush = shed.heappush
-        monkeypatch.setattr(shed, "heappush", lambda heap, one: (rests.append(one[2].rest), heappush(heap, one)))
+        rests: list[float] = []
+
+        def push(heap: list[Any], one: Any) -> None:
+            rests.append(one[2].rest)
+            heapq.heappush(heap, one)
+
+        monkeypatch.setattr(shed, "heappush", push)
         await client.send(request(key=key) * 9)
         assert [(await client.answer())[0] for _ in range(9)] == [503] * 9
         assert rests[:3] == [0.01, 0.02, 0.04]
@@ -220,7 +225,12 @@ async def test_the_slots_of_the_address_are_what_is_asked_about(monkeypatch: pyt
         other = await RawClient.connect(relay.port, "127.0.0.10")
         await until(lambda: len(relay.gateway.connections) == 4)
         hold_at(relay, Level.SHEDDING)
-        monkeypatch.setattr(relay.gateway.shedder.rules, "admits", lambda count: asked.append(count) is None)
+
+        def admits(count: int) -> bool:
+            asked.append(count)
+            return True
+
+        monkeypatch.setattr(relay.gateway.shedder.rules, "admits", admits)
         for number, client in enumerate([*clients, other], 1):
             await client.send(request(key=key))
             await until(lambda: relay.gateway.in_flight == number)  # noqa: B023 - asked at once
@@ -315,7 +325,8 @@ async def test_a_look_times_one_whole_turn_without_waiting(monkeypatch: pytest.M
         monkeypatch.setattr(shedder.rules, "look", lambda lag, *_, **__: lags.append(lag))
         await until(lambda: len(lags) >= 2)
         assert min(lags) < 0.3
-        shedder._timer and shedder._timer.cancel()
+        assert shedder._timer is not None
+        shedder._timer.cancel()
         lags.clear()
         shedder._begin_turn()
         asyncio.get_running_loop().call_soon(time.sleep, 0.3)
@@ -343,7 +354,8 @@ async def test_lines_about_levels_are_few(caplog: pytest.LogCaptureFixture, monk
     caplog.set_level(logging.WARNING, "keystile.relay")
     async with loaded(Level.CALM) as (relay, _, _):
         shedder = relay.gateway.shedder
-        shedder._timer and shedder._timer.cancel()
+        assert shedder._timer is not None
+        shedder._timer.cancel()
         now = shedder._said_at = 1000.0
         for step in range(1, 101):
             shedder._go_to(Level(step % 3), now + step / 10)

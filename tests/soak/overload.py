@@ -1,8 +1,9 @@
-"""Overload: a gateway held to a share of one core, offered several times what it can carry, and then its usual load again.
+"""Overload: a gateway held to a share of one core, offered several times what it carries, then its usual load again.
 
-Law: measures; what is right is judged by ``Overloaded.faults``. First its best, in a closed loop with more and more
-connections. Then, in an open loop (requests come whether the last ones were answered or not), several times that from
-many addresses, over kept connections and new ones. The callers are rude: they take no notice of Retry-After.
+Law: measures; what is right is judged by ``Overloaded.faults``. First a closed loop with more and more connections.
+Then its best in an open loop (requests come whether the last ones were answered or not): rising rates from many addresses,
+over kept connections and new ones. Then, in the same open loop, several times that. The callers are rude: they take no
+notice of Retry-After. A kept connection that waits for its answer is not asked again; such requests are ``unsent``.
 
 Useful is an answer of 200; its latency is from the moment the request was sent; how long connecting took is told apart.
 ``usual`` latency is that in the closed loop with 64 connections, which is saturation: the load of docs/performance.md.
@@ -11,6 +12,7 @@ Useful is an answer of 200; its latency is from the moment the request was sent;
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import tempfile
@@ -44,6 +46,8 @@ USEFUL = 0.8
 """Part of the best rate that useful answers must keep."""
 SLOWER = 2.0
 """How many times its usual latency an admitted request may take."""
+SETTLE = 4.0
+"""Seconds of overload that are not looked at: it has to be noticed first."""
 TICK = 0.004
 """Seconds between two turns of the open loop."""
 
@@ -319,7 +323,7 @@ async def _upstream(directory: Path) -> AsyncIterator[int]:
             yield upstream.port
         return
     port = free_port()
-    directory.chmod(0o755)  # nginx's worker is another user
+    os.chmod(directory, 0o755)  # nginx's worker is another user
     command = backend.command(backend.write_configuration(directory, port))
     with Running(command, 0, directory, "backend") as running:
         await asyncio.to_thread(running.wait_for_answer, port)
@@ -346,7 +350,7 @@ async def _measure(
 ) -> Overloaded:
     steps = {count: await load.closed(count, seconds / 3) for count in CONNECTIONS}
     most, usual = max(step.useful for step in steps.values()), steps[USUAL]
-    await asyncio.sleep(4)
+    await _calm(gateway)
     await load.connect(kept, again=False)
     best = Phase(1.0)
     for part in PARTS:
@@ -355,19 +359,28 @@ async def _measure(
         best = max(best, await load.watch(Phase(), seconds / 3), key=lambda phase: phase.useful)
         await flood
     over = Phase()
-    flood = asyncio.ensure_future(load.open(best.useful * times, new, seconds + 5))
-    await asyncio.sleep(4)
+    flood = asyncio.ensure_future(load.open(best.useful * times, new, seconds + SETTLE + 1))
+    await asyncio.sleep(SETTLE)
     health = asyncio.ensure_future(watch_health(gateway.port, over))
     await load.watch(over, seconds)
     health.cancel()
     facts = await asyncio.to_thread(_facts, gateway)
     await flood
     load.hang_up()
-    await asyncio.sleep(4)
+    facts["calm again after s"] = await _calm(gateway)
     after = await load.closed(USUAL, seconds / 3)
-    facts["closed loop"] = ", ".join(f"{count}: {one.useful:.0f}/s {one.quantile(0.5):.1f} ms" for count, one in steps.items())
+    said = [f"{count}: {one.useful:.0f}/s {one.quantile(0.5):.1f} ms" for count, one in steps.items()]
+    facts["closed loop"] = ", ".join(said)
     facts["useful to the best of the closed loop"] = f"{over.useful / most:.0%}"
     return Overloaded(how, best, usual, over, after, facts)
+
+
+async def _calm(gateway: RealGateway) -> float:
+    """Wait until no relay holds back any more; the seconds that it took."""
+    began = time.monotonic()
+    while await asyncio.to_thread(gateway.metric, "relays_holding_back"):
+        await asyncio.sleep(0.1)
+    return time.monotonic() - began
 
 
 def _facts(gateway: RealGateway) -> dict[str, object]:

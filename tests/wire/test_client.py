@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keystile.wire.client import HEAD, LINGER_BYTES, LINGER_SECONDS, PIPELINE_BOUND, ClientConnection
 from keystile.wire.tls_transport import UNREAD
-from tests.relay.running import running, until
+from tests.relay.running import request, running, until
 from tests.wire.judge import judge_answer
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 from tests.wire.splitting import in_pieces, splits
@@ -441,3 +441,20 @@ class DeafUpstream:
         await asyncio.gather(self.task, return_exceptions=True)
         for sock in (self.sock, *self.accepted):
             sock.close()
+
+
+async def test_bytes_that_were_not_read_yet_are_known_without_reading_them() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        client = await RawClient.connect(relay.port)
+        await until(lambda: relay.gateway.connections)
+        [connection] = relay.gateway.connections
+        assert not connection.has_unread()
+        connection.pause()
+        assert not connection.has_unread()
+        await client.send(request("/open"))
+        await until(connection.has_unread)
+        connection.resume()
+        assert (await client.answer())[0] == 200
+        assert not connection.has_unread()
+        connection.transport.close()
+        assert not connection.has_unread()

@@ -400,3 +400,41 @@ def test_a_crowd_at_the_door_does_not_keep_requests_waiting() -> None:
     door, _, welcomed = opened_door(listening)
     door._accept(cast(Any, listening))
     assert len(welcomed) == AT_ONCE
+
+
+# -- holding -------------------------------------------------------------------------------------------
+
+
+async def test_a_held_door_lets_nobody_in_but_who_is_fetched() -> None:
+    async with behind_a_proxy() as (relay, _, key):
+        [(_, door)] = relay.gateway.doors()
+        door.hold()
+        client = await RawClient.connect(relay.port)
+        await client.send(HEADER + request(key=key))
+        await asyncio.sleep(0.1)
+        assert not relay.gateway.crowd.present
+        fetched = door.fetch()
+        assert fetched is not None
+        assert door.fetch() is None
+        await relay.gateway.adopt(fetched, relay.gateway.settings.listeners[0])
+        assert (await answer(client)).status == 200
+        door.go_on()
+        again = await RawClient.connect(relay.port)
+        await again.send(HEADER + request(key=key))
+        assert (await answer(again)).status == 200
+
+
+async def test_a_door_that_paused_does_not_open_while_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keystile.wire.door.PAUSE_SECONDS", 0.01)
+    async with behind_a_proxy() as (relay, _, key):
+        [(_, door)] = relay.gateway.doors()
+        assert isinstance(door, Door)
+        assert door._listening is not None
+        door._pause(door._listening)
+        door.hold()
+        client = await RawClient.connect(relay.port)
+        await client.send(HEADER + request(key=key))
+        await asyncio.sleep(0.1)
+        assert not relay.gateway.crowd.present
+        door.go_on()
+        assert (await answer(client)).status == 200

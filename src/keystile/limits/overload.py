@@ -16,8 +16,8 @@ The levels:
   have in flight falls over the turn, from the most that any has, at its beginning, to nothing when the budget is used
   up. So those with most in flight go first, and who has none goes last.
 
-It rises one level (two, where turns are very long) after lag above ``max_lag`` has stood for ``STANDING``. It falls one
-level after ``QUIET`` in which the level was not needed and lag kept below half of ``max_lag``; between the two it stays.
+It rises one level (two, where turns are very long) after lag above ``max_lag`` has stood for ``STANDING``. It falls
+one level after ``QUIET`` in which it was not needed and lag kept below half of ``max_lag``; in between it stays.
 
 Newcomers, the budget and how many of the refused may return are steered by the smoothed lag, as TCP steers its window:
 up in small steps while turns are shorter than ``TARGET`` of ``max_lag``, down by a part when they are longer.

@@ -4,7 +4,7 @@ Law: ``limits/overload.py`` decides, this file looks and acts. Whatever was admi
 service's own key calls are never refused here, on connections new or kept.
 
 How lag is looked at: twenty times a second one whole turn of the loop is timed, from before its writes to after its
-reads, without waiting for anything. So requests cost nothing for it, and what is timed is work, however late timers are.
+reads, without waiting for anything. So requests cost nothing for it, and what is timed is work, not a timer's delay.
 
 A refusal must cost much less than a request, and must not be answered with the next request at once: one that is read
 costs half a request, so four times the load would leave nothing. So a request that is refused gets bytes made
@@ -57,7 +57,7 @@ LONGEST_REST_SECONDS: Final = 4.0
 #: Of those whose rest is over, how many are read again at one look: these, and that part of all who rest.
 WAKE_AT_LEAST: Final = 8
 WAKE_PART: Final = 64
-#: Part of the CPU time that may go into refusing new connections, and seconds between two that are let in whatever happens.
+#: Part of the CPU time that may go into refusing new connections; seconds between two that are let in in any case.
 DOOR_SHARE: Final = 0.05
 TRICKLE_SECONDS: Final = 0.05
 #: Connections fetched from one door at one look, besides those that may come in.
@@ -156,7 +156,9 @@ class Shedder:
     def _look(self) -> None:
         now = monotonic()
         rules = self.rules
-        rules.look(now - self._turn_began, thread_time() - self._cpu_began, now, self.gateway.recorder.requests, owing=bool(self._resting))
+        used = thread_time() - self._cpu_began
+        requests = self.gateway.recorder.requests
+        rules.look(now - self._turn_began, used, now, requests, owing=bool(self._resting))
         if rules.max_memory is not None and now - self._weighed >= WEIGH_SECONDS:
             self._weighed = now
             rules.weigh(self._weigh())

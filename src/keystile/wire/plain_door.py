@@ -63,14 +63,11 @@ class PlainDoor:
 
     async def open(self) -> None:
         """Accept from now on. The loop's server gets a descriptor of its own, since it closes the one it has."""
-        if self._server is not None or not self._is_wanted():
+        if self._server is not None or not self._may_accept():
             return
         self._server = await self._loop.create_server(self._make, sock=self._listening.dup(), backlog=BACKLOG)
-        if not self._is_wanted():  # any more
+        if not self._may_accept():
             self._stop()
-
-    def _is_wanted(self) -> bool:
-        return not (self._held or self._closed)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -105,6 +102,9 @@ class PlainDoor:
         """Somebody who waits, not blocking; None where nobody does."""
         return None if self._closed else accepted_from(self._listening)
 
+    def _may_accept(self) -> bool:
+        return not self._held and not self._closed
+
     def _stop(self) -> None:
         server, self._server = self._server, None
         if server is not None:
@@ -127,8 +127,6 @@ def accepted_from(listening: socket.socket) -> socket.socket | None:
 
 
 def waited(accepted: socket.socket) -> float:
-    """Seconds since data came on a connection last; where none has, since it was made (tcp(7), Linux)."""
+    """Seconds since data came on a TCP connection last; where none has, since it was made (tcp(7), Linux)."""
     known = accepted.getsockopt(IPPROTO_TCP, TCP_INFO, _LAST_DATA_AT + 4)
-    if len(known) < _LAST_DATA_AT + 4:
-        return 0.0  # not TCP, or a kernel that tells less
     return float(_LAST_DATA.unpack_from(known, _LAST_DATA_AT)[0]) / 1000

@@ -1,0 +1,40 @@
+"""A small overload, measured as the large one is; the full measure is ``python -m tests.soak overload``."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.soak import overload
+from tests.soak.overload import Overloaded, Phase, measure, row
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+async def test_a_gateway_with_more_to_do_than_it_can_goes_on_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overload, "CONNECTIONS", (overload.USUAL,))
+    monkeypatch.setattr(overload, "PARTS", (0.8,))
+    monkeypatch.setattr(overload, "SETTLE", 1.0)
+    found = await measure(0.4, 3.0, 1.5, 200, 0.0, (), 20)
+    assert found.over.useful > 0
+    assert found.after.answers[200] > 0
+    assert not found.after.answers[503]
+    assert row(found, 0.4, 3.0)["overload: useful/s"] == found.over.useful
+
+
+def phase(useful: int, latency: float, refused: int = 0, failed: int = 0) -> Phase:
+    made = Phase(1.0, latencies=[latency] * 100, health_failed=failed)
+    made.answers.update({200: useful, 503: refused})
+    return made
+
+
+def judged(over: Phase, after: Phase) -> list[str]:
+    return Overloaded("x", phase(1000, 0.01), phase(900, 0.01), over, after, {}).faults()
+
+
+def test_who_keeps_serving_fast_and_recovers_has_no_fault() -> None:
+    assert judged(phase(800, 0.02, refused=1), phase(1, 1.0)) == []
+
+
+def test_what_is_lost_or_slow_or_does_not_recover_is_a_fault() -> None:
+    assert len(judged(phase(799, 0.021, refused=0, failed=1), phase(1, 1.0, refused=1))) == 6
