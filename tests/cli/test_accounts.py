@@ -1,6 +1,7 @@
 import getpass
 import io
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,20 @@ def test_bytes_that_are_no_text_are_no_password(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe password\n"), encoding="utf-8"))
     with pytest.raises(CommandFailed, match="not valid text"):
         accounts.read_password(True)
+
+
+def test_while_the_passwords_are_locked_no_account_is_half_made_or_half_deleted(
+    run: Run, account: str, gateway_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keystile.storage.connection.BUSY_TIMEOUT", 0.05)
+    file = gateway_file.with_name("keystile-passwords.db")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        said = run("accounts", "create", "bob@example.com", "--password-stdin", stdin=PASSWORD)
+        assert (said.code, said.out) == (1, "")
+        assert said.err == f"keystile: the store {file}: another program has kept it locked for too long\n"
+        assert [each["email"] for each in run("accounts", "list", "--json").json] == [account]
+        gone = run("accounts", "delete", account)
+        assert gone.code == 0
+        assert "its password stays where it is, and opens nothing any more" in gone.err
+    assert run("accounts", "list", "--json").json == []

@@ -150,7 +150,7 @@ def test_names_in_any_script_are_read_and_shown_in_any_locale(tmp_path: Path, lo
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHONIO"))}
 
     def run(*words: str) -> str:
-        command = [os.fsencode(word) for word in (sys.executable, "-m", "keystile", *words, "-c", file)]
+        command = [os.fsencode(word) for word in (sys.executable, "-m", "keystile", *words, "-c", str(file))]
         done = subprocess.run(
             command, input=b"correct horse\n", capture_output=True, check=False, env={**bare, **locale}
         )

@@ -33,6 +33,7 @@ from tests.management.coming_in import (
     Door,
     door,
 )
+from tests.management.running import running
 
 
 @pytest.fixture
@@ -363,3 +364,17 @@ async def test_an_access_opens_its_own_passwords(here: Door, tmp_path: Path) -> 
     await access.warm()
     assert await access.session("0" * 64) is None
     await access.close()
+
+
+async def test_an_account_is_deleted_though_its_password_cannot_be_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The account is gone by then: to say that nothing has changed would not be true."""
+    monkeypatch.setattr("keystile.storage.connection.BUSY_TIMEOUT", 0.05)
+    async with running(tmp_path) as app:
+        account = await app.account("bob@example.com")
+        file = passwords_of(app.services.settings.store)
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            await app.services.access.forget_account(account)
+    assert "what a deleted account signed in with cannot be forgotten" in caplog.text

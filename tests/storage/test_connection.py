@@ -78,3 +78,14 @@ async def test_values_of_statements_are_in_no_log(connection: Connection, caplog
     with caplog.at_level(logging.DEBUG):
         await connection.ask("SELECT ?", ("a digest",))
     assert "a digest" not in caplog.text
+
+
+async def test_a_file_that_was_opened_read_only_is_opened_anew_when_it_can_be_written(connection: Connection) -> None:
+    """As one on a file system that the kernel had made read-only."""
+    await connection.ask("PRAGMA query_only = ON")  # stands for it: root may write anything
+    with pytest.raises(StoreUnreadable, match="readonly"):
+        await connection.ask("UPDATE t SET x = 7")
+    await connection.begin()
+    await connection.ask("UPDATE t SET x = 7")
+    await connection.commit()
+    assert await connection.ask("SELECT x FROM t") == [(7,)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from keystile.cli import links, options
 from keystile.cli.settings import read_settings
 from keystile.cli.store import ask
-from keystile.cli.terminal import CommandFailed, iso, moment_for_people, show_json, show_table
+from keystile.cli.terminal import CommandFailed, iso, moment_for_people, show_json, show_table, warn
 
 if TYPE_CHECKING:
     from keystile.keys.key import Account
@@ -62,11 +62,17 @@ def run_create(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.file)
     password = read_password(arguments.password_stdin)
     actor, origin = options.asked_by()
+    from keystile.storage.errors import StoreError
 
     async def work(keys: KeyService, passwords: Passwords) -> Account:
         account = await keys.create_account(arguments.email, arguments.operator, actor=actor, origin=origin)
         await keys.note_password_set(account.email, actor=actor, origin=origin)
-        await passwords.set_password(account.id, password)
+        try:
+            await passwords.set_password(account.id, password)
+        except StoreError:
+            # The other file cannot be written: better no account than one that nobody can sign in to.
+            await keys.delete_account(account.email, actor=actor, origin=origin)
+            raise
         return account
 
     account = ask(settings, work)
@@ -110,10 +116,14 @@ def run_delete(arguments: argparse.Namespace) -> int:
     """Delete the account, its keys and its password."""
     settings = read_settings(arguments.file)
     actor, origin = options.asked_by()
+    from keystile.storage.errors import StoreError
 
     async def work(keys: KeyService, passwords: Passwords) -> Account:
         account = await keys.delete_account(arguments.email, actor=actor, origin=origin)
-        await passwords.delete(account.id)
+        try:
+            await passwords.delete(account.id)
+        except StoreError as error:
+            warn(f"its password stays where it is, and opens nothing any more: {error}")
         return account
 
     print(f"deleted {ask(settings, work).email} and its keys")

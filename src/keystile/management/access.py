@@ -7,6 +7,7 @@ KeyRuleBroken, for e-mail addresses); everything may raise StoreError.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -34,9 +35,12 @@ from keystile.management.links import LINK_LIFE, Links
 from keystile.management.tokens import SEEN_EVERY, Tokens
 from keystile.storage.access import AccessStore, Session
 from keystile.storage.attempts import AttemptStore
+from keystile.storage.errors import StoreError
 from keystile.storage.passwords import Passwords
 
 __all__ = ["LINK_LIFE", "Access", "AccessRefused", "Identity", "SignedIn", "SlowDown"]
+
+log = logging.getLogger(__name__)
 
 LONGEST_SESSION = 30 * 86400.0
 """Seconds after which one signs in again: a stolen session is not for ever, and monthly is no burden."""
@@ -186,8 +190,14 @@ class Access(Links, Tokens):
         return begun
 
     async def forget_account(self, account: Account) -> None:
-        """Forget all by which a deleted account could come in: password, sessions, links, tokens."""
-        await self._passwords.delete(account.id)
+        """Forget all by which a deleted account could come in: password, sessions, links, tokens.
+
+        Where that cannot be written they stay, and open nothing: an account's id is never given again.
+        """
+        try:
+            await self._passwords.delete(account.id)
+        except StoreError as error:
+            log.warning("what a deleted account signed in with cannot be forgotten: %s", error)
 
     async def _find(self, email: str) -> tuple[Account | None, str]:
         """The account, and the spelling under which attempts count."""

@@ -46,6 +46,7 @@ from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
 from keystile.process.sockets import BACKLOG
 from keystile.process.watch import Watch
+from keystile.storage.errors import StoreError
 from keystile.storage.sqlite import SqliteStore
 from keystile.wire.tls import server_context
 
@@ -140,7 +141,10 @@ def _say_if_it_failed(asking: asyncio.Task[None]) -> None:
 async def _offer_setup(services: Services, opened: socket.socket) -> None:
     """Where there is no operator, whoever started the gateway gets a link for making one."""
     page = page_url(services.settings.management, opened.getsockname()[1])
-    said = await services.access.offer_setup_link(page, sys.stderr)
+    try:
+        said = await services.access.offer_setup_link(page, sys.stderr)
+    except StoreError as error:
+        said = f"no link for making the first operator can be kept: {error}"
     if said is not None:
         say(said)
 

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 
-from keystile.storage.errors import told
+from keystile.storage.errors import StoreUnreadable, told
 from keystile.storage.migrate import BUSY_TIMEOUT
 from keystile.storage.settled import settled
 
@@ -44,13 +45,13 @@ class Connection:
 
     async def ask(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Return all rows of one statement."""
-        with told(self.path):
+        with self._doubting(), told(self.path):
             found: Iterable[Any] = await (await self._current()).execute_fetchall(sql, values)
             return list(found)
 
     async def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Run one statement for each of the rows."""
-        with told(self.path):
+        with self._doubting(), told(self.path):
             await (await self._current()).executemany(sql, rows)
 
     async def begin(self) -> None:
@@ -85,6 +86,15 @@ class Connection:
         connection, self._connection = self._connection, None
         if connection is not None:
             await settled(connection.close())
+
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """After a fault the next ``renew`` opens anew: a file opened while it was read-only stays so."""
+        try:
+            yield
+        except StoreUnreadable:
+            self._file = None
+            raise
 
     def _opened(self) -> aiosqlite.Connection:
         assert self._connection is not None
