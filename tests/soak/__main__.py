@@ -21,6 +21,7 @@ from tests.soak import (
     idle_tls,
     kills,
     management,
+    memory,
     reloads,
     slow,
     stopped,
@@ -38,6 +39,7 @@ TITLES = {
     "idle": "Idle connections",
     "idle-tls": "Idle TLS connections",
     "certificates": "Certificates that change under load",
+    "memory": "A relay without memory",
     "reloads": "Configurations that change under load",
     "stopped": "One relay stopped (SIGSTOP)",
 }
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "management", "stopped", "certificates", "reloads"):
+    if chosen.what in ("kills", "management", "stopped", "certificates", "reloads", "memory"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -76,6 +78,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return idle_tls.main(chosen.connections)
         case "certificates":
             return certificates.main(chosen.changes, chosen.relays)
+        case "memory":
+            return memory.main(chosen.seconds)
         case "reloads":
             return reloads.main(chosen.changes, chosen.relays)
         case _:
@@ -123,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     one = what.add_parser("reloads")
     one.add_argument("--changes", type=int, default=100)
     one.add_argument("--relays", type=int, default=2)
+    one = what.add_parser("memory")
+    one.add_argument("--seconds", type=float, default=10.0)
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser
