@@ -21,6 +21,7 @@ from tests.soak import (
     idle_tls,
     kills,
     management,
+    memory,
     overload,
     reloads,
     slow,
@@ -39,6 +40,7 @@ TITLES = {
     "idle": "Idle connections",
     "idle-tls": "Idle TLS connections",
     "certificates": "Certificates that change under load",
+    "memory": "A relay without memory",
     "reloads": "Configurations that change under load",
     "overload": "Overload: several times what it carries, from rude callers",
     "stopped": "One relay stopped (SIGSTOP)",
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "management", "stopped", "certificates", "reloads", "overload"):
+    if chosen.what in ("kills", "management", "stopped", "certificates", "memory", "overload", "reloads"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -78,6 +80,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return idle_tls.main(chosen.connections)
         case "certificates":
             return certificates.main(chosen.changes, chosen.relays)
+        case "memory":
+            return memory.main(chosen.seconds)
         case "reloads":
             return reloads.main(chosen.changes, chosen.relays)
         case "overload":
@@ -137,6 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--connections", type=int, default=2000, help="kept ones")
     one.add_argument("--new", type=float, default=0.02, help="part of the requests that come on new connections")
     one.add_argument("--limits", default="", help="further limits for gateway.yaml, with commas: max_lag: none")
+    one = what.add_parser("memory")
+    one.add_argument("--seconds", type=float, default=10.0)
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser
