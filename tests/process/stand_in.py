@@ -183,6 +183,8 @@ async def small_management(charge: Charge, line: Line) -> None:
 
     line.hear("considered", heard)
     line.hear("put_back", heard)
+    for known in ("leaving", "take_over"):
+        line.hear(known, lambda _: None)
     line.ready()
     while not line.stop.is_set():
         if asked.exists():

@@ -15,13 +15,17 @@ async def nothing() -> dict[str, Any]:
     raise AssertionError("nobody has asked for that")
 
 
+async def never(connection: int) -> dict[str, Any]:
+    raise AssertionError(f"nobody has asked for an upgrade on {connection}")
+
+
 async def test_one_word_has_the_configuration_read(tmp_path: Path) -> None:
     async def read() -> dict[str, Any]:
         await asyncio.sleep(0.05)
         return {"fault": None}
 
     control = Control(tmp_path / "keystile.db")
-    await control.start(dict, read)
+    await control.start(dict, read, never)
     assert await asyncio.to_thread(ask_to_reload, tmp_path / "keystile.db") == {"fault": None}
     control.close()
 
@@ -29,7 +33,7 @@ async def test_one_word_has_the_configuration_read(tmp_path: Path) -> None:
 async def test_a_question_is_answered_with_one_object(tmp_path: Path) -> None:
     store = tmp_path / "keystile.db"
     control = Control(store)
-    await control.start(lambda: {"configuration": 3}, nothing)
+    await control.start(lambda: {"configuration": 3}, nothing, never)
     path = tmp_path / "keystile.db.control"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert await asyncio.to_thread(ask, store) == {"configuration": 3}
@@ -42,7 +46,7 @@ async def test_a_leftover_socket_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as leftover:
         leftover.bind(str(control_path(store)))
     control = Control(store)
-    await control.start(dict, nothing)
+    await control.start(dict, nothing, never)
     assert await asyncio.to_thread(ask, store) == {}
     control.close()
 
@@ -52,7 +56,7 @@ async def test_a_deep_directory_and_a_long_name_are_no_obstacle(tmp_path: Path, 
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
     control = Control(deep / name)
-    await control.start(lambda: {"here": True}, nothing)
+    await control.start(lambda: {"here": True}, nothing, never)
     assert await asyncio.to_thread(ask, deep / name) == {"here": True}
     control.close()
 

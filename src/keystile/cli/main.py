@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 
 from keystile import __version__
-from keystile.cli import accounts, check, demo, keys, options, reload, routes, serve, smtp, status, tls
+from keystile.cli import accounts, check, demo, keys, options, reload, routes, serve, smtp, status, tls, upgrade
 from keystile.cli.terminal import CommandFailed, show_error
 
-_COMMANDS = (serve, check, reload, routes, status, demo, accounts, keys, smtp, tls)
+_COMMANDS = (serve, check, reload, upgrade, routes, status, demo, accounts, keys, smtp, tls)
 
 
 def build_parser() -> argparse.ArgumentParser:

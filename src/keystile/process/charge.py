@@ -46,6 +46,7 @@ class Charge:
     ``neighbours``: those of the other relays, all of the first listener, then all of the second …
     ``place``: the number of a relay's counter page. ``factory``: ``module:function`` that builds a relay;
     for management the module with the names of the relays' counters. ``openssl``: OpenSSL's own settings.
+    ``standby``: for a management that has a predecessor, and takes over only when it is told to.
     """
 
     supervisor: int
@@ -59,6 +60,7 @@ class Charge:
     place: int
     factory: str
     openssl: int
+    standby: bool = False
 
     def to_json(self) -> str:
         """For the command line."""

@@ -1,7 +1,8 @@
 """The control socket: how ``keystile status`` asks a running gateway, and how a second one is kept away.
 
 Law: a Unix socket beside the store (``<store>.control``, 0600) on which the supervisor answers every
-connection with one JSON object and closes. Whoever connects may say one word: ``reload``; else they only look.
+connection with one JSON object and closes. Whoever connects may say one word: ``reload``, or ``upgrade``, whose answer
+may come from the program that is executed in this one's place (``upgrade.py``); else they only look.
 Whether a gateway runs is decided by a file lock (``<store>.running``), which ends with its holder however
 that ends; a socket file without a holder is a leftover and is replaced.
 """
@@ -24,6 +25,8 @@ TIMEOUT = 5.0
 """Seconds that ``ask`` waits for an answer, and the supervisor for the word."""
 RELOADED_WITHIN = 60.0
 """Seconds that ``ask_to_reload`` waits."""
+UPGRADED_WITHIN = 180.0
+"""Seconds that ``ask_to_upgrade`` waits."""
 Answer = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -43,19 +46,39 @@ def control_path(store: Path) -> Path:
 class Control:
     """The supervisor's side. Raises AlreadyRunning, or OSError where the store's directory is none."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, handed: tuple[int, int] | None = None) -> None:
+        """``handed``: lock and socket, where this process has them from before an upgrade."""
         self._path = control_path(store)
-        self._lock = _lock_of(store)
+        self._lock = _lock_of(store) if handed is None else handed[0]
+        self._socket = None if handed is None else socket.socket(fileno=handed[1])
         self._server: asyncio.Server | None = None
 
-    async def start(self, status: Callable[[], dict[str, Any]], reload: Answer) -> None:
-        """Answer from now on, with what ``status`` says then, or what comes of ``reload``."""
+    async def start(
+        self,
+        status: Callable[[], dict[str, Any]],
+        reload: Answer,
+        upgrade: Callable[[int], Awaitable[dict[str, Any]]],
+    ) -> None:
+        """Answer from now on, with what ``status`` says then, or what comes of ``reload`` or ``upgrade``.
+
+        ``upgrade`` is given the connection, which it may answer itself in the end.
+        """
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             word = await _word(reader)
-            await _answer(writer, await reload() if word == b"reload" else status())
+            if word == b"upgrade":
+                await _answer(writer, await upgrade(writer.get_extra_info("socket").fileno()))
+            else:
+                await _answer(writer, await reload() if word == b"reload" else status())
 
-        self._server = await asyncio.start_unix_server(answer, sock=unix.bound(self._path))
+        if self._socket is None:
+            self._socket = unix.bound(self._path)
+        self._server = await asyncio.start_unix_server(answer, sock=self._socket)
+
+    def handed(self) -> dict[str, int]:
+        """Its part of ``handover.Files``."""
+        assert self._socket is not None
+        return {"lock": self._lock, "control": self._socket.fileno()}
 
     def close(self) -> None:
         """Answer no more, and let another gateway have the store."""
@@ -105,6 +128,24 @@ def ask_to_reload(store: Path) -> dict[str, Any]:
     Raises NotRunning.
     """
     return _ask(store, b"reload", RELOADED_WITHIN)
+
+
+def ask_to_upgrade(store: Path) -> dict[str, Any]:
+    """Have the gateway on this store upgraded: ``fault`` (or None), and what has become of its processes.
+
+    Raises NotRunning.
+    """
+    return _ask(store, b"upgrade", UPGRADED_WITHIN)
+
+
+def answer_on(connection: int, status: dict[str, Any]) -> None:
+    """Answer a question that was asked before this program was executed; the connection is closed."""
+    with socket.socket(fileno=connection) as opened:
+        try:
+            opened.settimeout(TIMEOUT)
+            opened.sendall(json.dumps(status).encode() + b"\n")
+        except OSError as error:
+            log(f"whoever asked for the upgrade does not listen any more: {error}")
 
 
 def _ask(store: Path, word: bytes, patience: float) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Desk:
     receiver: channel.Receiver
     certificates: tuple[CertificateEnd, ...] = ()
     watch: Watch | None = None
+    watching: asyncio.Task[None] | None = None
     leaving: bool = False
     keys: int = 0
     keys_counted: float = float("-inf")
@@ -158,11 +159,17 @@ class Desk:
         """What relays have sent; the event loop calls again while there is more."""
         self.receiver.receive()
 
+    def take_over(self) -> None:
+        """From now on receive what relays send, and watch the configuration: only one process may."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.receiver, self.receive)
+        if self.watch is not None:
+            self.watching = loop.create_task(self.watch.run())
+
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         """From the first to the last request; at the end all that relays handed over is written."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(self.receiver, self.receive)
         writers = (self.uses, self.usage, self.old_tls, self.exposures)
         writing = [loop.create_task(writer.run()) for writer in writers]
         yield
@@ -170,9 +177,11 @@ class Desk:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        loop.remove_reader(self.receiver)
-        while self.receiver.receive():
-            continue
+        if self.watching is not None:
+            self.watching.cancel()
+            loop.remove_reader(self.receiver)
+            while self.receiver.receive():
+                continue
         for writer in writers:
             await writer.flush()
         await asyncio.to_thread(self.lines.close, LAST_LINES)

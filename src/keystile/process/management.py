@@ -3,6 +3,8 @@
 Law: it puts together and takes apart; what is served stands in ``keystile.management``. No request of the
 API ever waits for this process.
 
+Of two (an upgrade), one stands by: it serves already, and takes over what only one may do when it is told to.
+
 It also watches the configuration. Another one means another application, on the same sockets, store and channel.
 """
 
@@ -60,8 +62,11 @@ async def work(charge: Charge, line: Line) -> None:
     line.hear("leaving", lambda _: desk.leave())
     offers = Offers(line)
     watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make)
-    watching = asyncio.get_running_loop().create_task(watch.run())
     async with desk.at_work():
+        if charge.standby:
+            line.hear("take_over", lambda _: desk.take_over())
+        else:
+            desk.take_over()
         while not line.stop.is_set():
             desk.settings = watch.accepted.settings
             desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
@@ -69,7 +74,6 @@ async def work(charge: Charge, line: Line) -> None:
             async with _serving(charge, desk, watch.accepted):
                 line.ready()
                 await _until_one_is_set(line.stop, watch.changed)
-    watching.cancel()
 
 
 async def _until_one_is_set(*events: asyncio.Event) -> None:
