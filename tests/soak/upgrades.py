@@ -1,8 +1,8 @@
 """Upgrades under traffic: who calls must not notice.
 
-Law: measures; every request that is sent ends in exactly one count. Callers call over plain and TLS connections, kept and
-new ones; one address is at its cap all the time, so that a slot that was lost or given twice would show; one request is
-in flight over each upgrade. The program that is upgraded to is the same again: each time everything is executed anew.
+Law: measures; every request that is sent ends in exactly one count. Callers call over plain and TLS connections, kept
+and new ones; one address is at its cap all the time, so that a slot lost or given twice would show; one request is
+in flight over each upgrade. The program that is upgraded to is the same again, executed anew each time.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ RELOADED_WITHIN = 60.0
 """Seconds that ``ask_to_reload`` waits."""
 UPGRADED_WITHIN = 180.0
 """Seconds that ``ask_to_upgrade`` waits."""
+PAUSED_WITHIN = 1.0
+"""Seconds that questions have to be answered before this program is replaced."""
 Answer = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -52,6 +55,7 @@ class Control:
         self._lock = _lock_of(store) if handed is None else handed[0]
         self._socket = None if handed is None else socket.socket(fileno=handed[1])
         self._server: asyncio.Server | None = None
+        self._asking = 0
 
     async def start(
         self,
@@ -65,17 +69,34 @@ class Control:
         """
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._asking += 1
             word = await _word(reader)
             if word == b"upgrade":
+                self._asking -= 1
                 await _answer(writer, await upgrade(writer.get_extra_info("socket").fileno()))
-            else:
-                await _answer(writer, await reload() if word == b"reload" else status())
+                return
+            await _answer(writer, await reload() if word == b"reload" else status())
+            self._asking -= 1
 
+        self._answer = answer
+        await self.go_on()
+
+    async def go_on(self) -> None:
+        """Answer (again)."""
         if self._socket is None:
             self._socket = unix.bound(self._path)
-        self._server = await asyncio.start_unix_server(answer, sock=self._socket)
+            self._socket.listen()
+        self._server = await asyncio.start_unix_server(self._answer, sock=self._socket.dup())
 
-    def handed(self) -> dict[str, int]:
+    async def pause(self) -> None:
+        """Accept nobody, who then waits; returns when those who have asked are answered, or have taken too long."""
+        if self._server is not None:
+            self._server.close()
+        give_up = time.monotonic() + PAUSED_WITHIN
+        while self._asking and time.monotonic() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    def handed(self) -> dict[str, Any]:
         """Its part of ``handover.Files``."""
         assert self._socket is not None
         return {"lock": self._lock, "control": self._socket.fileno()}
@@ -85,6 +106,8 @@ class Control:
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+        if self._socket is not None:
+            self._socket.close()
         os.close(self._lock)
 
 

@@ -68,7 +68,7 @@ class Desk:
     # -- health -----------------------------------------------------------------------------------------
 
     async def health(self) -> Health:
-        """Store and relays are vital, and not to be stopping; a relay that hangs, or lives on what it remembers, is not."""
+        """Store, relays and not to be stopping are vital; a relay that hangs, or lives on what it knows, is not."""
         vital: dict[str, Check] = {
             "gateway": self._check_leaving,
             "store": self._check_store,

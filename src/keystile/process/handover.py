@@ -46,8 +46,8 @@ def layouts() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Descriptors. ``groups``: the sockets of each listener; ``calls``: none or one; ``before``: the snapshot that would
-    be put back, or -1; ``answer``: the connection of whoever asked for the upgrade, or -1.
+    """Descriptors. ``groups``: the sockets of each listener; ``calls``: none or one; ``before``: the snapshot that
+    would be put back, or -1; ``answer``: the connection of whoever asked for the upgrade, or -1.
     """
 
     lock: int
@@ -88,8 +88,9 @@ class Filled:
 class State:
     """All that a supervisor knows. Moments are monotonic: the clock goes on over an exec.
 
-    ``parts``: as in ``supervisor.py``; ``counters``: their names, in order; ``charge``: one as children are started with;
-    ``configurations``: what ``acceptance.py`` has to remember; ``report``: what the upgrade has done so far.
+    ``parts``: as in ``supervisor.py``. ``counters``: their names, in order. ``charge``: one that children are given.
+    ``empty``: role, number, page and failures of places without a child. ``configurations``: what ``acceptance.py`` has
+    to remember. ``report``: what the upgrade has done so far.
     """
 
     version: str

@@ -16,9 +16,10 @@ RELAY, MANAGEMENT = "relay", "management"
 
 
 class Place:
-    """``within``: the seconds that a child has to get ready. ``first``: done when one has got ready here. ``leaves_by``:
-    once it is not filled any more, the moment (monotonic) at which its last child is killed; until then that finishes
-    what it has begun.
+    """``within``: the seconds that a child has to get ready. ``first``: done when one has got ready here.
+
+    ``leaves_by``: once it is not filled any more, the moment (monotonic) at which its last child is killed; until then
+    that finishes what it has begun. ``started_from``: the configuration by which its child was started.
     """
 
     def __init__(self, role: str, number: int, page: int, within: float = READY_WITHIN) -> None:

@@ -54,7 +54,8 @@ def _attach(state: State) -> None:
 def _check(path: Path, series: migrate.Series) -> None:
     """A store of an older schema will be brought up to date by management; a newer one is a fault."""
     if path.exists():
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=migrate.BUSY_TIMEOUT)) as connection:
+        place = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True, timeout=migrate.BUSY_TIMEOUT)) as connection:
             migrate.check(connection, path, series)
 
 

@@ -80,8 +80,10 @@ def seal(snapshot: Snapshot) -> int:
 
 
 class _ByName(pickle.Pickler):
-    """Writes dataclasses by the names of their fields, not in their order: another version of the program may read
-    them (``upgrade.py``). A setting that it alone knows has its default there, and one that it does not know is an error.
+    """Writes dataclasses by the names of their fields, not in their order.
+
+    Another version of the program may read them (``upgrade.py``). A setting that it alone knows has its default there,
+    and one that it does not know is an error.
     """
 
     def reducer_override(self, obj: Any) -> Any:
@@ -91,7 +93,7 @@ class _ByName(pickle.Pickler):
 
 
 def made(kind: type[Any], values: dict[str, Any]) -> Any:
-    """A dataclass from its fields, which is what a snapshot says. Raises TypeError for a field that it does not have."""
+    """A dataclass from its fields, as a snapshot has them. Raises TypeError for one that it does not have."""
     return kind(**values)
 
 

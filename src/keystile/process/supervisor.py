@@ -282,6 +282,14 @@ class Supervisor:
                 if place.child is not None:
                     place.child.tell_of({"take_over": True})
 
+    async def pause(self) -> None:
+        """Have questions wait for the next supervisor."""
+        await self._control.pause()
+
+    async def go_on(self) -> None:
+        """Answer them after all."""
+        await self._control.go_on()
+
     def state(self) -> State:
         """What the next supervisor is handed."""
         configurations, before = self._acceptance.handed()

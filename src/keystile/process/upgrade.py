@@ -7,9 +7,9 @@ are new already; the supervisor replaces itself by execve, and stays the same pr
     same sockets → a new management gets ready beside the old one → the old ones are told to leave; what waits to be
     accepted, or comes, is the new ones' → the old management has ended → this process goes on as the new code
 
-Until the old ones are told, nothing has changed: where a step fails, those who have begun leave again, and the answer says
-why. After that there is no way back, but none is needed: the new ones are at work. Where only the exec fails, the old
-supervisor goes on with the new children. What has been proved and fails later is replaced as ever, and told.
+Until the old ones are told, nothing has changed: where a step fails, those who have begun leave again, and the answer
+says why. After that there is no way back, but none is needed: the new ones are at work. Where only the exec fails, the
+old supervisor goes on with the new children. What has been proved and fails later is replaced as ever, and told.
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ class Crew(Protocol):
 
     async def unless_stopped(self, started: Awaitable[Any]) -> None:
         """Wait for it, or for the gateway's end."""
+
+    async def pause(self) -> None:
+        """Have questions (``control.py``) wait for the next supervisor."""
+
+    async def go_on(self) -> None:
+        """Answer them after all."""
 
     def state(self) -> State:
         """What the next supervisor is handed."""
@@ -129,7 +135,7 @@ class Upgrade:
         seats = sorted(place.number for place in old if place.role == RELAY)
         free = [page for page in range(1, 2 * len(seats) + 1) if page not in taken]
         if len(free) < len(seats):
-            raise UpgradeFailed("relays of the last upgrade still finish their requests; try again when they have ended")
+            raise UpgradeFailed("relays of the last upgrade still finish their requests; try again after them")
         places = [Place(RELAY, seat, page, READY_WITHIN) for seat, page in zip(seats, free, strict=False)]
         management = Place(MANAGEMENT, 0, 0, READY_WITHIN)
         management.standby = True
@@ -167,6 +173,7 @@ class Upgrade:
     async def _go_on(self, report: dict[str, Any], answer: int) -> dict[str, Any]:
         """Become the new code. Comes back only where that fails, or where the gateway is to stop."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        await self._crew.pause()
         await asyncio.sleep(0.01)  # what was signalled before is heard yet
         try:
             if self._crew.stopping:
@@ -183,6 +190,7 @@ class Upgrade:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             self._crew.take_over()
+            await self._crew.go_on()
         return report
 
 
@@ -210,12 +218,15 @@ def _proof(state: State) -> dict[str, Any]:
             pass_fds=(fd, *state.descriptors()),
             timeout=PROVED_WITHIN,
         )
-        said = json.loads(done.stdout.splitlines()[-1])
-        return {"version": said["version"], "fault": said["fault"]}
     except subprocess.TimeoutExpired:
         return {"version": "unknown", "fault": f"it has not answered for {PROVED_WITHIN:g} s"}
-    except (OSError, ValueError, LookupError, TypeError):
-        why = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        return {"version": "unknown", "fault": why[0]}
+    except OSError as error:
+        return {"version": "unknown", "fault": f"it could not be executed: {error}"}
     finally:
         os.close(fd)
+    try:
+        said = json.loads(done.stdout.splitlines()[-1])
+        return {"version": said["version"], "fault": said["fault"]}
+    except (ValueError, LookupError, TypeError):
+        why = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        return {"version": "unknown", "fault": why[0]}
