@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import stat
 from pathlib import Path
@@ -8,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from keystile.process.control import AlreadyRunning, Control, NotRunning, ask, ask_to_reload, control_path
+from keystile.process.control import (
+    AlreadyRunning,
+    Control,
+    NotRunning,
+    answer_on,
+    ask,
+    ask_to_reload,
+    ask_to_upgrade,
+    control_path,
+)
 
 
 async def nothing() -> dict[str, Any]:
@@ -78,3 +88,64 @@ def test_nobody_answers_where_no_gateway_runs(tmp_path: Path) -> None:
         ask(tmp_path / "keystile.db")
     with pytest.raises(NotRunning):
         ask(tmp_path / "nowhere" / "keystile.db")
+
+
+async def test_who_asks_for_an_upgrade_may_be_answered_by_the_next_program(tmp_path: Path) -> None:
+    store = tmp_path / "keystile.db"
+    copies: list[int] = []
+    over = asyncio.Event()
+
+    async def upgrade(connection: int) -> dict[str, Any]:
+        copies.append(os.dup(connection))
+        await over.wait()
+        return {"fault": "nobody reads this"}
+
+    control = Control(store)
+    await control.start(dict, nothing, upgrade)
+    asking = asyncio.create_task(asyncio.to_thread(ask_to_upgrade, store))
+    while not copies:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    answer_on(copies[0], {"fault": None})
+    assert await asyncio.wait_for(asking, 10) == {"fault": None}
+    over.set()
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=5)
+    control.close()
+
+
+async def test_who_asks_during_a_pause_waits_and_who_has_asked_is_answered_first(tmp_path: Path) -> None:
+    store = tmp_path / "keystile.db"
+    asked = asyncio.Event()
+
+    async def read() -> dict[str, Any]:
+        asked.set()
+        await asyncio.sleep(0.05)
+        return {"fault": None}
+
+    control = Control(store)
+    await control.start(lambda: {"here": True}, read, never)
+    first = asyncio.create_task(asyncio.to_thread(ask_to_reload, store))
+    await asked.wait()
+    await control.pause()
+    assert control._asking == 0
+    late = asyncio.create_task(asyncio.to_thread(ask, store))
+    assert await first == {"fault": None}
+    await asyncio.sleep(0.1)
+    assert not late.done()
+    await control.go_on()
+    assert await late == {"here": True}
+    control.close()
+
+
+async def test_lock_and_socket_are_taken_up_as_they_are(tmp_path: Path) -> None:
+    store = tmp_path / "keystile.db"
+    before = Control(store)
+    await before.start(lambda: {"who": "before"}, nothing, never)
+    await before.pause()
+    handed = before.handed()
+    after = Control(store, (os.dup(handed["lock"]), os.dup(handed["control"])))
+    await after.start(lambda: {"who": "after"}, nothing, never)
+    assert await asyncio.to_thread(ask, store) == {"who": "after"}
+    with pytest.raises(AlreadyRunning):
+        Control(store)
+    after.close()
+    before.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keystile.storage.errors import StoreUnreadable
-from keystile.storage.migrate import PASSWORDS, STORE, Series, check, make_file, prepare, statements
+from keystile.storage.migrate import PASSWORDS, STORE, Series, check, look_at, make_file, prepare, statements
 
 
 @pytest.fixture
@@ -139,3 +139,18 @@ END;
 -- the end
 """
     assert [text.strip().splitlines()[-1] for text in statements(script)] == ["CREATE TABLE a (x);", "END;"]
+
+
+def test_a_look_changes_nothing_and_tells_an_older_store_from_a_newer_one(path: Path) -> None:
+    assert look_at(path.with_name("none.db"), STORE) == 0
+    assert not path.with_name("none.db").exists()
+    prepare(path, STORE, nullcontext())
+    newest = max(STORE.scripts())
+    for version in (newest, newest - 1):
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+        assert look_at(path, STORE) == version
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {newest + 1}")
+    with pytest.raises(StoreUnreadable, match="of a newer Keystile"):
+        look_at(path, STORE)

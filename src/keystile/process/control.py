@@ -167,6 +167,7 @@ def answer_on(connection: int, status: dict[str, Any]) -> None:
         try:
             opened.settimeout(TIMEOUT)
             opened.sendall(json.dumps(status).encode() + b"\n")
+            opened.shutdown(socket.SHUT_RDWR)
         except OSError as error:
             log(f"whoever asked for the upgrade does not listen any more: {error}")
 

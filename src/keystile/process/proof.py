@@ -9,10 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import sqlite3
 import sys
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from keystile import __version__
@@ -48,15 +45,7 @@ def _attach(state: State) -> None:
         snapshot.read(state.files.before)
     store = snapshot.read(state.files.snapshot).settings.store
     for path, series in ((store, migrate.STORE), (passwords_of(store), migrate.PASSWORDS)):
-        _check(path, series)
-
-
-def _check(path: Path, series: migrate.Series) -> None:
-    """A store of an older schema will be brought up to date by management; a newer one is a fault."""
-    if path.exists():
-        place = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(place, uri=True, timeout=migrate.BUSY_TIMEOUT)) as connection:
-            migrate.check(connection, path, series)
+        migrate.look_at(path, series)
 
 
 def main() -> int:
