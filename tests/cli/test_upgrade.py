@@ -5,7 +5,7 @@ import pytest
 from keystile.process import control
 from tests.cli.conftest import Run
 
-DONE = {
+DONE: dict[str, object] = {
     "fault": None,
     "changed": True,
     "from": "1.0",

@@ -15,15 +15,19 @@ def a_child(pid: int) -> Child:
 
 async def test_a_place_is_filled_by_a_child_that_works_lives_and_was_not_replaced() -> None:
     place = Place(RELAY, 1, 3)
-    assert not place.is_filled
-    place.child = a_child(4711)
-    assert not place.is_filled
+
+    def is_filled() -> bool:
+        return place.is_filled
+
+    assert not is_filled()
+    child = place.child = a_child(4711)
+    assert not is_filled()
     place.at_work = True
-    assert place.is_filled
+    assert is_filled()
     assert place.described() == {"role": "relay", "pid": 4711}
     place.leaves_by = 12.0
-    assert not place.is_filled
+    assert not is_filled()
     assert place.described() == {"role": "relay", "pid": 4711, "draining": True}
     place.leaves_by = None
-    place.child.ended.set_result(0)
-    assert not place.is_filled
+    child.ended.set_result(0)
+    assert not is_filled()

@@ -66,9 +66,9 @@ def test_modules_that_do_not_load_are_found_now_and_not_when_they_are_needed(sta
 
 def test_memory_of_something_else_is_refused(state: State) -> None:
     fd = memory_file("other", b"x" * 8192)
-    for name in ("slots", "snapshot"):
+    for files in (dataclasses.replace(state.files, slots=fd), dataclasses.replace(state.files, snapshot=fd)):
         with pytest.raises(ValueError, match=r"not a slot table|not sealed"):
-            looked_at(dataclasses.replace(state, files=dataclasses.replace(state.files, **{name: fd})))
+            looked_at(dataclasses.replace(state, files=files))
     os.close(fd)
 
 

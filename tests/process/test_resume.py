@@ -11,7 +11,12 @@ from tests.process.test_handover import a_state
 
 def test_the_supervisor_goes_on_with_the_state_and_its_exit_code_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[State] = []
-    monkeypatch.setattr(resume, "resume", lambda state: taken.append(state) or 7)
+
+    def go_on(state: State) -> int:
+        taken.append(state)
+        return 7
+
+    monkeypatch.setattr(resume, "resume", go_on)
     fd = a_state().seal()
     monkeypatch.setattr("sys.argv", ["resume", str(fd)])
     assert resume.main() == 7

@@ -24,6 +24,7 @@ from keystile.process.upgrade import Upgrade
 from tests.process.running import ROOT, Running, is_alive, until
 from tests.process.stand_in import offer
 from tests.process.test_handover import a_state
+from tests.process.test_management import _get, _metrics
 
 Start = Callable[..., Running]
 OLD, NEW = __version__, "99.0.0"
@@ -189,6 +190,32 @@ def test_a_sigterm_while_it_is_under_way_ends_both(gateway: Start, tmp_path: Pat
     assert answers == [] or answers[0]["fault"] == "the gateway is stopping"
 
 
+def test_management_answers_throughout_and_what_relays_tell_it_is_told_once(gateway: Start, tmp_path: Path) -> None:
+    running = gateway(parts="full", workers=1).wait_until_ready()
+    (tmp_path / "gateway.yaml").write_text("changed, and not right\n")
+    said: Counter[int] = Counter()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            said[_get(running, "/health")[0]] += 1
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    running.say("log before")
+    requests = _metrics(running)["keystile_requests_total"]
+    assert ask_to_upgrade(running.store)["fault"] is None
+    running.say("log after")
+    until(lambda: _metrics(running)["keystile_requests_total"] > requests)
+    over.set()
+    thread.join()
+    assert set(said) == {200}
+    # The next management reads what may have changed while nobody looked.
+    until(lambda: "the configuration was not taken, 1 stays in force" in running.errors.read_text())
+    assert running.terminate() == 0
+    assert running.out.read().split() == [b"before", b"after"]
+
+
 # -- without processes ---------------------------------------------------------------------------------------
 
 
@@ -198,7 +225,13 @@ class Crew:
     def __init__(self) -> None:
         self.places: list[Place] = []
         self.stopping = False
+        self.looks = 0
         self.did: list[str] = []
+
+    @property
+    def settled(self) -> bool:
+        self.looks += 1
+        return self.looks > 2
 
     def fill(self, place: Place) -> None:
         self.places.append(place)
@@ -234,6 +267,7 @@ async def test_where_the_exec_fails_the_old_supervisor_goes_on_with_the_new_chil
     assert answer["changed"]
     assert "could not be replaced (no memory) and goes on" in answer["fault"]
     assert crew.did == ["pause", "take over", "go on"]
+    assert crew.looks == 3, "nothing that a dead child held is left"
 
 
 async def test_a_stop_that_was_signalled_in_the_last_moment_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,12 +159,15 @@ class Desk:
         """What relays have sent; the event loop calls again while there is more."""
         self.receiver.receive()
 
-    def take_over(self) -> None:
-        """From now on receive what relays send, and watch the configuration: only one process may."""
+    def take_over(self, *, from_another: bool = False) -> None:
+        """From now on receive what relays send, and watch the configuration: only one process may.
+
+        ``from_another``: that one may not have come to take up what it saw last.
+        """
         loop = asyncio.get_running_loop()
         loop.add_reader(self.receiver, self.receive)
         if self.watch is not None:
-            self.watching = loop.create_task(self.watch.run())
+            self.watching = loop.create_task(_watched(self.watch, at_once=from_another))
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -186,6 +189,12 @@ class Desk:
             await writer.flush()
         await asyncio.to_thread(self.lines.close, LAST_LINES)
         await self.store.close()
+
+
+async def _watched(watch: Watch, *, at_once: bool) -> None:
+    if at_once:
+        await watch.reload()
+    await watch.run()
 
 
 def _of(certificate: CertificateEnd) -> str:

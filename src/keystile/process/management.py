@@ -64,7 +64,7 @@ async def work(charge: Charge, line: Line) -> None:
     watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make)
     async with desk.at_work():
         if charge.standby:
-            line.hear("take_over", lambda _: desk.take_over())
+            line.hear("take_over", lambda _: desk.take_over(from_another=True))
         else:
             desk.take_over()
         while not line.stop.is_set():

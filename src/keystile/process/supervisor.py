@@ -261,6 +261,11 @@ class Supervisor:
         """Whether the gateway ends."""
         return self._stop.is_set()
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that children held who have ended has been given back."""
+        return not any(place.child is not None and place.child.ended.done() for place in self.places)
+
     def see_off(self, place: Place) -> None:
         """Fill it no more; its child finishes what it has begun."""
         bound = LAST_WORDS if place.role == MANAGEMENT else self._shared.settings.limits.drain_timeout + GRACE
@@ -299,7 +304,11 @@ class Supervisor:
             layouts=layouts(),
             files=files,
             places=[_standing(place, place.child) for place in self.places if place.child is not None],
-            empty=[(one.role, one.number, one.page, one.failures) for one in self.places if one.child is None],
+            empty=[
+                (one.role, one.number, one.page, one.failures)
+                for one in self.places
+                if one.child is None and one.leaves_by is None
+            ],
             parts=asdict(self._parts),
             counters=self._counters,
             charge=self._shared.management_charge(self._parts.counters).to_json(),

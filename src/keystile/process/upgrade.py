@@ -53,6 +53,10 @@ class Crew(Protocol):
     def stopping(self) -> bool:
         """Whether the gateway ends."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that children held who have ended has been given back."""
+
     def fill(self, place: Place) -> None:
         """Have a child work there from now on."""
 
@@ -175,6 +179,8 @@ class Upgrade:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         await self._crew.pause()
         await asyncio.sleep(0.01)  # what was signalled before is heard yet
+        while not self._crew.settled:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         try:
             if self._crew.stopping:
                 return report
