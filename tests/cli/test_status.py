@@ -41,3 +41,9 @@ def test_people_get_a_table_and_facts(run: Run, monkeypatch: pytest.MonkeyPatch)
         "upstream servers  api a:80 (used), api unix:/run/b (down)\n"
         "store             /var/lib/keystile/keystile.db\n"
     )
+
+
+def test_a_process_that_was_replaced_is_told_as_draining(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = [{"role": "relay", "pid": 12, "draining": True}]
+    monkeypatch.setattr(control, "ask", lambda store: {"processes": processes})
+    assert run("status").out == "ROLE              PID\nrelay (draining)  12\n\n"

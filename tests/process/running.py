@@ -36,7 +36,11 @@ def is_alive(pid: int) -> bool:
 
 
 class Running:
-    def __init__(self, directory: Path, workers: int = 2, parts: str = "small", port: int = 0) -> None:
+    """``source``: where the program lies, if not where the tests' does."""
+
+    def __init__(
+        self, directory: Path, workers: int = 2, parts: str = "small", port: int = 0, source: Path = ROOT / "src"
+    ) -> None:
         self.directory = directory
         self.store = directory / "keystile.db"
         command = [sys.executable, "-m", "tests.process.stand_in", "serve", str(directory), str(workers)]
@@ -47,7 +51,7 @@ class Running:
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+                env={**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{ROOT}"},
             )
         assert self.process.stdout is not None
         self.out = self.process.stdout

@@ -2,7 +2,9 @@
 
 ``pid``; ``take`` (a slot, kept until the connection ends); ``mutex`` (go to sleep with the slots' mutex);
 ``use KEY``; ``log TEXT``; ``slow SECONDS`` (a request in flight); ``boom`` (an internal error at start is
-asked for by a file named ``boom`` beside the store); ``path`` (the settings' ``health_path``).
+asked for by a file named ``boom`` beside the store, to begin later by ``hesitate``, and to
+have 20 s for a drain by ``patient``); ``path`` (the settings'
+``health_path``).
 
 Another configuration is offered by a file ``offer`` (``offer`` below writes it). ``health_path`` says what becomes
 of it: /refuse (a relay that has been told so refuses it), /die (relays die at their start by it), /hang (a relay
@@ -82,6 +84,7 @@ class StandIn:
         self.requests = 0
         self.open: set[asyncio.StreamWriter] = set()
         self.busy = 0
+        self.holding: set[asyncio.StreamWriter] = set()
         self.servers: list[asyncio.Server] = []
         self.listeners: list[Listener] = []
         here = self.settings.store.with_name("relays")
@@ -89,6 +92,8 @@ class StandIn:
         (here / str(os.getpid())).touch()
 
     async def start(self) -> None:
+        while self.settings.store.with_name("hesitate").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         boom = self.settings.store.with_name("boom")
         if boom.exists():
             raise OSError("boom, as asked for")
@@ -132,12 +137,14 @@ class StandIn:
                 writer.write(f"{await self.answer(word, rest, rows)}\n".encode())
                 self.busy -= 1
                 self.requests += 1
+                self.holding = self.holding | {writer} if rows else self.holding
                 self.store([self.requests, len(self.open)])
         except ConnectionError:
             pass
         for row in rows:
             self.slots.give_back(row)
         self.open.discard(writer)
+        self.holding -= {writer}
         writer.close()
 
     async def answer(self, word: str, rest: str, rows: list[int]) -> object:
@@ -164,7 +171,7 @@ class StandIn:
         for server in self.servers:
             server.close()
         until = time.monotonic() + self.settings.limits.drain_timeout
-        while self.busy and time.monotonic() < until:  # noqa: ASYNC110
+        while (self.busy or self.holding) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def close(self) -> None:
@@ -189,6 +196,8 @@ async def small_management(charge: Charge, line: Line) -> None:
 
     line.hear("considered", heard)
     line.hear("put_back", heard)
+    for known in ("leaving", "take_over"):
+        line.hear(known, lambda _: None)
     line.ready()
     while not line.stop.is_set():
         if asked.exists():
@@ -224,8 +233,9 @@ def main() -> int:
     if sys.argv[1] != "serve":
         run(small_management, last_words=True)
     directory, workers, port, parts = sys.argv[2:]
+    limits = Limits(drain_timeout=20.0 if (Path(directory) / "patient").exists() else 2.0)
     settings = settings_for(
-        Path(directory), workers=int(workers), listeners=(Listener("127.0.0.1", int(port)),)
+        Path(directory), workers=int(workers), listeners=(Listener("127.0.0.1", int(port)),), limits=limits
     )
     return serve(settings, announce=sys.stdout, parts=PARTS[parts])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import channel, snapshot
-from keystile.process.charge import Charge
+from keystile.process.charge import REPLACED, Charge
 from keystile.process.child import Child, StartFailed, how_it_ended
 from keystile.process.memory import CounterPages
 from keystile.wire.tls import openssl_conf
@@ -75,3 +76,18 @@ async def test_a_second_sigterm_ends_a_child_that_is_draining(charge: Charge) ->
     await child.ready
     child.send_signal(signal.SIGTERM)
     assert await child.ended == 0
+
+
+async def test_a_child_that_runs_already_is_adopted_and_its_end_is_noticed(charge: Charge) -> None:
+    child = Child.spawn("management", "tests.process.stand_in", charge)
+    await child.ready
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(child.line)
+    loop.remove_reader(child._pidfd)
+    adopted = Child.adopt("management", child.pid, os.dup(child.line), lambda *_: None, ready=True)
+    assert adopted.ready.done()
+    adopted.drain(REPLACED)
+    assert await adopted.ended == 0
+    child._wait()  # finds nobody, and is content
+    os.close(child._pidfd)
+    child._line.close()

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
+from typing import Any
 
-from keystile.config.model import Listener
+from keystile.config.model import Listener, ManagementRoutes
+from keystile.process.handover import Files
 from keystile.process.shared import Shared
 from tests.process.stand_in import settings_for
 
@@ -47,3 +50,34 @@ def test_the_socket_of_the_services_own_calls_is_there_before_they_are_switched_
         relay.connect(str(place))
     shared.close()
     assert not place.exists()
+
+
+def test_what_was_handed_over_is_taken_up_as_it_was(tmp_path: Path) -> None:
+    shared = Shared(settings_for(tmp_path, workers=2, management_routes=ManagementRoutes("/v4/security")))
+    shared.counters.add_restart()
+    copies: dict[str, Any] = {}
+    for name, value in shared.handed().items():
+        copies[name] = os.dup(value) if isinstance(value, int) else _copied(value)
+    after = Shared(shared.settings, Files(lock=-1, control=-1, before=-1, **copies))
+    assert after.status() == shared.status()
+    assert after.announcement() == shared.announcement()
+    assert len(after.relay_charge(2, "x:y").listeners) == 1
+    assert len(after.management_charge("x").listeners) == 2
+    before = shared.slots.claim_column()
+    assert after.slots.claim_column() != before
+    after.close()
+    shared.close()
+
+
+def _copied(value: list[Any]) -> list[Any]:
+    return [os.dup(each) if isinstance(each, int) else _copied(each) for each in value]
+
+
+def test_relays_of_one_seat_have_their_own_pages_and_the_same_sockets(tmp_path: Path) -> None:
+    shared = Shared(settings_for(tmp_path, workers=2))
+    first, second = shared.relay_charge(1, "x:y"), shared.relay_charge(1, "x:y", 3)
+    assert first.listeners == second.listeners
+    assert (first.place, second.place) == (1, 3)
+    for page in (1, 2, 3, 4):
+        shared.counters.page(page)
+    shared.close()

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
-from keystile.config.model import Certificate, Listener, Tls
+from keystile.config.model import Certificate, Limits, Listener, Tls
 from keystile.process import snapshot
 from tests.process.stand_in import settings_for
 
@@ -58,3 +59,22 @@ def test_something_unsealed_is_not_believed() -> None:
     with pytest.raises(ValueError, match="not sealed"):
         snapshot.read(fd)
     os.close(fd)
+
+
+def test_another_version_may_know_a_setting_more_which_has_its_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if these settings had been written before there was a drain_wait.
+    without = dataclasses.make_dataclass("Limits", [("idle_timeout", float)], frozen=True, slots=True)
+    older = without(60.0)
+    without.__module__, without.__qualname__ = Limits.__module__, Limits.__qualname__
+    monkeypatch.setattr("keystile.config.model.Limits", without)
+    fd = snapshot.seal(snapshot.Snapshot(1, settings_for(tmp_path, limits=older)))
+    monkeypatch.undo()
+    assert snapshot.read(fd).settings.limits == Limits(idle_timeout=60.0)
+    os.close(fd)
+
+
+def test_a_setting_that_a_version_does_not_know_is_an_error() -> None:
+    with pytest.raises(TypeError, match="unheard_of"):
+        snapshot.made(Limits, {"unheard_of": 1})

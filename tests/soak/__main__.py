@@ -27,9 +27,14 @@ from tests.soak import (
     slow,
     stopped,
     table,
+    upgrades,
 )
 
 Found = tuple[list[dict[str, object]], list[str]]
+#: Whose one row is shown as a list of facts.
+ONE_ROW = frozenset(
+    {"certificates", "kills", "management", "memory", "overload", "reloads", "stopped", "upgrades"}
+)
 TITLES = {
     "bursts": "Bursts of 25 at once from one address",
     "kills": "kill -9 of relays under load",
@@ -43,6 +48,7 @@ TITLES = {
     "memory": "A relay without memory",
     "reloads": "Configurations that change under load",
     "overload": "Overload: several times what it carries, from rude callers",
+    "upgrades": "Upgrades under traffic",
     "stopped": "One relay stopped (SIGSTOP)",
 }
 
@@ -51,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "management", "stopped", "certificates", "memory", "overload", "reloads"):
+    if chosen.what in ONE_ROW:
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -89,6 +95,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return overload.main(
                 chosen.share, chosen.times, chosen.seconds, chosen.connections, chosen.new, limits, chosen.seed
             )
+        case "upgrades":
+            return upgrades.main(chosen.upgrades, chosen.relays)
         case _:
             return stopped.main(chosen.seconds, chosen.times, chosen.relays, chosen.seed)
 
@@ -143,6 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--limits", default="", help="further limits for gateway.yaml, with commas: max_lag: none")
     one = what.add_parser("memory")
     one.add_argument("--seconds", type=float, default=10.0)
+    one = what.add_parser("upgrades")
+    one.add_argument("--upgrades", type=int, default=20)
+    one.add_argument("--relays", type=int, default=2)
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keystile.storage.errors import StoreUnreadable
-from keystile.storage.migrate import PASSWORDS, STORE, Series, check, make_file, prepare, statements
+from keystile.storage.migrate import PASSWORDS, STORE, Series, check, look_at, make_file, prepare, statements
 
 
 @pytest.fixture
@@ -155,3 +155,18 @@ def test_on_a_read_only_file_system_a_file_that_is_there_is_left_alone(
     make_file(tmp_path / "there.db")
     with pytest.raises(StoreUnreadable, match="Read-only file system"):
         make_file(tmp_path / "not.db")
+
+
+def test_a_look_changes_nothing_and_tells_an_older_store_from_a_newer_one(path: Path) -> None:
+    assert look_at(path.with_name("none.db"), STORE) == 0
+    assert not path.with_name("none.db").exists()
+    prepare(path, STORE, nullcontext())
+    newest = max(STORE.scripts())
+    for version in (newest, newest - 1):
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+        assert look_at(path, STORE) == version
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {newest + 1}")
+    with pytest.raises(StoreUnreadable, match="of a newer Keystile"):
+        look_at(path, STORE)

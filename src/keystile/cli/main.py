@@ -13,10 +13,25 @@ import sys
 from collections.abc import Sequence
 
 from keystile import __version__
-from keystile.cli import accounts, backup, check, demo, diff, keys, options, reload, routes, serve, smtp, status, tls
+from keystile.cli import (
+    accounts,
+    backup,
+    check,
+    demo,
+    diff,
+    keys,
+    options,
+    reload,
+    routes,
+    serve,
+    smtp,
+    status,
+    tls,
+    upgrade,
+)
 from keystile.cli.terminal import CommandFailed, show_error
 
-_COMMANDS = (serve, check, diff, reload, routes, status, demo, accounts, keys, smtp, backup, tls)
+_COMMANDS = (serve, check, diff, reload, upgrade, routes, status, demo, accounts, keys, smtp, backup, tls)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -38,7 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(status: Mapping[str, Any]) -> None:
-    processes = [(process["role"], str(process["pid"])) for process in status["processes"]]
+    processes = [
+        (process["role"] + (" (draining)" if process.get("draining") else ""), str(process["pid"]))
+        for process in status["processes"]
+    ]
     show_table(("ROLE", "PID"), processes, "no processes")
     facts = [(key, value) for key, value in status.items() if key != "processes"]
     names = [key.replace("_", " ") for key, _ in facts]

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from keystile.config.model import Settings
 
+LAYOUT: Final = "4096 bytes: configuration, written, count; states from 24"
 PAGE: Final = 4096
 _CONFIGURATION, _WRITTEN, _COUNT = range(3)
 _FIRST: Final = 24

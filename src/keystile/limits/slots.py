@@ -46,6 +46,8 @@ WINDOW = 64
 """Rows, from the one that a name hashes to, in which the name may stand."""
 
 _MAGIC = b"KSTSLOT1"
+LAYOUT = _MAGIC.decode()
+"""What has to be the same for two versions of this file to share a table; another layout gets another magic."""
 _HEADER = struct.Struct("=8sII16sI")  # magic, rows, columns, hash key, 1 if the lock word shows its owner
 _HEADER_SIZE = 4096
 _MUTEX_AT = 128

@@ -24,17 +24,17 @@ _AT_ONCE = 256 * 1024
 class LogWriter:
     """``file`` None means standard output. A file is appended to, and opened anew when it was moved away.
 
-    ``dropped``: what the writer before this one had dropped.
+    ``dropped_before``: what the writer before this one had dropped.
     """
 
-    def __init__(self, file: Path | None = None, dropped: int = 0) -> None:
-        self._dropped_before = dropped
+    def __init__(self, file: Path | None = None) -> None:
+        self.dropped_before = 0
         self._places = [_Place(file)]
 
     @property
     def dropped(self) -> int:
         """Lines that found no room, or could not be written."""
-        return self._dropped_before + sum(place.dropped for place in self._places)
+        return self.dropped_before + sum(place.dropped for place in self._places)
 
     def add(self, lines: bytes) -> None:
         """Take lines, each ended by a newline, without waiting."""

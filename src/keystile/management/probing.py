@@ -77,7 +77,11 @@ Ask = Callable[[Target], Awaitable[str]]
 
 
 class Prober:
-    """Asks all ``targets``. ``count``: how many servers there are in all; ``publish`` is given a byte for each."""
+    """Asks all ``targets``. ``count``: how many servers there are in all; ``publish`` is given a byte for each.
+
+    ``known``: what the process before this one has said of all servers, if anything: a server that was down stays so
+    until it answers.
+    """
 
     def __init__(
         self,
@@ -86,12 +90,13 @@ class Prober:
         publish: Callable[[bytes], None],
         before: Tallies,
         ask: Ask | None = None,
+        known: bytes = b"",
     ) -> None:
         self._targets = targets
         self._count = count
         self._publish = publish
         self._ask = ask or probe
-        self.tallies: Tallies = {key: before.get(key) or Tally(key[2]) for key in map(_key, targets)}
+        self.tallies: Tallies = {_key(each): before.get(_key(each)) or _tally(each, known) for each in targets}
 
     async def run(self) -> None:
         """Until cancelled. Servers are asked one after the other within an interval, not all at once."""
@@ -132,6 +137,13 @@ class Prober:
         for target in self._targets:
             states[target.at] = self.tallies[_key(target)].state
         self._publish(bytes(states))
+
+
+def _tally(target: Target, known: bytes) -> Tally:
+    tally = Tally(target.check)
+    if target.at < len(known):
+        tally.state = known[target.at]
+    return tally
 
 
 def _key(target: Target) -> tuple[str, Server, HealthCheck]:

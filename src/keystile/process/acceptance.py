@@ -23,6 +23,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from keystile.process import snapshot
 from keystile.process.child import Child
@@ -62,6 +63,8 @@ class Acceptance:
         self._management = management
         self._patience = taken_within
         self._lock = asyncio.Lock()
+        self.nothing_else = self._lock
+        """Held while no configuration may be considered."""
         self._answers: dict[tuple[int, int], asyncio.Future[str | None]] = {}
         self._before: snapshot.Snapshot | None = None
         self._since = time.monotonic()
@@ -106,6 +109,21 @@ class Acceptance:
             if fault is not None:
                 log(f"configuration {before.number} could not be put back: {fault}")
         self._tell_management({"put_back": before.number, "fault": reason}, self._shared.in_force.fd)
+
+    # -- over an upgrade (``handover.py``) ----------------------------------------------------------------
+
+    def handed(self) -> tuple[dict[str, Any], int]:
+        """What has to be remembered, and a descriptor of the snapshot that would be put back (-1: of none)."""
+        told = {"last": self.last, "put_back": self.put_back, "since": self._since, "doubts": self._doubts}
+        return told, -1 if self._before is None else snapshot.seal(self._before)
+
+    def remember(self, told: dict[str, Any], before: int) -> None:
+        """What ``handed`` has said."""
+        self.last, self.put_back = told["last"], told["put_back"]
+        self._since, self._doubts = told["since"], told["doubts"]
+        if before >= 0:
+            self._before = snapshot.read(before)
+            os.close(before)
 
     # -- the steps --------------------------------------------------------------------------------------
 

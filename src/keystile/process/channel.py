@@ -15,6 +15,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+LAYOUT = "kinds 1"
+"""What has to be the same for two versions to understand each other; it counts on when a kind means something else."""
 USES = b"U"
 LOG = b"L"
 USAGE = b"C"

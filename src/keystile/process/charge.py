@@ -47,6 +47,7 @@ class Charge:
     ``place``: the number of a relay's counter page. ``factory``: ``module:function`` that builds a relay;
     for management the module with the names of the relays' counters. ``openssl``: OpenSSL's own settings.
     ``servers``: what is known of the upstreams' servers.
+    ``standby``: for a management that has a predecessor, and takes over only when it is told to.
     """
 
     supervisor: int
@@ -61,6 +62,7 @@ class Charge:
     factory: str
     openssl: int
     servers: int
+    standby: bool = False
 
     def to_json(self) -> str:
         """For the command line."""

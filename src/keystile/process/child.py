@@ -41,10 +41,10 @@ class Child:
     besides, and closes the files that come with it. Needs a running loop.
     """
 
-    def __init__(self, role: str, process: subprocess.Popen[bytes], line: socket.socket, hear: Hear) -> None:
+    def __init__(self, role: str, pid: int, wait: Callable[[], int], line: socket.socket, hear: Hear) -> None:
         self.role = role
-        self.pid = process.pid
-        self._process = process
+        self.pid = pid
+        self._wait = wait
         self._line = line
         self._hear = hear
         self._loop = asyncio.get_running_loop()
@@ -74,7 +74,22 @@ class Child:
             except OSError:
                 ours.close()
                 raise
-        return cls(role, process, ours, hear or _unheard)
+        return cls(role, process.pid, process.wait, ours, hear or _unheard)
+
+    @classmethod
+    def adopt(cls, role: str, pid: int, line: int, hear: Hear, *, ready: bool) -> Child:
+        """A child that runs already, by its id and the line to it: this process had it before the code was executed."""
+        end = socket.socket(fileno=line)
+        end.setblocking(False)
+        child = cls(role, pid, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), end, hear)
+        if ready:
+            child.ready.set_result(None)
+        return child
+
+    @property
+    def line(self) -> int:
+        """The descriptor of the line; -1 when the child has ended."""
+        return self._line.fileno()
 
     def drain(self, how: str = LEAVING) -> None:
         """Tell it to finish what it has begun and end (``how``: see ``charge.py``). No error when it has ended."""
@@ -95,7 +110,7 @@ class Child:
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal. No error when it has ended."""
         if not self.ended.done():
-            self._process.send_signal(number)
+            os.kill(self.pid, number)  # it has not been waited for, so the id is still its own
 
     def _listen(self) -> None:
         try:
@@ -111,7 +126,8 @@ class Child:
         elif "failed" in content:
             log(f"{self.role} {self.pid}: {content['failed']}")
         elif "ready" in content:
-            self.ready.set_result(None)
+            if not self.ready.done():
+                self.ready.set_result(None)
         else:
             self._hear(self, message)
 
@@ -125,7 +141,7 @@ class Child:
         self._loop.remove_reader(self._line)
         os.close(self._pidfd)
         self._line.close()
-        code = self._process.wait()
+        code = self._wait()
         if not self.ready.done():
             self._fail(f"the {self.role} process {self.pid} {how_it_ended(code)}")
         self.ended.set_result(code)

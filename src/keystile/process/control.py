@@ -1,8 +1,9 @@
 """The control socket: how ``keystile status`` asks a running gateway, and how a second one is kept away.
 
 Law: a Unix socket beside the store (``<store>.control``, 0600) on which the supervisor answers every
-connection with one JSON object and closes. Whoever connects may say ``reload``, or ``diff`` and the path of a file
-to be compared with what is in force; else they only look. Only the owner of the store (and root) can connect.
+connection with one JSON object and closes. Whoever connects may say one word: ``reload``, ``diff`` and the path of a
+file to be compared with what is in force, or ``upgrade``, whose answer may come from the program that is executed in
+this one's place (``upgrade.py``); else they only look. Only the owner of the store (and root) can connect.
 Whether a gateway runs is decided by a file lock (``<store>.running``), which ends with its holder however
 that ends; a socket file without a holder is a leftover and is replaced.
 """
@@ -14,6 +15,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,10 @@ RELOADED_WITHIN = 60.0
 """Seconds that ``ask_to_reload`` waits."""
 LONGEST_WORD = 16 * 1024
 """Bytes of what may be said: a word and a path."""
+UPGRADED_WITHIN = 180.0
+"""Seconds that ``ask_to_upgrade`` waits."""
+PAUSED_WITHIN = 1.0
+"""Seconds that questions have to be answered before this program is replaced."""
 Answer = Callable[[], Awaitable[dict[str, Any]]]
 Compare = Callable[[str], Awaitable[dict[str, Any]]]
 
@@ -47,13 +53,25 @@ def control_path(store: Path) -> Path:
 class Control:
     """The supervisor's side. Raises AlreadyRunning, or OSError where the store's directory is none."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, handed: tuple[int, int] | None = None) -> None:
+        """``handed``: lock and socket, where this process has them from before an upgrade."""
         self._path = control_path(store)
-        self._lock = _lock_of(store)
+        self._lock = _lock_of(store) if handed is None else handed[0]
+        self._socket = None if handed is None else socket.socket(fileno=handed[1])
         self._server: asyncio.Server | None = None
+        self._asking = 0
 
-    async def start(self, status: Callable[[], dict[str, Any]], reload: Answer, compare: Compare) -> None:
-        """Answer from now on, with what ``status`` says then, or what comes of ``reload`` or ``compare``."""
+    async def start(
+        self,
+        status: Callable[[], dict[str, Any]],
+        reload: Answer,
+        compare: Compare,
+        upgrade: Callable[[int], Awaitable[dict[str, Any]]],
+    ) -> None:
+        """Answer from now on: with what ``status`` says then, or what comes of ``reload``, ``compare`` or ``upgrade``.
+
+        ``upgrade`` is given the connection, which it may answer itself in the end.
+        """
 
         async def told(word: bytes, what: bytes) -> dict[str, Any]:
             if word == b"diff":
@@ -61,16 +79,46 @@ class Control:
             return await reload() if word == b"reload" else status()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            word, _, what = (await _word(reader)).partition(b" ")
-            await _answer(writer, await told(word, what))
+            self._asking += 1
+            try:
+                word, _, what = (await _word(reader)).partition(b" ")
+                if word != b"upgrade":
+                    await _answer(writer, await told(word, what))
+            finally:
+                self._asking -= 1
+            if word == b"upgrade":  # ``pause`` does not wait for this answer, which may be the next program's
+                await _answer(writer, await upgrade(writer.get_extra_info("socket").fileno()))
 
-        self._server = await asyncio.start_unix_server(answer, sock=unix.bound(self._path))
+        self._answer = answer
+        await self.go_on()
+
+    async def go_on(self) -> None:
+        """Answer (again)."""
+        if self._socket is None:
+            self._socket = unix.bound(self._path)
+            self._socket.listen()
+        self._server = await asyncio.start_unix_server(self._answer, sock=self._socket.dup())
+
+    async def pause(self) -> None:
+        """Accept nobody, who then waits; returns when those who have asked are answered, or have taken too long."""
+        if self._server is not None:
+            self._server.close()
+        give_up = time.monotonic() + PAUSED_WITHIN
+        while self._asking and time.monotonic() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    def handed(self) -> dict[str, Any]:
+        """Its part of ``handover.Files``."""
+        assert self._socket is not None
+        return {"lock": self._lock, "control": self._socket.fileno()}
 
     def close(self) -> None:
         """Answer no more, and let another gateway have the store."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+        if self._socket is not None:
+            self._socket.close()
         os.close(self._lock)
 
 
@@ -119,6 +167,25 @@ def ask_to_reload(store: Path) -> dict[str, Any]:
 def ask_for_difference(store: Path, file: Path) -> dict[str, Any]:
     """What would change if the gateway on this store took ``file`` (``Watch.compare``). Raises NotRunning."""
     return _ask(store, b"diff " + os.fsencode(file.absolute()), RELOADED_WITHIN)
+
+
+def ask_to_upgrade(store: Path) -> dict[str, Any]:
+    """Have the gateway on this store upgraded: ``fault`` (or None), and what has become of its processes.
+
+    Raises NotRunning.
+    """
+    return _ask(store, b"upgrade", UPGRADED_WITHIN)
+
+
+def answer_on(connection: int, status: dict[str, Any]) -> None:
+    """Answer a question that was asked before this program was executed; the connection is closed."""
+    with socket.socket(fileno=connection) as opened:
+        try:
+            opened.settimeout(TIMEOUT)
+            opened.sendall(json.dumps(status).encode() + b"\n")
+            opened.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            log(f"whoever asked for the upgrade does not listen any more: {error}")
 
 
 def _ask(store: Path, word: bytes, patience: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keystile.config.model import Settings
 from keystile.limits.servers import ServerTable
@@ -74,6 +74,8 @@ class Desk:
     number: int = 0
     certificates: tuple[CertificateEnd, ...] = ()
     watch: Watch | None = None
+    watching: asyncio.Task[None] | None = None
+    standing_by: bool = False
     leaving: bool = False
     keys: int = 0
     keys_counted: float = float("-inf")
@@ -158,6 +160,7 @@ class Desk:
         said = self.servers.page(0).read(self.number)
         checks = b"" if said is None else said.states
         return upstream_servers.seen(self.settings, checks, self.servers.relays(self.number))
+
     async def _check_overload(self) -> str | None:
         totals = self.counters.totals(self.names, self.gauges)
         holding, shedding = totals.get(HOLDING_BACK, 0), totals.get(SHEDDING, 0)
@@ -179,8 +182,18 @@ class Desk:
 
     # -- metrics ----------------------------------------------------------------------------------------
 
+    def count_on(self) -> None:
+        """Go on counting from where the process before this one has ended."""
+        kept = self.counters.tally().kept(KEPT)
+        self.receiver.unknown, self.lines.dropped_before = kept["unknown"], kept["lines"]
+        self.uses.dropped, self.usage.dropped, self.old_tls.dropped = kept["uses"], kept["usage"], kept["old_tls"]
+        if self.watch is not None:
+            self.watch.report = replace(self.watch.report, taken=kept["taken"], failed=kept["failed"])
+
     def keep(self) -> None:
         """Keep what this process has counted: the one after it goes on from there."""
+        if self.standing_by:
+            return  # it has counted nothing yet, and the one before it still counts
         writers = (self.lines, self.uses, self.usage, self.old_tls)
         dropped = (writer.dropped for writer in writers)
         self.counters.tally().keep([self.receiver.unknown, *dropped, self.report.taken, self.report.failed])
@@ -230,11 +243,22 @@ class Desk:
         """What relays have sent; the event loop calls again while there is more."""
         self.receiver.receive()
 
+    def take_over(self, *, from_another: bool = False) -> None:
+        """From now on receive what relays send, and watch the configuration: only one process may.
+
+        ``from_another``: that one may not have come to take up what it saw last.
+        """
+        self.standing_by = False
+        self.count_on()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.receiver, self.receive)
+        if self.watch is not None:
+            self.watching = loop.create_task(_watched(self.watch, at_once=from_another))
+
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         """From the first to the last request; at the end all that relays handed over is written."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(self.receiver, self.receive)
         writers: tuple[BatchWriter | Exposures, ...] = (*self.writers, self.exposures)
         writing = [loop.create_task(writer.run()) for writer in writers]
         writing.append(loop.create_task(self._keep_on()))
@@ -243,13 +267,22 @@ class Desk:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        loop.remove_reader(self.receiver)
-        while self.receiver.receive():
-            continue
+        if self.watching is not None:
+            self.watching.cancel()
+            loop.remove_reader(self.receiver)
+            while self.receiver.receive():
+                continue
         for writer in writers:
             await writer.flush()
         await asyncio.to_thread(self.lines.close, LAST_LINES)
+        self.keep()
         await self.store.close()
+
+
+async def _watched(watch: Watch, *, at_once: bool) -> None:
+    if at_once:
+        await watch.reload()
+    await watch.run()
 
 
 def _of(certificate: CertificateEnd) -> str:

@@ -3,6 +3,8 @@
 Law: it puts together and takes apart; what is served stands in ``keystile.management``. No request of the
 API ever waits for this process.
 
+Of two (an upgrade), one stands by: it serves already, and takes over what only one may do when it is told to.
+
 It also watches the configuration. Another one means another application, on the same sockets, store and channel.
 """
 
@@ -40,7 +42,7 @@ from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
 from keystile.process.charge import Charge, Line, run
-from keystile.process.desk import KEPT, Desk
+from keystile.process.desk import Desk
 from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
@@ -64,11 +66,12 @@ async def work(charge: Charge, line: Line) -> None:
     desk = await _open(charge, taken.settings)
     line.hear("leaving", lambda _: desk.leave())
     offers = Offers(line)
-    kept = desk.counters.tally().kept(KEPT)
-    counted = {name: kept[name] for name in ("taken", "failed")}
-    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, **counted)
-    watching = asyncio.get_running_loop().create_task(watch.run())
+    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make)
     async with desk.at_work():
+        if charge.standby:
+            line.hear("take_over", lambda _: desk.take_over(from_another=True))
+        else:
+            desk.take_over()
         while not line.stop.is_set():
             desk.settings, desk.number = watch.accepted.settings, watch.accepted.number
             if desk.settings.access_log.enabled:  # else what has begun to be logged is logged where it was to be
@@ -78,7 +81,6 @@ async def work(charge: Charge, line: Line) -> None:
             async with _serving(charge, desk, watch.accepted, lambda: LAST_REQUESTS if line.stop.is_set() else OTHERS):
                 line.ready()
                 await _until_one_is_set(line.stop, watch.changed)
-    watching.cancel()
 
 
 async def _until_one_is_set(*events: asyncio.Event) -> None:
@@ -119,7 +121,13 @@ async def _asking_servers(desk: Desk, taken: snapshot.Snapshot) -> AsyncIterator
     targets = probe_targets(taken)
     count = sum(len(upstream.servers) for upstream in taken.settings.upstreams)
     page = desk.servers.page(0)
-    prober = Prober(targets, count, lambda states: page.write(taken.number, states), desk.tallies)
+
+    def publish(states: bytes) -> None:
+        if not desk.standing_by:  # else the page is another process's
+            page.write(taken.number, states)
+
+    said = page.read(taken.number)
+    prober = Prober(targets, count, publish, desk.tallies, known=b"" if said is None else said.states)
     desk.tallies = prober.tallies
     if not targets:
         prober.publish()
@@ -183,15 +191,11 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
     store = await SqliteStore.open(settings.store)
     exposures = Exposures(KeyService(store).report_exposed)
     counters = CounterPages.attach(charge.counters)
-    kept = counters.tally().kept(KEPT)
     uses, usage, old_tls = UseWriter(store), UsageWriter(store, exposures.add), OldTlsWriter(store)
-    uses.dropped, usage.dropped, old_tls.dropped = kept["uses"], kept["usage"], kept["old_tls"]
-    lines = LogWriter(settings.access_log.file, kept["lines"])
+    lines = LogWriter(settings.access_log.file)
     handlers = {
         channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add, channel.OLD_TLS: old_tls.add
     }  # fmt: skip
-    receiver = channel.Receiver(socket.socket(fileno=charge.channel), handlers)
-    receiver.unknown = kept["unknown"]
     return Desk(
         settings=settings,
         slots=SlotTable.attach(charge.slots),
@@ -204,8 +208,9 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         old_tls=old_tls,
         exposures=exposures,
         lines=lines,
-        receiver=receiver,
+        receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
         servers=ServerTable.attach(charge.servers),
+        standing_by=charge.standby,
     )
 
 

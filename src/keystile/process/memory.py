@@ -21,6 +21,8 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+LAYOUT = "512 words: pid, beat, dropped, restarts; counters from 8; management's last"
+"""What has to be the same for two versions of this file to share pages."""
 PAGE = 4096
 _WORDS = PAGE // 8
 _PID, _BEAT, _DROPPED, _RESTARTS = range(4)

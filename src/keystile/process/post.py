@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+LAYOUT: Final = "JSON objects 1"
+"""What has to be the same for two versions to understand each other; it counts on when a message changes."""
 LARGEST: Final = 64 * 1024
 """Bytes of a message; longer texts in it are cut by whoever writes them."""
 MOST_FILES: Final = 253

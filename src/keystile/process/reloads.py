@@ -25,11 +25,18 @@ class Reloads:
 
     def __init__(self, management: Callable[[], Child | None]) -> None:
         self._management = management
+        self.upgrading = False
         self._asked = 0
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
+    def while_upgrading(self, upgrading: bool) -> None:
+        """An upgrade is under way, or is over; meanwhile the answer is that."""
+        self.upgrading = upgrading
+
     async def ask(self) -> dict[str, Any]:
         """Have it read; what came of it."""
+        if self.upgrading:
+            return {"fault": "an upgrade is under way; try again when it is over"}
         return await self._ask("reload")
 
     async def compare(self, file: str) -> dict[str, Any]:
@@ -61,7 +68,9 @@ class Reloads:
     async def for_signal(self) -> None:
         """The same for SIGHUP, which nobody waits for; what is wrong is logged where it is read."""
         answer = await self.ask()
-        if answer["fault"] is None and not answer["changed"]:
+        if self.upgrading:
+            log(f"SIGHUP: {answer['fault']}")
+        elif answer["fault"] is None and not answer["changed"]:
             log("SIGHUP: the configuration has not changed")
 
 

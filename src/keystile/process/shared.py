@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keystile.config.live import needs_restart
@@ -18,6 +18,7 @@ from keystile.limits.servers import DOWN, TRIED, UNKNOWN, ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import channel, snapshot, sockets
 from keystile.process.charge import Charge
+from keystile.process.handover import Files
 from keystile.process.memory import CounterPages
 from keystile.wire.tls import openssl_conf
 
@@ -41,22 +42,56 @@ class InForce:
 
 
 class Shared:
-    """Made from the settings. Raises CannotListen, or OSError for a file that they name."""
+    """Made from the settings, or taken over as it is (``handed``: by this process before an upgrade).
 
-    def __init__(self, settings: Settings) -> None:
+    Raises CannotListen, or OSError for a file that they name.
+    """
+
+    def __init__(self, settings: Settings, handed: Files | None = None) -> None:
+        if handed is None:
+            self._make(settings)
+        else:
+            self._take_over(handed)
+        self._openssl = snapshot.memory_file("keystile-openssl", openssl_conf().encode())
+
+    def _make(self, settings: Settings) -> None:
         first = snapshot.take(1, settings)
         self.slots = SlotTable.create(columns=max(16, 2 * settings.workers + 2))
-        self.counters = CounterPages.create(settings.workers)
-        self.servers = ServerTable.create(settings.workers)
+        # In an upgrade there are twice as many for a while; the rest is for those of the one before that still drain.
+        self.counters = CounterPages.create(2 * settings.workers)
+        self.servers = ServerTable.create(2 * settings.workers)
         self._sending, self._receiving = channel.pair()
         # Of each listener, one for each relay.
         groups = tuple(sockets.listen(each.host, each.port, settings.workers) for each in settings.listeners)
         self.in_force = InForce(first, snapshot.seal(first), groups)
         [self._management] = sockets.listen(settings.management.host, settings.management.port)
-        self._openssl = snapshot.memory_file("keystile-openssl", openssl_conf().encode())
         # Where relays forward the service's own key calls to: what is sent there waits while management restarts, or
         # takes the configuration by which it serves them. Where these are off, nobody accepts here.
         self._calls = sockets.listen_beside(settings.store)
+
+    def _take_over(self, handed: Files) -> None:
+        self.slots = SlotTable.attach(handed.slots)
+        self.counters = CounterPages.attach(handed.counters)
+        self.servers = ServerTable.attach(handed.servers)
+        self._sending, self._receiving = _opened([handed.sending, handed.receiving])
+        groups = tuple(_opened(group) for group in handed.groups)
+        self.in_force = InForce(snapshot.read(handed.snapshot), handed.snapshot, groups)
+        [self._management] = _opened([handed.management])
+        [self._calls] = _opened([handed.calls])
+
+    def handed(self) -> dict[str, Any]:
+        """Its part of ``Files``."""
+        return {
+            "slots": self.slots.fd,
+            "counters": self.counters.fd,
+            "servers": self.servers.fd,
+            "sending": self._sending.fileno(),
+            "receiving": self._receiving.fileno(),
+            "snapshot": self.in_force.fd,
+            "management": self._management.fileno(),
+            "calls": self._calls.fileno(),
+            "groups": [[each.fileno() for each in group] for group in self.in_force.groups],
+        }
 
     @property
     def settings(self) -> Settings:
@@ -100,15 +135,16 @@ class Shared:
             if not any(group is other for other in kept.groups):
                 sockets.close_all(group)
 
-    def relay_charge(self, place: int, factory: str) -> Charge:
-        """What the relay at a place (from 1) gets."""
+    def relay_charge(self, place: int, factory: str, page: int = 0) -> Charge:
+        """What the relay at a place (from 1) gets; ``page``: of its counters, where it is another one."""
         groups = self.in_force.groups
         own = [group[place - 1] for group in groups]
-        return self._charge(place, factory, self._sending, own, _others(groups, place))
+        return self._charge(page or place, factory, self._sending, own, _others(groups, place))
 
-    def management_charge(self, factory: str) -> Charge:
+    def management_charge(self, factory: str, *, standby: bool = False) -> Charge:
         """What the management process gets."""
-        return self._charge(0, factory, self._receiving, [self._management, self._calls], [])
+        charge = self._charge(0, factory, self._receiving, [self._management, self._calls], [])
+        return replace(charge, standby=standby)
 
     def _charge(
         self,
@@ -133,11 +169,11 @@ class Shared:
             servers=self.servers.fd,
         )
 
-    def clean_up_after_relay(self, place: int, pid: int) -> None:
+    def clean_up_after_relay(self, page: int, pid: int) -> None:
         """What a relay held that has ended goes back at once; what it counted is kept."""
         self.slots.clear_after(pid)
-        self.counters.fold(place)
-        self.servers.page(place).clear()
+        self.counters.fold(page)
+        self.servers.page(page).clear()
 
     def stop_listening(self) -> None:
         """From now on connections are refused, not left waiting (once the relays have closed theirs too)."""
@@ -211,6 +247,14 @@ def _address(listener: Listener) -> tuple[str, int]:
 def _others(groups: tuple[list[socket.socket], ...], place: int) -> list[socket.socket]:
     """Of the other relays: all of the first listener, then all of the second …"""
     return [each for group in groups for at, each in enumerate(group, 1) if at != place]
+
+
+def _opened(fds: list[int]) -> list[socket.socket]:
+    """Sockets that do not block, behind inherited descriptors."""
+    opened = [socket.socket(fileno=fd) for fd in fds]
+    for each in opened:
+        each.setblocking(False)
+    return opened
 
 
 def _url(tls: Tls | None, opened: socket.socket) -> str:

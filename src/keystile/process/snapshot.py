@@ -7,13 +7,16 @@ private keys: it lives in memory only (a memfd), and never shows them in its ``r
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
+import io
 import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from keystile.config.model import Settings, Tls, UpstreamTls
 
@@ -69,9 +72,29 @@ def _files_to(tls: UpstreamTls) -> list[Path]:
 
 def seal(snapshot: Snapshot) -> int:
     """Put it into a sealed memfd, whose inheritable descriptor is returned."""
-    fd = memory_file("keystile-configuration", pickle.dumps(snapshot, pickle.HIGHEST_PROTOCOL))
+    written = io.BytesIO()
+    _ByName(written, pickle.HIGHEST_PROTOCOL).dump(snapshot)
+    fd = memory_file("keystile-configuration", written.getvalue())
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _ALL_SEALS)
     return fd
+
+
+class _ByName(pickle.Pickler):
+    """Writes dataclasses by the names of their fields, not in their order.
+
+    Another version of the program may read them (``upgrade.py``). A setting that it alone knows has its default there,
+    and one that it does not know is an error.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+            return made, (type(obj), {each.name: getattr(obj, each.name) for each in dataclasses.fields(obj)})
+        return NotImplemented
+
+
+def made(kind: type[Any], values: dict[str, Any]) -> Any:
+    """A dataclass from its fields, as a snapshot has them. Raises TypeError for one that it does not have."""
+    return kind(**values)
 
 
 def read(fd: int) -> Snapshot:

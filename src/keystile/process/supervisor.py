@@ -12,40 +12,41 @@ when the gateway could not be started.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from keystile import __version__
 from keystile.config.model import Settings
-from keystile.process.acceptance import TAKEN_WITHIN, Acceptance, Standing
-from keystile.process.charge import AT_ONCE, LEAVING
+from keystile.process import handover, snapshot
+from keystile.process.acceptance import ON_TRIAL, TAKEN_WITHIN, Acceptance, Standing
+from keystile.process.charge import AT_ONCE, LEAVING, REPLACED
 from keystile.process.child import Child, StartFailed, how_it_ended
-from keystile.process.control import AlreadyRunning, Control
+from keystile.process.control import AlreadyRunning, Control, answer_on
+from keystile.process.handover import SIGNALS, Files, State, layouts
 from keystile.process.log import log
+from keystile.process.place import MANAGEMENT, RELAY, Place
 from keystile.process.post import Message
 from keystile.process.reloads import Reloads
 from keystile.process.shared import Shared
 from keystile.process.sockets import CannotListen
+from keystile.process.upgrade import LAST_WORDS, Upgrade
 
-READY_WITHIN = 15.0
-"""Seconds that a child has to begin its work."""
 STEADY_AFTER = 1.0
 """Seconds of work after which a child's death is an accident, not a loop of crashes."""
 LONGEST_PAUSE = 5.0
 GRACE = 2.0
 """Seconds on top of ``drain_timeout`` before a relay that does not end is killed."""
-LAST_WORDS = 3.0
-"""Seconds that management has at the end to write what relays have handed over."""
 LOOK_AT_MUTEX = 0.15
 SILENT_AT_MOST = 15.0
 """Seconds without a sign of life (stopped, or stuck in one callback) after which a relay is killed and replaced."""
 LOOK_FOR_LIFE = 1.0
-RELAY, MANAGEMENT = "relay", "management"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,34 @@ def serve(settings: Settings, *, announce: TextIO, parts: Parts | None = None) -
         return 1
 
 
+def resume(state: State) -> int:
+    """Go on with a gateway that runs, whose supervisor this process was before an upgrade; returns the exit code."""
+    with asyncio.Runner() as runner:
+        return runner.run(_resume(state))
+
+
 async def _run(settings: Settings, announce: TextIO, parts: Parts) -> int:
     with closing(Control(settings.store)) as control:  # first: it is what makes this gateway the only one
         shared = Shared(settings)
-        supervisor = Supervisor(shared, announce, parts)
-        await control.start(supervisor.status, supervisor.reloads.ask, supervisor.reloads.compare)
-        code = await supervisor.run()
+        code = await _supervise(control, Supervisor(shared, control, parts), announce)
     shared.close()
     return code
+
+
+async def _resume(state: State) -> int:
+    settings = snapshot.read(state.files.snapshot).settings
+    with closing(Control(settings.store, (state.files.lock, state.files.control))) as control:
+        shared = Shared(settings, state.files)
+        supervisor = Supervisor(shared, control, Parts(**state.parts))
+        supervisor.adopt(state)
+        code = await _supervise(control, supervisor, None)
+    shared.close()
+    return code
+
+
+async def _supervise(control: Control, supervisor: Supervisor, announce: TextIO | None) -> int:
+    await control.start(supervisor.status, supervisor.reloads.ask, supervisor.reloads.compare, supervisor.upgrade.ask)
+    return await supervisor.run(announce)
 
 
 def pause_before(failures: int) -> float:
@@ -93,41 +114,38 @@ def pause_before(failures: int) -> float:
     return min(LONGEST_PAUSE, 0.1 * 2 ** min(failures - 2, 10)) if failures > 1 else 0.0
 
 
-class Place:
-    """Where a child stands; the place stays when the child dies. ``first``: done when one has got ready."""
-
-    def __init__(self, role: str, number: int) -> None:
-        self.role = role
-        self.number = number
-        self.child: Child | None = None
-        self.at_work = False
-        self.failures = 0
-        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-
 class Supervisor:
     """One run of the gateway."""
 
-    def __init__(self, shared: Shared, announce: TextIO, parts: Parts) -> None:
+    def __init__(self, shared: Shared, control: Control, parts: Parts) -> None:
         self._shared = shared
+        self._control = control
         self._acceptance = Acceptance(shared, self._relays, self._management, parts.taken_within)
-        self._announce = announce
         self._parts = parts
+        self._counters = list(importlib.import_module(parts.counters).COUNTERS)
         self._patience = parts.silent_at_most
-        self._places: list[Place] = []
+        self.places: list[Place] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.reloads = Reloads(self._management)
+        self.upgrade = Upgrade(self, self._acceptance.nothing_else, self.reloads.while_upgrading)
+        self._adopted: State | None = None
+        self._upgraded = float("-inf")
         self._began = time.monotonic()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
 
-    async def run(self) -> int:
-        """Start, watch, stop. Raises what ``serve`` reports."""
+    async def run(self, announce: TextIO | None) -> int:
+        """Start (or go on), watch, stop; ``announce`` is told when all is ready. Raises what ``serve`` reports."""
         self._hear_signals()
         try:
-            await self._start()
-            if not self._stop.is_set():
-                self._say_ready()
+            self._begin(self._watch_mutex())
+            self._begin(self._watch_life())
+            if self._adopted is not None:
+                self._go_on(self._adopted)
+            else:
+                await self._start()
+            if announce is not None and not self._stop.is_set():
+                self._say_ready(announce)
             await self._stop.wait()
             return 0
         finally:
@@ -137,15 +155,20 @@ class Supervisor:
 
     async def _start(self) -> None:
         """Management first: it makes the store that relays only read. Raises StartFailed."""
-        self._begin(self._watch_mutex())
-        self._begin(self._watch_life())
-        for crew in ([Place(MANAGEMENT, 0)], [Place(RELAY, n + 1) for n in range(self._shared.settings.workers)]):
-            self._places += crew
+        relays = [Place(RELAY, seat, seat) for seat in range(1, self._shared.settings.workers + 1)]
+        for crew in ([Place(MANAGEMENT, 0, 0)], relays):
             for place in crew:
-                self._begin(self._keep(place))
-            await self._unless_stopped(asyncio.gather(*(place.first for place in crew)))
+                self.fill(place)
+            await self.unless_stopped(asyncio.gather(*(place.first for place in crew)))
 
-    async def _unless_stopped(self, started: asyncio.Future[list[None]]) -> None:
+    def fill(self, place: Place) -> None:
+        """Have a child work there from now on."""
+        self.places.append(place)
+        self._begin(self._keep(place))
+
+    async def unless_stopped(self, started: Awaitable[Any]) -> None:
+        """Wait for it, or for the gateway's end."""
+        started = asyncio.ensure_future(started)
         stop = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((started, stop), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -166,24 +189,27 @@ class Supervisor:
             log(f"internal error of the supervisor: {task.exception()!r}")
             self._stop.set()
 
-    def _say_ready(self) -> None:
+    def _say_ready(self, announce: TextIO) -> None:
         try:
-            self._announce.write("".join(f"{line}\n" for line in self._shared.announcement()))
-            self._announce.flush()
+            announce.write("".join(f"{line}\n" for line in self._shared.announcement()))
+            announce.flush()
         except OSError as error:
             log(f"could not announce the listeners: {error}")
 
     # -- keep the places filled -------------------------------------------------------------------------
 
     async def _keep(self, place: Place) -> None:
-        """One place: child after child, until the gateway stops (or its first child fails)."""
-        while not self._stop.is_set():
+        """One place: child after child, until the gateway stops, it is replaced, or its first child fails."""
+        while not self._stop.is_set() and place.leaves_by is None:
             steady = await self._one_life(place)
-            if self._stop.is_set() or not place.first.done() or place.first.exception() is not None:
-                return
+            if not place.first.done() or place.first.exception() is not None:
+                break
+            if self._stop.is_set() or place.leaves_by is not None:
+                break
             place.failures = 1 if steady else place.failures + 1
             await self._pause(pause_before(place.failures))
             self._shared.counters.add_restart()
+        self.places.remove(place)
 
     async def _pause(self, seconds: float) -> None:
         if seconds:
@@ -193,36 +219,144 @@ class Supervisor:
                 return
 
     async def _one_life(self, place: Place) -> bool:
-        """Start a child and wait for its end; True when it had been at work for a while."""
+        """See a child to its end, started here unless it was handed over; True when it had been at work for a while."""
         try:
-            child = place.child = self._spawn(place)
+            child = place.child = place.child or self._spawn(place)
         except OSError as error:  # no memory, no descriptors: later perhaps
             self._on_failure(place, f"the {place.role} process could not be executed: {error}")
             return False
-        started_from = self._shared.in_force.snapshot.number
         began = await self._until_ready(place, child)
-        if began and place.role == RELAY:
-            place.at_work = True
-            self._begin(self._acceptance.bring_up_to_date(Standing(place.number, child), started_from))
+        place.at_work = bool(began)
+        if began and place.role == RELAY and place.leaves_by is None:
+            standing = Standing(place.number, child)
+            self._begin(self._acceptance.bring_up_to_date(standing, place.started_from))
         code = await child.ended
         worked = time.monotonic() - began if began else 0.0
         place.child, place.at_work = None, False
         if place.role == RELAY:
-            self._shared.clean_up_after_relay(place.number, child.pid)
-        if not self._stop.is_set():
-            log(f"{place.role} {child.pid} {how_it_ended(code)}")
-            if worked < STEADY_AFTER:
-                died = f"{place.role} {child.pid} {how_it_ended(code)} at its start"
-                self._begin(self._acceptance.doubt(started_from, died))
+            self._shared.clean_up_after_relay(place.page, child.pid)
+        if not self._stop.is_set() and place.leaves_by is None:
+            self._on_death(place, f"{place.role} {child.pid} {how_it_ended(code)}", worked)
         return worked >= STEADY_AFTER
+
+    def _on_death(self, place: Place, died: str, worked: float) -> None:
+        since = time.monotonic() - self._upgraded
+        log(f"{died}, {since:.0f} s after the upgrade to {__version__}" if since < ON_TRIAL else died)
+        if worked < STEADY_AFTER and place.first.done() and place.first.exception() is None:
+            self._begin(self._acceptance.doubt(place.started_from, f"{died} at its start"))
 
     def _spawn(self, place: Place) -> Child:
         parts = self._parts
+        place.started_from = self._shared.in_force.snapshot.number
         if place.role == RELAY:
-            charge = self._shared.relay_charge(place.number, parts.relay)
+            charge = self._shared.relay_charge(place.number, parts.relay, place.page)
             return Child.spawn(RELAY, parts.relay_process, charge, self._hear)
-        charge = self._shared.management_charge(parts.counters)
+        charge = self._shared.management_charge(parts.counters, standby=place.standby)
         return Child.spawn(MANAGEMENT, parts.management_process, charge, self._hear)
+
+    # -- an upgrade (``upgrade.py``) --------------------------------------------------------------------
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the gateway ends."""
+        return self._stop.is_set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that children held who have ended has been given back."""
+        return not any(place.child is not None and place.child.ended.done() for place in self.places)
+
+    def see_off(self, place: Place) -> None:
+        """Fill it no more; its child finishes what it has begun."""
+        bound = LAST_WORDS if place.role == MANAGEMENT else self._shared.settings.limits.drain_timeout + GRACE
+        place.leaves_by = time.monotonic() + bound
+        if place.child is not None:
+            place.child.drain(REPLACED)
+            self._begin(self._see_leaving(place.child, place.leaves_by))
+
+    async def _see_leaving(self, child: Child, by: float) -> None:
+        """Kill it when its time is over."""
+        await asyncio.wait([child.ended], timeout=max(0.0, by - time.monotonic()))
+        child.send_signal(signal.SIGKILL)
+
+    def take_over(self) -> None:
+        """Have a management that stands by do its work."""
+        for place in self.places:
+            if place.standby and place.leaves_by is None:
+                place.standby = False
+                if place.child is not None:
+                    place.child.tell_of({"take_over": True})
+
+    async def pause(self) -> None:
+        """Have questions wait for the next supervisor."""
+        await self._control.pause()
+
+    async def go_on(self) -> None:
+        """Answer them after all."""
+        await self._control.go_on()
+
+    def state(self) -> State:
+        """What the next supervisor is handed."""
+        configurations, before = self._acceptance.handed()
+        files = Files(**self._control.handed(), **self._shared.handed(), before=before)
+        return State(
+            version=__version__,
+            layouts=layouts(),
+            files=files,
+            places=[_standing(place, place.child) for place in self.places if place.child is not None],
+            empty=[
+                (one.role, one.number, one.page, one.failures)
+                for one in self.places
+                if one.child is None and one.leaves_by is None
+            ],
+            parts=asdict(self._parts),
+            counters=self._counters,
+            charge=self._shared.management_charge(self._parts.counters).to_json(),
+            configurations=configurations,
+            began=self._began,
+        )
+
+    def adopt(self, state: State) -> None:
+        """Know what the supervisor knew that this process was before."""
+        self._adopted = state
+        self._began = state.began
+        self._upgraded = time.monotonic()
+        self._acceptance.remember(state.configurations, state.files.before)
+
+    def _go_on(self, state: State) -> None:
+        """The children go on, the one who asked is answered, and what was signalled meanwhile is heard."""
+        for role, number, page, failures in state.empty:
+            place = Place(role, number, page)
+            place.failures = failures
+            place.first.set_result(None)
+            self.fill(place)
+        for one in state.places:
+            self._take_in(one)
+        self.take_over()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        told = state.report
+        log(f"upgraded from {state.version} to {__version__}: {told['new']} in place of {told['old']}")
+        if state.files.answer >= 0:
+            answer_on(state.files.answer, {**told, "to": __version__})
+
+    def _take_in(self, one: handover.Filled) -> None:
+        place = Place(one.role, one.number, one.page)
+        place.child = Child.adopt(one.role, one.pid, one.line, self._hear, ready=one.ready)
+        place.standby, place.failures, place.leaves_by = one.standby, one.failures, one.leaves_by
+        place.started_from = self._shared.in_force.snapshot.number
+        place.first.set_result(None)
+        self.places.append(place)
+        if one.leaves_by is None:
+            self._begin(self._keep(place))
+        else:
+            self._begin(self._last_life(place))
+            self._begin(self._see_leaving(place.child, one.leaves_by))
+
+    async def _last_life(self, place: Place) -> None:
+        await self._one_life(place)
+        self.places.remove(place)
+
+    # -- what children say ------------------------------------------------------------------------------
 
     def _hear(self, child: Child, message: Message) -> None:
         """What a child says besides that it is ready, or is not."""
@@ -238,22 +372,22 @@ class Supervisor:
         message.close()
 
     def _relays(self) -> list[Standing]:
-        places = [place for place in self._places if place.role == RELAY and place.at_work]
+        places = [place for place in self.places if place.role == RELAY and place.is_filled]
         return [Standing(place.number, place.child) for place in places if place.child is not None]
 
     def _management(self) -> Child | None:
-        here = self._children(MANAGEMENT)
-        return here[0] if here else None
+        here = [place for place in self.places if place.role == MANAGEMENT and not place.standby]
+        return next((place.child for place in here if place.leaves_by is None), None)
 
     async def _until_ready(self, place: Place, child: Child) -> float:
         """When it got ready; 0.0 if it did not, and then it has ended or is being ended."""
         try:
-            await asyncio.wait_for(asyncio.shield(child.ready), READY_WITHIN)
+            await asyncio.wait_for(asyncio.shield(child.ready), place.within)
         except StartFailed as error:
             self._on_failure(place, str(error))
         except TimeoutError:
             child.send_signal(signal.SIGKILL)
-            self._on_failure(place, f"{place.role} process {child.pid} was not ready in {READY_WITHIN:g} s")
+            self._on_failure(place, f"{place.role} process {child.pid} was not ready in {place.within:g} s")
         else:
             if not place.first.done():
                 place.first.set_result(None)
@@ -301,6 +435,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_termination)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self.reloads.for_signal()))
+        loop.add_signal_handler(signal.SIGUSR2, lambda: self._begin(self.upgrade.for_signal()))
 
     def _on_termination(self) -> None:
         if self._stop.is_set():
@@ -308,7 +443,7 @@ class Supervisor:
         self._stop.set()
 
     def _children(self, *roles: str) -> list[Child]:
-        here = [place.child for place in self._places if not roles or place.role in roles]
+        here = [place.child for place in self.places if not roles or place.role in roles]
         return [child for child in here if child is not None]
 
     async def _end(self) -> None:
@@ -353,11 +488,26 @@ class Supervisor:
 
     def status(self) -> dict[str, Any]:
         """What ``keystile status`` shows."""
-        processes = [{"role": "supervisor", "pid": os.getpid()}]
-        processes += [{"role": child.role, "pid": child.pid} for child in self._children()]
+        processes: list[dict[str, object]] = [{"role": "supervisor", "pid": os.getpid()}]
+        processes += [place.described() for place in self.places if place.child is not None]
         uptime = round(time.monotonic() - self._began, 3)
         changes = {"configurations_put_back": self._acceptance.put_back}
-        return {"processes": processes, **self._shared.status(), **changes, "uptime": uptime}
+        running = {"version": __version__, "processes": processes}
+        return {**running, **self._shared.status(), **changes, "uptime": uptime}
+
+
+def _standing(place: Place, child: Child) -> handover.Filled:
+    return handover.Filled(
+        role=place.role,
+        number=place.number,
+        page=place.page,
+        pid=child.pid,
+        line=child.line,
+        ready=place.at_work,
+        standby=place.standby,
+        failures=place.failures,
+        leaves_by=place.leaves_by,
+    )
 
 
 def _is_stopped(pid: int) -> bool:

@@ -24,6 +24,8 @@ from pathlib import Path
 from keystile.storage.errors import busy
 from keystile.storage.window import TORN, Window
 
+LAYOUT = "8 bytes, little-endian"
+"""What has to be the same for two versions of this file to share a bell."""
 LOCK_TIMEOUT = 10.0
 """Seconds that we wait for another writer."""
 _SIZE = 8

@@ -86,6 +86,15 @@ def check(connection: sqlite3.Connection, path: Path, series: Series) -> int:
     return int(version)
 
 
+def look_at(path: Path, series: Series) -> int:
+    """``check`` without changing anything; 0 where there is no file. Raises StoreUnreadable."""
+    if not path.exists():
+        return 0
+    place = f"{path.absolute().as_uri()}?mode=ro"
+    with told(path), closing(sqlite3.connect(place, uri=True, timeout=BUSY_TIMEOUT)) as connection:
+        return check(connection, path, series)
+
+
 def _is_ready(connection: sqlite3.Connection, path: Path, series: Series) -> bool:
     version = check(connection, path, series)
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
