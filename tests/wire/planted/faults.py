@@ -192,7 +192,11 @@ CLIENT_FAULTS = (
         "what Connection names goes on",
         ((_HEAD, "        if fields.named:\n", "        if False:\n"),),
     ),
-    Planted("Upgrade", "Upgrade goes on to the upstream", ((_GRAMMAR, '        b"upgrade",\n', ""),)),
+    Planted(
+        "Upgrade",
+        "Upgrade goes on to the upstream",
+        ((_HEAD, 'if fields.upgrade else value\n    return False', 'if fields.upgrade else value\n    return True'),),
+    ),
     Planted(
         "Expect",
         "an expectation that nobody knows is left out",
