@@ -126,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     one = what.add_parser("overload")
     one.add_argument("--share", type=float, default=0.2, help="of one core, for the gateway; at least 0.1")
     one.add_argument("--times", type=float, default=4.0, help="how many times its best is offered")
-    one.add_argument("--seconds", type=float, default=12.0, help="of overload")
-    one.add_argument("--connections", type=int, default=2000, help="kept ones")
+    one.add_argument("--seconds", type=float, default=9.0, help="of overload")
+    one.add_argument("--connections", type=int, default=1000, help="kept ones")
     one.add_argument("--new", type=float, default=0.02, help="part of the requests that come on new connections")
     one.add_argument("--limits", default="", help="further limits for gateway.yaml, with commas: max_lag: none")
     for each in what.choices.values():
