@@ -1,9 +1,9 @@
 """Overload: a gateway held to a share of one core, offered several times what it carries, then its usual load again.
 
 Law: measures; what is right is judged by ``Overloaded.faults``. First a closed loop with more and more connections.
-Then its best in an open loop (requests come whether the last ones were answered or not): rising rates from many addresses,
-over kept connections and new ones. Then, in the same open loop, several times that. The callers are rude: they take no
-notice of Retry-After. A kept connection that waits for its answer is not asked again; such requests are ``unsent``.
+Then its best in an open loop (requests come whether the last ones were answered or not): rising rates from many
+addresses, over kept connections and new ones. Then, so as well, several times that. The callers are rude: they
+take no notice of Retry-After. A kept connection that waits for its answer is not asked again: that is ``unsent``.
 
 Useful is an answer of 200; its latency is from the moment the request was sent; how long connecting took is told apart.
 ``usual`` latency is that in the closed loop with 64 connections, which is saturation: the load of docs/performance.md.
@@ -378,7 +378,7 @@ async def _measure(
 async def _calm(gateway: RealGateway) -> float:
     """Wait until no relay holds back any more; the seconds that it took."""
     began = time.monotonic()
-    while await asyncio.to_thread(gateway.metric, "relays_holding_back"):
+    while await asyncio.to_thread(gateway.metric, "relays_holding_back"):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.1)
     return time.monotonic() - began
 

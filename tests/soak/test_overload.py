@@ -15,7 +15,7 @@ async def test_a_gateway_with_more_to_do_than_it_can_goes_on_and_recovers(monkey
     monkeypatch.setattr(overload, "CONNECTIONS", (overload.USUAL,))
     monkeypatch.setattr(overload, "PARTS", (0.8,))
     monkeypatch.setattr(overload, "SETTLE", 1.0)
-    found = await measure(0.4, 3.0, 1.5, 200, 0.0, (), 20)
+    found = await measure(0.4, 3.0, 0.9, 100, 0.0, (), 20)
     assert found.over.useful > 0
     assert found.after.answers[200] > 0
     assert not found.after.answers[503]

@@ -49,7 +49,7 @@ log = logging.getLogger("keystile.relay")
 
 #: Seconds between looks: while all is calm, and while it is not.
 LOOK_SECONDS: Final = 0.05
-CLOSE_LOOK_SECONDS: Final = 0.01
+CLOSE_LOOK_SECONDS: Final = 0.02
 #: Seconds for which a refused connection is not read: less than Retry-After, so that who obeys it is read at once. Who
 #: does not obey rests twice as long each time, up to this.
 REST_SECONDS: Final = 0.75
@@ -58,7 +58,7 @@ LONGEST_REST_SECONDS: Final = 4.0
 WAKE_AT_LEAST: Final = 8
 WAKE_PART: Final = 64
 #: Part of the CPU time that may go into refusing new connections; seconds between two that are let in in any case.
-DOOR_SHARE: Final = 0.05
+DOOR_SHARE: Final = 0.04
 TRICKLE_SECONDS: Final = 0.05
 #: Connections fetched from one door at one look, besides those that may come in.
 FETCHED: Final = 16
