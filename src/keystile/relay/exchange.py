@@ -10,7 +10,9 @@ Slots, each set at the start: reading a class's default through an object costs 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from keystile.config.model import MANAGEMENT_UPSTREAM
 from keystile.keys.keyring import HeldKey
@@ -34,6 +36,8 @@ from keystile.wire.websocket import UPGRADE_LINES, is_granted
 
 if TYPE_CHECKING:
     from keystile.relay.gateway import Gateway
+
+log = logging.getLogger("keystile.relay")
 
 #: Body bytes that are kept while the upstream is being connected to; then the client has to wait.
 HELD_BOUND: Final = 64 * 1024
@@ -141,7 +145,15 @@ class Exchange:
         if connection is not None:
             self._send(connection)
         else:
-            self.gateway.spawn(self._connect(group))
+            self.gateway.spawn(self._or_refuse(self._connect(group)))
+
+    async def _or_refuse(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work``; whatever fails in it, be it for want of memory, the request ends and its slot goes back."""
+        try:
+            await work
+        except Exception:
+            log.exception("request %s failed", self.request_id.decode("ascii"))
+            self.refuse(Refusal.INTERNAL_ERROR)
 
     async def _connect(self, group: UpstreamGroup) -> None:
         """Connect to the first server that answers, beginning with the one whose turn it is."""
@@ -451,7 +463,7 @@ class Exchange:
         if error is None and self._may_try_again(connection):
             self.retried = True
             assert self.group is not None
-            self.gateway.spawn(self._connect(self.group))
+            self.gateway.spawn(self._or_refuse(self._connect(self.group)))
         else:
             self.refuse(Refusal.UPSTREAM_BROKEN)
 
