@@ -518,6 +518,7 @@ async def test_a_full_disk_fails_each_change_whole_and_is_over_when_there_is_roo
     scopes = [f"{'S' * 60}{number}" for number in range(100)]  # more than is left of any page
     before = store._bell.count()
     for name in ("one", "two"):  # each on a connection of its own: after a fault the file is opened anew
+        await store._changes.renew()
         [(pages,)] = await store._changes.ask("PRAGMA page_count")
         await store._changes.ask(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StoreUnreadable) as failed:

@@ -8,6 +8,7 @@ meanwhile (RFC 9112 section 9.3.1), and to other servers as ``retries`` allows.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from keystile.relay.member import Member
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange
     from keystile.relay.line import Line
     from keystile.relay.upstreams import UpstreamGroup
+
+
+log = logging.getLogger("keystile.relay")
 
 
 class Search:
@@ -78,6 +82,14 @@ class Search:
         self.exchange.refuse(why)
 
     async def _connect(self, member: Member) -> None:
+        try:
+            await self._connect_to(member)
+        except Exception:
+            # Memory that ran out above all: the request ends all the same, and its slot goes back.
+            log.exception("request %s failed on its way to %s", self.exchange.request_id.decode("ascii"), member.name)
+            self.exchange.refuse(Refusal.INTERNAL_ERROR)
+
+    async def _connect_to(self, member: Member) -> None:
         try:
             connection = await member.pool.connect()
         except OSError as error:
