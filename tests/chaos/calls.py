@@ -18,7 +18,7 @@ from tests.chaos.ledger import Entry, Ledger
 from tests.soak.answers import Answer
 from tests.soak.client import ENDED, Client
 
-PATIENCE = 30.0
+PATIENCE = 20.0
 """Seconds without an answer or an end; nothing here lasts so long."""
 PROBLEM = "urn:keystile:problem:"
 

@@ -30,8 +30,9 @@ PROBES = 3
 """New connections on which a reload is tried after it was answered."""
 HELD = 4
 """Requests in flight over each reload."""
-TAKEN_WITHIN = 30.0
-READY_WITHIN = 20.0
+TAKEN_WITHIN = 60.0
+READY_WITHIN = 60.0
+"""Seconds on a machine that has much else to do."""
 FAILING = ("shaky1", "shaky2")
 
 

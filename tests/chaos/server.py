@@ -148,8 +148,8 @@ class Connection(asyncio.Protocol):
         chaos = CHAOS_ID.search(head)
         self._id = chaos[1] if chaos else b"0"
         self.gone = False
-        self.alive = time.monotonic()
         self.number = self.server.begin(self, head)
+        self.alive = time.monotonic()
 
     # -- answers --------------------------------------------------------------------------------------
 

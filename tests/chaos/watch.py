@@ -10,8 +10,10 @@ import re
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from keystile.process.control import NotRunning
 from tests.chaos.ground import WORKERS
@@ -134,6 +136,17 @@ def of_log(log: str, ours: set[int]) -> list[str]:
     found = [f"relay {pid} {how} and nobody did that" for pid, how in ENDED.findall(log) if int(pid) not in ours]
     for sign in ("Traceback", "internal error", "Task exception was never retrieved", " is put back"):
         found += [f"in the log: {line.strip()}" for line in log.splitlines() if sign in line]
+    return found
+
+
+def at_the_end(status: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the status when all traffic has ended."""
+    found = []
+    roles = Counter(each["role"] for each in status["processes"])
+    if roles != Counter({"supervisor": 1, "management": 1, "relay": WORKERS}):
+        found.append(f"at the end there are the processes {dict(roles)}")
+    if status["slots_taken"]:
+        found.append(f"{status['slots_taken']} slots are taken at the end")
     return found
 
 
