@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: traffic of all kinds while everything happens at random, and an account without a remainder.
+"""``python -m tests.chaos``: traffic of all kinds while everything happens, and an account without a remainder.
 
 Law: arguments and printing. Exit code 0 where nothing remains, else 1; the same seed makes the same schedule.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from tests.soak import table
 def main(arguments: Sequence[str] | None = None) -> int:
     """One run."""
     chosen = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
     plan = Plan(chosen.seconds, chosen.seed, chosen.reloads, chosen.upgrades, chosen.only)
     with tempfile.TemporaryDirectory(prefix="keystile-chaos-") as made:
         directory = chosen.keep or Path(made)
@@ -33,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.json is not None:
         chosen.json.write_text(json.dumps(account.as_json(result), indent=1), encoding="utf-8")
     return result.code
+
+
+def _end(*_: object) -> None:
+    """As with Ctrl-C, all that was started is ended."""
+    raise SystemExit(1)
 
 
 def show(result: Result, plan: Plan) -> None:

@@ -52,8 +52,10 @@ def rules(account: Account) -> list[dict[str, object]]:
 
 def events(story: Story) -> list[dict[str, object]]:
     """A row for each kind of event."""
-    done, skipped = Counter(each.what for each in story.done()), Counter(e.what for e in story.events if e.skipped)
-    return [{"event": name, "done": done[name], "skipped": skipped[name]} for name in EVENTS if done[name] or skipped[name]]
+    done = Counter(event.what for event in story.done())
+    skipped = Counter(event.what for event in story.events if event.skipped)
+    rows = ({"event": name, "done": done[name], "skipped": skipped[name]} for name in EVENTS)
+    return [row for row in rows if row["done"] or row["skipped"]]
 
 
 def whole(account: Account) -> dict[str, object]:

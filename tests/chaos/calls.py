@@ -24,7 +24,7 @@ PROBLEM = "urn:keystile:problem:"
 
 
 class Line(Client):
-    """A connection that notes what comes unasked. ``tunnel``: what came once it is one; ``heard``: set by all that comes."""
+    """A connection that notes what comes unasked. ``tunnel``: what has come, once it is one; ``heard``: set by that."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +42,14 @@ class Line(Client):
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self.heard.set()
+
+    async def hears(self, size: int) -> bool:
+        """Wait until so much has come through the tunnel; False where it ends before."""
+        assert self.tunnel is not None
+        while len(self.tunnel) < size and not self.ended:
+            self.heard.clear()
+            await self.heard.wait()
+        return len(self.tunnel) >= size
 
     def too_much(self, data: bytes) -> None:
         self.surplus += data[:200]
@@ -92,7 +100,7 @@ def _problem_of(answer: Answer) -> str:
 
 
 class Calls:
-    """Calls that are written into the ledger. ``met``: is told of each relay when it answers on a line the first time."""
+    """Calls that are written into the ledger. ``met``: is told which relay a line leads to."""
 
     def __init__(self, ledger: Ledger, met: Callable[[bytes, tuple[str, int]], None]) -> None:
         self.ledger = ledger

@@ -126,7 +126,7 @@ class ByApi:
 
 
 class Changes:
-    """One change after the other. ``turn``: held while one is made, so that the store is not taken away from under it."""
+    """One change after the other. ``turn``: held while one is made, so that the store is not taken away meanwhile."""
 
     def __init__(self, calls: Calls, ground: Ground, api: ByApi, story: Story, dice: random.Random) -> None:
         self.shadow = Shadow()

@@ -34,7 +34,7 @@ def _lock(store: Path, seconds: float) -> None:
 
 
 async def move_away(store: Path, seconds: float) -> None:
-    """Move the store's files to other names, and back. The database goes first and comes last: nobody may open it alone."""
+    """Move the store's files away, and back. The database goes first and comes last: nobody may open it alone."""
     moved = [(store.with_name(store.name + end), store.with_name(f"moved-{store.name}{end}")) for end in BESIDE]
     there = [(here, aside) for here, aside in moved if here.exists()]
     for here, aside in there:
@@ -66,5 +66,8 @@ def remove(store: Path) -> None:
 def integrity(store: Path) -> list[str]:
     """What SQLite finds wrong with the store."""
     with closing(sqlite3.connect(store, timeout=10)) as connection:
-        rows = connection.execute("PRAGMA integrity_check").fetchall()
+        try:
+            rows = connection.execute("PRAGMA integrity_check").fetchall()
+        except sqlite3.DatabaseError as error:
+            rows = [(str(error),)]
     return [] if rows == [("ok",)] else [f"the store is damaged: {row[0]}" for row in rows]

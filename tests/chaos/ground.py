@@ -71,10 +71,10 @@ def written(wanted: Wanted, ports: Ports, servers: dict[str, int]) -> str:
 def _routes(wanted: Wanted) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [
         {"path": "/calm/ws", "methods": ["GET"], "scope": SCOPE, "websocket": True, "upstream": CALM},
-        *({"path": f"/{name}/*", "scope": SCOPE, "upstream": name} for name in (CALM, SHAKY, LONE)),
         {"path": "/guarded/*", "scope": OTHER, "upstream": CALM},
         {"path": "/read/now", "methods": ["GET"], "scope": SCOPE, "upstream": CALM},
     ]
+    rows += [{"path": f"/{name}/*", "scope": SCOPE, "upstream": name} for name in (CALM, SHAKY, LONE)]
     if wanted.extra:
         rows.append({"path": f"/extra{wanted.extra}/*", "scope": SCOPE, "upstream": CALM})
     return rows

@@ -286,4 +286,11 @@ class Happenings:
                 faults.remove(self._store)
 
     async def _status(self) -> dict[str, Any]:
-        return await asyncio.to_thread(self._ground.gateway.status)
+        """What the gateway says of itself; on a busy machine it may be asked again. Raises NotRunning."""
+        give_up = time.monotonic() + TAKEN_WITHIN
+        while True:
+            try:
+                return await asyncio.to_thread(self._ground.gateway.status)
+            except NotRunning:
+                if time.monotonic() > give_up:
+                    raise

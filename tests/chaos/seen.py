@@ -73,7 +73,7 @@ def _read(records: Records, server: str, lines: list[str]) -> None:
 
 
 def most_at_once(spans: Iterable[tuple[float, float]]) -> tuple[int, float]:
-    """The most of these spans that cover one moment, and the first such moment; who ends when another begins has gone."""
+    """The most of these spans that cover one moment, and the first such moment; an end comes before a beginning."""
     steps = sorted(step for began, ended in spans if ended > began for step in ((began, 1), (ended, -1)))
     highest, when, now = 0, 0.0, 0
     for at, step in steps:

@@ -27,7 +27,9 @@ class Told:
         self.story = Story()
         self.doomed: frozenset[int] = frozenset()
 
-    def sent(self, kind: str, outcome: str = "200", *, at: float = 10.0, until: float = 10.1, problem: str = "") -> Entry:
+    def sent(
+        self, kind: str, outcome: str = "200", *, at: float = 10.0, until: float = 10.1, problem: str = ""
+    ) -> Entry:
         entry = self.ledger.begin(kind, at, ADDRESS)
         entry.client = (ADDRESS, 4000 + entry.number)
         entry.problem = problem
@@ -40,8 +42,8 @@ class Told:
         one = Seen(server, entry.number, ADDRESS, "GET", RELAY, entry.sent, surely or ended, until or ended)
         self.records.seen.append(one)
 
-    def answered(self, kind: str, server: str = "calm", **how: float) -> Entry:
-        entry = self.sent(kind, **how)  # type: ignore[arg-type] - moments only
+    def answered(self, kind: str, server: str = "calm", *, at: float = 10.0, until: float = 10.1) -> Entry:
+        entry = self.sent(kind, at=at, until=until)
         self.seen(entry, server)
         return entry
 

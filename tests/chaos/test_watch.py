@@ -49,7 +49,8 @@ def test_a_slot_that_is_left_and_a_process_that_is_missing_are_told() -> None:
 
 
 def test_deaths_that_are_ours_are_none_of_the_gateways() -> None:
-    log = f"{STAMP}relay 11 was ended by SIGKILL\n{STAMP}relay 12 was ended by SIGSEGV\n{STAMP}relay 13 ended with status 0\n"
+    deaths = ("11 was ended by SIGKILL", "12 was ended by SIGSEGV", "13 ended with status 0")
+    log = "".join(f"{STAMP}relay {death}\n" for death in deaths)
     assert of_log(log, {11}) == ["relay 12 was ended by SIGSEGV and nobody did that"]
 
 

@@ -260,17 +260,14 @@ class Traffic:
         for _ in range(self._dice.randint(2, 8)):
             said = self._dice.randbytes(self._dice.randint(1, BODIES))
             line.tunnel.clear()
-            if line.ended:
-                return CUT
-            line.transport.write(said)
-            while len(line.tunnel) < len(said):
-                line.heard.clear()
-                if line.ended:
-                    return CUT
-                try:
-                    await asyncio.wait_for(line.heard.wait(), PATIENCE)
-                except TimeoutError:
-                    return NO_ANSWER
+            if not line.ended:
+                line.transport.write(said)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    if not await line.hears(len(said)):
+                        return CUT
+            except TimeoutError:
+                return NO_ANSWER
             if bytes(line.tunnel) != said:
                 return f"{WRONG}the tunnel brings back something else"
             await self._pause(0.1)

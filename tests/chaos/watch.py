@@ -35,7 +35,7 @@ OF_MANAGEMENT = frozenset(
 ENDED = re.compile(r"(?m)keystile: relay (\d+) (was ended by \S+|ended with status [1-9]\d*)")
 DOOMED = re.compile(r"(?m)keystile: relay (\d+) (?:is stopped while it counts for all|gave no sign of life)")
 STEADY_AFTER = 1.3
-"""Seconds at work after which a process may be killed: those that die at their start are a new configuration's fault."""
+"""Seconds at work after which a process may be killed: who dies at its start is a new configuration's fault."""
 
 
 @dataclass(slots=True)

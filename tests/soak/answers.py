@@ -19,7 +19,7 @@ KEPT = 1024
 
 @dataclass(slots=True)
 class Answer:
-    """``head`` with its empty line; ``start``: how the body begins; ``surplus``: what came after it in the same piece."""
+    """``head`` with its empty line; ``start``: how the body begins; ``surplus``: what came after it."""
 
     head: bytes
     size: int = 0

@@ -30,7 +30,7 @@ from keystile.process.reloads import Reloads
 from keystile.process.shared import Shared
 from keystile.process.sockets import CannotListen
 
-READY_WITHIN = 90.0
+READY_WITHIN = 15.0
 """Seconds that a child has to begin its work."""
 STEADY_AFTER = 1.0
 """Seconds of work after which a child's death is an accident, not a loop of crashes."""
