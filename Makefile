@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	&& { echo $$p; exit; }; done; echo no-python-3.11-or-newer)
 VENV := .venv
 BIN := $(VENV)/bin
+# How many tests run at a time; JOBS=0 for one process, as a debugger needs it.
+JOBS ?= 2
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Stamp files: set up again only when pyproject.toml has changed.
 RUNTIME := $(VENV)/.stamp-runtime
@@ -26,7 +28,7 @@ run: $(RUNTIME)
 	@$(BIN)/keystile demo
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 check: $(DEVELOPMENT)
 	$(BIN)/ruff check src tests bench

@@ -4,6 +4,8 @@ import pytest
 
 from keystile import app
 from keystile.config.faults import ConfigurationError
+from keystile.process import snapshot
+from keystile.wire.certificates import self_signed
 
 SETTINGS = """\
 upstreams: {api: {servers: ["http://127.0.0.1:9"]}}
@@ -36,6 +38,21 @@ def test_the_route_table_is_the_one_of_the_settings(file: Path) -> None:
     assert app.route_rows(app.load_settings(file)) == [
         {"method": "GET", "path": "/v4/contacts", "scopes": ["ViewContacts"], "upstream": "api"}
     ]
+
+
+def test_a_certificate_for_somebody_else_is_not_taken(file: Path) -> None:
+    listener = "listeners: [{address: 127.0.0.1:0, tls: {certificate: cert.pem, private_key: key.pem}}]\n"
+    file.write_text(listener + SETTINGS)
+
+    def written(number: int, name: str) -> snapshot.Snapshot:
+        for path, content in zip(("cert.pem", "key.pem"), self_signed([name], 5), strict=True):
+            (file.parent / path).write_bytes(content)
+        return snapshot.take(number, app.load_settings(file))
+
+    in_force = written(1, "a.example")
+    app.check_rules(written(2, "a.example"), in_force)
+    with pytest.raises(OSError, match=r"the certificate is for b\.example"):
+        app.check_rules(written(2, "b.example"), in_force)
 
 
 async def test_keys_follow_the_settings(file: Path) -> None:

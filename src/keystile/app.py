@@ -16,18 +16,23 @@ from keystile.config.model import Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
+from keystile.limits.servers import Pages, numbered
 from keystile.limits.slots import SlotTable
 from keystile.management.access import Access
 from keystile.management.catalogue import Catalogue
 from keystile.management.context import Services
 from keystile.management.look import GatewayView
+from keystile.management.probing import Target
 from keystile.relay.gateway import Gateway, Rules
 from keystile.relay.reaching import reaching_of
 from keystile.relay.record import Channel
-from keystile.relay.terms import terms_of
+from keystile.relay.terms import check_names, terms_of
+from keystile.relay.upstreams import host_field
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.openapi import read_operations
 from keystile.routing.table import RouteTable, habits_of, rows
+from keystile.storage import backup
+from keystile.storage.backup import Backup
 from keystile.storage.follow import KeyFollower
 from keystile.storage.passwords import Passwords
 from keystile.storage.sqlite import SqliteStore
@@ -84,6 +89,11 @@ async def open_smtp(settings: Settings) -> AsyncIterator[SmtpService]:
         yield SmtpService(store)
 
 
+def back_up(settings: Settings, into: Path, *, force: bool) -> Backup:
+    """Copy the store of these settings and its passwords (``storage/backup.py``). Raises StoreError."""
+    return backup.back_up(settings.store, into, force=force)
+
+
 # -- for the relay process -------------------------------------------------------------------------------
 
 
@@ -106,12 +116,17 @@ class Accepted(Protocol):
 
 
 def build_relay(
-    snapshot: Accepted, slots: SlotTable, channel: Channel, store_counters: Callable[[Sequence[int]], None]
+    snapshot: Accepted,
+    slots: SlotTable,
+    channel: Channel,
+    store_counters: Callable[[Sequence[int]], None],
+    servers: Pages | None = None,
 ) -> Gateway:
     """A relay from the accepted configuration. Must be called inside a running loop."""
     keyring = Keyring()
     follower = KeyFollower(snapshot.settings.store, keyring)
-    return Gateway(rules(snapshot), rules, keyring, follower, slots, channel, store_counters)
+    made = rules(snapshot)
+    return Gateway(made, rules, keyring, follower, slots, channel, store_counters, servers=servers)
 
 
 def rules(accepted: Accepted) -> Rules:
@@ -125,7 +140,8 @@ def rules(accepted: Accepted) -> Rules:
 def check_rules(wanted: Accepted, in_force: Accepted) -> None:
     """Make what relays would work by, contexts to upstreams too. Raises OSError for files that cannot be used.
 
-    A certificate that is new must also be valid now; one that is in force may have expired meanwhile.
+    A certificate that is new must also be valid now; one that is in force may have expired meanwhile. And it must be
+    for a name that the file before it was for: a certificate of somebody else's is a mistake of whoever copied it.
     """
 
     def is_new(path: Path) -> bool:
@@ -136,6 +152,7 @@ def check_rules(wanted: Accepted, in_force: Accepted) -> None:
 
     for tls in _policies(wanted.settings):
         terms_of(tls, wanted.contents, time.time(), is_new=is_new)
+        check_names(tls, wanted.contents, in_force.contents)
     for reaching in rules(wanted).reaching.values():
         reaching.make()
 
@@ -160,3 +177,20 @@ async def open_services(snapshot: Accepted, store: SqliteStore, look: GatewayVie
         yield Services(settings, keys, store, SmtpService(store), access, catalogue, look)
     finally:
         await access.close()
+
+
+def probe_targets(accepted: Accepted) -> list[Target]:
+    """Every server that is to be asked whether it is well, reached as requests reach it. Raises OSError."""
+    settings = accepted.settings
+    reaching, numbers = reaching_of(settings, accepted.file, accepted.contents), numbered(settings)
+    found = []
+    for upstream in settings.upstreams:
+        check = upstream.health_check
+        if check is None:
+            continue
+        context = reaching[upstream.name].make() if upstream.name in reaching else None
+        name = None if upstream.tls is None else upstream.tls.server_name
+        field = host_field(upstream.servers[0]).decode("ascii")
+        for at, server in enumerate(upstream.servers, numbers[upstream.name]):
+            found.append(Target(at, upstream.name, server, check, field, context, name))
+    return found

@@ -16,8 +16,10 @@ COMMANDS = {
     "check": set(),
     "routes": set(),
     "status": set(),
+    "diff": set(),
     "reload": set(),
     "demo": set(),
+    "backup": set(),
     "accounts": {"create", "password", "link", "setup-link", "list", "delete"},
     "keys": {"create", "list", "edit", "change", "delete", "import"},
     "tls": {"self-signed"},
@@ -117,3 +119,45 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "keystile", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"keystile {__version__}\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_files_are_nobody_elses_numbers(closed: str) -> None:
+    """A file that was opened as 1 would get what is printed."""
+    code = (
+        "import os, sys; from keystile.cli.main import main; code = main(['check', '--schema']);"
+        "opened = os.open('/dev/zero', os.O_RDONLY); print('x'); sys.exit(code or opened < 3)"
+    )
+    command = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))
+
+
+WRITTEN = """\
+upstreams: {api: {servers: ["http://127.0.0.1:9"]}}
+routes: [{path: /x, scope: A, upstream: api}]
+store: sqlite:///zoë.db  # ключи
+"""
+NO_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "POSIX"}, NO_LOCALE])
+def test_names_in_any_script_are_read_and_shown_in_any_locale(tmp_path: Path, locale: dict[str, str]) -> None:
+    file = tmp_path / "Zoë ключи" / "gateway ü.yaml"
+    file.parent.mkdir()
+    file.write_text(WRITTEN, encoding="utf-8")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHONIO"))}
+
+    def run(*words: str) -> str:
+        command = [os.fsencode(word) for word in (sys.executable, "-m", "keystile", *words, "-c", file)]
+        done = subprocess.run(
+            command, input=b"correct horse\n", capture_output=True, check=False, env={**bare, **locale}
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    run("accounts", "create", "ann@example.org", "--password-stdin")
+    run("keys", "create", "--account", "ann@example.org", "--name", "ключи Zoë")
+    assert "ключи Zoë" in run("keys", "list")
+    assert (file.parent / "zoë.db").exists()

@@ -8,6 +8,10 @@ STATUS = {
     "configuration": 1,
     "slots_taken": 3,
     "listeners": [{"address": "127.0.0.1:8080", "tls": False}, {"address": "127.0.0.1:8443", "tls": True}],
+    "upstream_servers": [
+        {"upstream": "api", "server": "a:80", "state": "used"},
+        {"upstream": "api", "server": "unix:/run/b", "state": "down"},
+    ],
     "store": "/var/lib/keystile/keystile.db",
 }
 
@@ -31,8 +35,9 @@ def test_people_get_a_table_and_facts(run: Run, monkeypatch: pytest.MonkeyPatch)
         "management  11\n"
         "relay       12\n"
         "\n"
-        "configuration  1\n"
-        "slots taken    3\n"
-        "listeners      127.0.0.1:8080, 127.0.0.1:8443 (TLS)\n"
-        "store          /var/lib/keystile/keystile.db\n"
+        "configuration     1\n"
+        "slots taken       3\n"
+        "listeners         127.0.0.1:8080, 127.0.0.1:8443 (TLS)\n"
+        "upstream servers  api a:80 (used), api unix:/run/b (down)\n"
+        "store             /var/lib/keystile/keystile.db\n"
     )

@@ -12,11 +12,15 @@ from cryptography.x509.oid import NameOID
 
 
 def make(
-    folder: Path, name: str = "a", passphrase: bytes | None = None, days: float = 90
+    folder: Path,
+    name: str = "a",
+    passphrase: bytes | None = None,
+    days: float = 90,
+    common_name: str | None = "localhost",
 ) -> tuple[Path, Path]:
     """Write ``a.cert.pem`` and ``a.key.pem``."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
     validity = builder.not_valid_before(now - timedelta(days=100)).not_valid_after(now + timedelta(days=days))

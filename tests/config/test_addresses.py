@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -97,9 +98,28 @@ def test_a_server(text: str, server: Server) -> None:
     assert addresses.server(text) == server
 
 
-@pytest.mark.parametrize("text", ["unix:/run/api.sock", "unix:///run/a", "http+unix://%2Frun", "/run/a"])
-def test_servers_of_later_versions_are_refused_by_name(text: str) -> None:
-    with pytest.raises(ValueError, match="is not yet served by this version"):
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("unix:/run/api.sock", "/run/api.sock"),
+        ("unix:///run/a", "/run/a"),
+        ("unix:run/api.sock", "run/api.sock"),
+        ("unix:a", "a"),
+    ],
+)
+def test_unix_sockets_are_read(text: str, path: str) -> None:
+    assert addresses.server(text) == Server("localhost", 0, unix=Path(path))
+
+
+@pytest.mark.parametrize("text", ["http+unix://%2Frun", "/run/a"])
+def test_other_spellings_of_unix_sockets_are_told_the_right_one(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write the path of a Unix socket as unix:run/api\.sock"):
+        addresses.server(text)
+
+
+@pytest.mark.parametrize("text", ["unix:", "unix:/", "unix:run/", "unix://host/run", "unix:."])
+def test_what_is_no_path_of_a_socket_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not the path of a socket"):
         addresses.server(text)
 
 

@@ -38,8 +38,9 @@ def test_what_stands_in_comments_of_the_example_is_right_too(tmp_path: Path) -> 
     text = (ROOT / "gateway.yaml").read_text(encoding="utf-8")
     for name in ("trust_without_store", "query_parameter", "max_body_size", "trusted_proxies", "health_path", "host",
                  "over_limit", "ipv6_prefix_length", "head_timeout", "idle_timeout", "connect_timeout", "max_head_size",
-                 "max_fields", "drain_timeout", "min_body_rate", "min_read_rate", "rate_window", "websocket_timeout",
-                 "websocket_idle_timeout", "connections", "connections_per_ip", "max_buffered",
+                 "max_fields", "drain_timeout", "drain_wait", "min_body_rate", "min_read_rate", "rate_window",
+                 "websocket_timeout", "websocket_idle_timeout", "connections", "connections_per_ip", "max_buffered",
+                 "max_lag", "max_memory",
                  "client_address_field", "management_routes", "case_insensitive", "ignores_extensions",
                  "undecoded_literals", "hosts", "tls"):  # fmt: skip
         assert f"# {name}: " in text

@@ -6,13 +6,17 @@ from pathlib import Path
 
 from keystile.config.model import (
     AccessLog,
+    Breaker,
     Certificate,
+    HealthCheck,
     KeyPolicy,
     Limits,
     Listener,
     Management,
     ManagementRoutes,
+    Retries,
     Server,
+    ServerQueue,
     Settings,
     Tls,
     Upstream,
@@ -67,6 +71,7 @@ limits:
   max_fields: 50
   max_body_size: 25MiB
   drain_timeout: 0s
+  drain_wait: 20s
   min_body_rate: 1KiB/s
   min_read_rate: none
   rate_window: 5s
@@ -75,6 +80,8 @@ limits:
   connections: 5000
   connections_per_ip: 50
   max_buffered: 1GiB
+  max_lag: 100ms
+  max_memory: 2GiB
 trusted_proxies: [10.0.0.0/8, 192.0.2.1]
 client_address_field: Forwarded
 health_path: /healthz
@@ -84,8 +91,22 @@ cors: {origins: ["*"], headers: [X-A], max_age: 60}
 upstreams:
   api: {servers: ["http://a", "http://[::1]:81"], host: preserve, case_insensitive: true, ignores_extensions: true,
         undecoded_literals: true}
+  pool:
+    servers: [{url: "http://a", weight: 3}, unix:run/api.sock, "unix:/run/b"]
+    balance: hash_key
+    health_check: {path: /health?full=1, interval: 7s, timeout: 1s, healthy_after: 1, unhealthy_after: 4,
+                   statuses: "200-299, 401"}
+    breaker: {connect_failures: 2, errors: 10%, of_at_least: 3, within: 20s, open_for: 1s, even_the_last: true}
+    slow_start: 30s
+    max_in_flight: 8
+    queue: {size: 5, wait_up_to: 2s}
+    retries: {attempts: 2, budget: 0%}
+    resolve_every: 1m
+  bare: {servers: ["http://a"], breaker: null, health_check: null, max_in_flight: none}
 routes:
   - {path: /x, scope: X, upstream: api}
+  - {path: /y, scope: X, upstream: pool}
+  - {path: /z, scope: X, upstream: bare}
 """
     )
     tls = Tls((Certificate(certificate, key),), "1.2")
@@ -96,14 +117,33 @@ routes:
     assert settings.keys == KeyPolicy(5, ("Authorization", "X-Auth-Token"), "apikey")
     assert settings.limits == Limits(
         7, 56, Waiting(2.0, 3), 60.0, 2.0, 3.0, 0.25, 16384, 50, 26_214_400, 0.0,
-        1024.0, None, 5.0, 7200.0, 60.0, 5000, 50, 1 << 30,
+        1024.0, None, 5.0, 7200.0, 60.0, 5000, 50, 1 << 30, 20.0, 0.1, 2 << 30,
     )  # fmt: skip
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("192.0.2.1"))
     assert settings.client_address_field == "Forwarded"
     assert settings.health_path == "/healthz"
     assert settings.management_routes == ManagementRoutes("/v4/security")
     assert settings.access_log == AccessLog(file=tmp_path / "logs/a.log")
-    assert settings.upstreams == (Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True, True, True),)
+    assert settings.upstreams == (
+        Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True, True, True),
+        Upstream(
+            "pool",
+            (
+                Server("a", 80, weight=3),
+                Server("localhost", 0, unix=tmp_path / "run/api.sock"),
+                Server("localhost", 0, unix=Path("/run/b")),
+            ),
+            balance="hash_key",
+            health_check=HealthCheck("/health?full=1", 7.0, 1.0, 1, 4, ((200, 299), (401, 401))),
+            breaker=Breaker(2, 0.1, 3, 20.0, 1.0, even_the_last=True),
+            slow_start=30.0,
+            max_in_flight=8,
+            queue=ServerQueue(5, 2.0),
+            retries=Retries(2, 0.0),
+            resolve_every=60.0,
+        ),
+        Upstream("bare", (Server("a", 80),), breaker=None),
+    )
     assert (settings.trust_without_store, settings.warnings) == (0.0, ())
 
 

@@ -20,6 +20,13 @@ def test_each_of_several_certificates_is_judged(lines_with: Lines, tmp_path: Pat
     assert "is not the private key of the certificate" in line
 
 
+def test_a_certificate_is_for_somebody(lines_with: Lines, tmp_path: Path) -> None:
+    nobody, somebody = certificates.make(tmp_path, common_name=None), certificates.make(tmp_path, "b")
+    (line,) = lines_with(SEVERAL.format(f"{PAIR.format(*somebody)}, {PAIR.format(*nobody)}"))
+    assert line.startswith("gateway.yaml:1: listeners[0].tls.certificates[1].certificate: ")
+    assert "is for no name" in line
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

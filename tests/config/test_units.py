@@ -126,6 +126,44 @@ def test_other_texts_are_no_rates(value: object) -> None:
         units.rate_or_none(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "lag"), [("5ms", 0.005), ("50ms", 0.05), ("10s", 10.0), ("none", None), (None, None)]
+)
+def test_a_lag_is_a_short_duration_or_none(value: object, lag: float | None) -> None:
+    assert units.lag_or_none(value) == lag
+
+
+@pytest.mark.parametrize("value", ["4ms", "10001ms", "11s", "1h"])
+def test_lags_that_say_nothing_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is out of range; write from 5ms to 10s, or none"):
+        units.lag_or_none(value)
+
+
+@pytest.mark.parametrize("value", ["50", 50, "off", "", "-5ms", True, "0ms"])
+def test_other_texts_are_no_lags(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write such as 50ms, or none"):
+        units.lag_or_none(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"), [("128MiB", 128 << 20), ("1TiB", 1 << 40), (1 << 30, 1 << 30), ("none", None), (None, None)]
+)
+def test_a_memory_is_a_size_or_none(value: object, size: int | None) -> None:
+    assert units.memory_or_none(value) == size
+
+
+@pytest.mark.parametrize("value", ["127MiB", (128 << 20) - 1, "2TiB", 0])
+def test_memories_that_no_relay_could_live_with_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is out of range; write from 128MiB to 1TiB, or none"):
+        units.memory_or_none(value)
+
+
+@pytest.mark.parametrize("value", ["1 GiB", "1GB", "off", "-1MiB", True, 1.5])
+def test_other_texts_are_no_memories(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a size; write a whole number with B, KiB, MiB or GiB, or none"):
+        units.memory_or_none(value)
+
+
 def test_connections_are_as_many_as_written_or_as_fit() -> None:
     assert [units.connections(value) for value in ("auto", 1, 1_000_000)] == [None, 1, 1_000_000]
 
@@ -151,6 +189,7 @@ def test_only_printable_text_is_text(value: object) -> None:
 READERS = [
     units.text, units.flag, units.duration, units.duration_or_zero, units.whole_seconds, units.size,
     units.size_or_none, units.whole(1, 5), units.workers, units.rate_or_none, units.connections,
+    units.lag_or_none, units.memory_or_none,
 ]  # fmt: skip
 
 
@@ -176,3 +215,48 @@ def test_what_the_schema_takes_for_a_duration_is_one_but_for_its_bounds(text: st
         said = ""
         assert 0 <= seconds <= units.LONGEST
     assert not said or "too long" in said
+
+
+@pytest.mark.parametrize(("value", "share"), [("1%", 0.01), ("50%", 0.5), ("100%", 1.0)])
+def test_a_share(value: object, share: float) -> None:
+    assert units.share(value) == units.share_or_none(value) == share
+
+
+@pytest.mark.parametrize("value", ["0%", "101%", "5.5%", "%", "1 %", "50", 0.5, 1, None, True, "٣%"])
+def test_what_is_no_share_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a share"):
+        units.share(value)
+
+
+def test_a_share_of_nothing_has_a_meaning_where_it_is_said_so() -> None:
+    assert units.share_or_none("0%") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "ranges"),
+    [
+        ("200-399", ((200, 399),)),
+        ("200-299, 304", ((200, 299), (304, 304))),
+        ("204", ((204, 204),)),
+        (204, ((204, 204),)),
+    ],
+)
+def test_ranges_of_statuses(value: object, ranges: tuple[tuple[int, int], ...]) -> None:
+    assert units.statuses(value) == ranges
+
+
+@pytest.mark.parametrize("value", ["", "2xx", "399-200", "200-", "-200", "99", "600", "200,,300", 20, None, True, 2.5])
+def test_what_is_no_range_of_statuses_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is no range of statuses"):
+        units.statuses(value)
+
+
+@pytest.mark.parametrize(("value", "most"), [(None, None), ("none", None), (1, 1), (1_000_000, 1_000_000)])
+def test_a_bound_on_requests_in_flight(value: object, most: int | None) -> None:
+    assert units.most_in_flight(value) == most
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "5", 1_000_001, 2.0, "auto"])
+def test_what_is_no_bound_on_requests_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a number of requests"):
+        units.most_in_flight(value)

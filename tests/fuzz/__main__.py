@@ -19,10 +19,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-NAMES = ("request head", "chunks", "client", "answer", "paths", "proxy header", "caller", "relay")
+NAMES = ("request head", "chunks", "client", "answer", "paths", "proxy header", "caller", "relay", "sockets")
 #: What each target's share of all executions is: cheap ones get many.
 SHARES = dict.fromkeys(("request head", "chunks", "client", "answer"), 4)
-SHARES |= {"paths": 2, "proxy header": 1, "caller": 1, "relay": 2}
+SHARES |= {"paths": 2, "proxy header": 1, "caller": 1, "relay": 2, "sockets": 2}
 _RUNS = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 _LAST = re.compile(r"^#(\d+)\s", re.MULTILINE)
 

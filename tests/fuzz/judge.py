@@ -1,7 +1,8 @@
 """What the rig's wires carried, judged as a whole: requests to servers, answers to clients.
 
 Law: ``tests.wire.judge`` says what a message may look like; here stand the counts: nothing goes out that did not come
-in, nothing more often than it may, and an answer is cut only where the connection was.
+in, nothing more often than it may, and an answer is cut only where the connection was. What goes through a WebSocket
+is nobody's request: ``sockets.py`` judges it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,29 @@ from collections.abc import Sequence
 from tests.fuzz.reference import BreaksARule, Stream, read_chunks
 from tests.wire.judge import judge_request
 
+#: Lines by which a handshake of WebSocket goes on; no other request has them.
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [\t -~\x80-\xff]*")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?([\t -~\x80-\xff]*)")
 
 
 def split_requests(sent: bytes) -> tuple[list[bytes], bytes]:
-    """Whole requests, and the last one where it is unfinished. Raises where its framing is wrong."""
+    """Whole requests, and the last one where it is unfinished. Raises where its framing is wrong.
+
+    A handshake of WebSocket is the last; what comes behind it is left out (see ``split_wire``).
+    """
+    return split_wire(sent)[:2]
+
+
+def split_wire(sent: bytes) -> tuple[list[bytes], bytes, bytes | None]:
+    """As ``split_requests``, and what comes behind a handshake, where the last request is one."""
     whole: list[bytes] = []
     while sent:
         head, end, rest = sent.partition(b"\r\n\r\n")
         if not end:
             break
+        if b"\r\n" + UPGRADE in head + b"\r\n":
+            return [*whole, head + end], b"", rest
         if b"\r\nTransfer-Encoding: chunked\r\n" in head + b"\r\n":
             try:
                 _, behind = read_chunks(rest)
@@ -37,7 +50,7 @@ def split_requests(sent: bytes) -> tuple[list[bytes], bytes]:
             break
         whole.append(sent[: len(sent) - len(behind)])
         sent = behind
-    return whole, sent
+    return whole, sent, None
 
 
 def judge_requests(sent: Sequence[bytes], streams: Sequence[Stream], repeatable: frozenset[bytes]) -> None:
@@ -53,7 +66,7 @@ def judge_requests(sent: Sequence[bytes], streams: Sequence[Stream], repeatable:
     for wire in sent:
         whole, unfinished = split_requests(wire)
         for request in whole:
-            received = judge_request(request)
+            received = judge_request(request.replace(b"\r\n" + UPGRADE, b"\r\n", 1))
             if _first_try(request, ids, repeatable):
                 starts[received.start] += 1
             went[received.start, received.body] += ids[received.values(b"x-request-id")[0]] == 1
@@ -74,9 +87,12 @@ def _first_try(request: bytes, ids: Counter[bytes], repeatable: frozenset[bytes]
     return ids[found[1]] == 1
 
 
-def judge_answers(sent: bytes, methods: Sequence[bytes], *, cut: bool) -> list[tuple[int, bytes]]:
-    """Status and body of each final answer. ``cut``: the last may be unfinished, and is not among them then."""
-    answers: list[tuple[int, bytes]] = []
+def judge_answers(sent: bytes, methods: Sequence[bytes], *, cut: bool) -> list[tuple[int, bytes, bool]]:
+    """Status and body of each final answer, and whether it says that it is the last; after a 101, what came behind it.
+
+    ``cut``: the last may be unfinished, and is not among them then.
+    """
+    answers: list[tuple[int, bytes, bool]] = []
     while sent:
         head, end, rest = sent.partition(b"\r\n\r\n")
         if not end:
@@ -89,6 +105,8 @@ def judge_answers(sent: bytes, methods: Sequence[bytes], *, cut: bool) -> list[t
         fields = [_FIELD.fullmatch(each) for each in lines]
         assert None not in fields, f"a field line is not well-formed: {lines}"
         pairs = [(each[1].lower(), each[2].strip(b" \t")) for each in fields if each is not None]
+        if status == 101:
+            return [*answers, (status, rest, True)]
         if status < 200:
             sent = rest
             continue
@@ -98,10 +116,10 @@ def judge_answers(sent: bytes, methods: Sequence[bytes], *, cut: bool) -> list[t
         assert behind is not None or cut, "an answer's body was cut cleanly"
         if behind is None:
             break
-        answers.append((status, body))
+        last = (b"connection", b"close") in pairs
+        answers.append((status, body, last))
         sent = behind
-        if (b"connection", b"close") in pairs:
-            assert not sent, "bytes behind the last answer"
+        assert not (last and sent), "bytes behind the last answer"
     return answers
 
 

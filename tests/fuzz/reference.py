@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import unquote_to_bytes
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t -~\x80-\xff]*)")
@@ -27,8 +28,10 @@ _IDENTITY = frozenset(b"forwarded x-real-ip x-client-ip true-client-ip cf-connec
 _OWN = frozenset(b"host content-length expect x-api-key".split())
 _NO_ALIAS = frozenset(b"host content-length transfer-encoding connection expect".split())
 
-#: How a stream ends: more may follow, it breaks a rule, or nothing after it counts.
-Ending = Literal["open", "refused", "closed"]
+_SOCKET_KEY = re.compile(rb"[0-9A-Za-z+/]{21}[AQgw]==")
+
+#: How a stream ends: more may follow, it breaks a rule, nothing after it counts, or what follows is a tunnel's.
+Ending = Literal["open", "refused", "closed", "asked"]
 
 
 class BreaksARule(Exception):
@@ -37,7 +40,11 @@ class BreaksARule(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's head: ``kept`` are the lines that go on, ``length`` is None without Content-Length."""
+    """A request's head: ``kept`` are the lines that go on, ``length`` is None without Content-Length.
+
+    ``opening``: of a request that asks to become a WebSocket, its key, empty where no server may see it (RFC 6455
+    §4.2.1); None of all others. ``secrets``: what was presented as an API key.
+    """
 
     method: bytes
     target: bytes
@@ -46,15 +53,18 @@ class Head:
     length: int | None
     chunked: bool
     keep_alive: bool
+    opening: bytes | None = None
+    secrets: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a gateway allows."""
+    """What a gateway allows. ``secret``: the API key with which ``/ws`` becomes a WebSocket; empty where none does."""
 
     fields: int = 20
     head: int = 2048
     body: int = 1 << 40
+    secret: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +72,14 @@ class Stream:
     """``requests``: heads with their whole bodies; ``begun``: the head whose body is unfinished or broken.
 
     ``rejected``: the method that a head which breaks a rule, or does not end, begins with: HEAD gets no body then.
+    ``behind``: what came behind a request that asked to become a WebSocket, and is read as no request.
     """
 
     requests: tuple[tuple[Head, bytes], ...]
     begun: Head | None
     ending: Ending
     rejected: bytes = b""
+    behind: bytes = b""
 
 
 def _fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
@@ -123,7 +135,32 @@ def _checked(
     kept = b"".join(b"%b: %b\r\n" % (name, value) for low, name, value in named if _goes_on(low, options))
     host = hosts[0] if hosts else b""
     keep_alive = b"close" not in options and (new or b"keep-alive" in options)
-    return Head(match[1], _origin_form(match[2], host), host, kept, length, bool(codings), keep_alive)
+    target = _origin_form(match[2], host)
+    opening = _opening(match[1], values, options, bool(length or codings)) if new else None
+    secrets = tuple(values.get(b"x-api-key", []))
+    return Head(match[1], target, host, kept, length, bool(codings), keep_alive, opening, secrets)
+
+
+def _opening(method: bytes, values: dict[bytes, list[bytes]], options: set[bytes], has_body: bool) -> bytes | None:
+    if _protocols(values) != b"websocket" or b"upgrade" not in options:
+        return None
+    keys, versions = values.get(b"sec-websocket-key", []), values.get(b"sec-websocket-version", [])
+    right = method == b"GET" and not has_body and not values.get(b"expect") and versions == [b"13"]
+    if not right or len(keys) != 1 or options & {b"sec-websocket-key", b"sec-websocket-version"}:
+        return b""
+    return keys[0] if _SOCKET_KEY.fullmatch(keys[0]) else b""
+
+
+def _protocols(values: dict[bytes, list[bytes]]) -> bytes:
+    """Upgrade's lines as one; an empty one at the beginning says nothing."""
+    return b", ".join(values.get(b"upgrade", [])).lower().lstrip(b", ")
+
+
+def _asks(head: Head, bounds: Bounds) -> bool:
+    """Whether it asks for a WebSocket where one is served: nothing behind it is read as a request, come what may."""
+    path, _, query = head.target.partition(b"?")
+    there = path.count(b"/") == 1 and unquote_to_bytes(path[1:]) == b"ws" and b"#" not in query
+    return head.opening is not None and there and bool(bounds.secret) and head.secrets == (bounds.secret,)
 
 
 def _goes_on(name: bytes, named_by_connection: set[bytes]) -> bool:
@@ -222,8 +259,37 @@ def read_requests(data: bytes, bounds: Bounds) -> Stream:
             return Stream(tuple(found), head, "open")
         found.append((head, body))
         data = rest
+        if _asks(head, bounds):
+            return Stream(tuple(found), None, "asked", behind=data)
         if not head.keep_alive:
             return Stream(tuple(found), None, "closed")
+
+
+def read_switch(data: bytes, proof: bytes) -> bytes | None:
+    """What a server has sent behind its 101, of which ``proof`` is the one right proof; None where there is none."""
+    for _ in range(17):
+        block, end, data = data.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        first, *lines = block.split(b"\r\n")
+        try:
+            head, fields = _answer_head(block + end, to_head=False), _fields(lines)
+        except BreaksARule:
+            return None
+        if head.status == 101:
+            return data if first.startswith(b"HTTP/1.1") and _grants(fields, proof) else None
+        if head.status >= 200:
+            return None
+    return None
+
+
+def _grants(fields: list[tuple[bytes, bytes]], proof: bytes) -> bool:
+    said: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        said.setdefault(name.lower(), []).append(value)
+    options = _options(said.get(b"connection", []), alias=False)
+    proofs = said.get(b"sec-websocket-accept") if b"sec-websocket-accept" not in options else None
+    return b"upgrade" in options and _protocols(said) == b"websocket" and proofs == [proof]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from zlib import crc32
@@ -28,13 +29,29 @@ from keystile.wire.grammar import IDEMPOTENT
 from keystile.wire.upstream import Pool, UpstreamConnection
 from tests.fuzz.judge import judge_answers, judge_requests
 from tests.fuzz.reference import Bounds, Stream, read_requests
+from tests.fuzz.sockets import Told, judge_sockets
 from tests.relay.running import KeptMessages, StoredNowhere, rules, settings
 
 SECRET = b"0123456789ABCDEF" * 5 + b"01234567"
 SECRET += b"%08X" % crc32(SECRET)  # its check digits
-OPERATIONS = (Operation((), "/any/*", Needs(), "api", "fuzz", 0),)
+OPERATIONS = (
+    Operation((), "/any/*", Needs(), "api", "fuzz", 0),
+    Operation((), "/ws", Needs(), "api", "fuzz", 1, websocket=True),
+)
 LIMITS = {"max_head_size": 2048, "max_fields": 20, "max_body_size": 8192, "concurrent_requests_per_ip": 3}
-BOUNDS = Bounds(fields=20, head=2048, body=8192)
+BOUNDS = Bounds(fields=20, head=2048, body=8192, secret=SECRET)
+
+
+KEY = KeyRow(
+    id="key1",
+    account="owner@example.com",
+    name="name1",
+    digest=secrets.digest(SECRET),
+    scopes="",
+    networks="",
+    expires=None,
+    imported=False,
+)
 
 
 class _FakeSocket:
@@ -55,13 +72,15 @@ class _FakeSocket:
 
 
 class Wire(asyncio.Transport):
-    """One end of a connection. ``sent`` is what left; ``ended``: empty, "closed" or "aborted"."""
+    """One end of a connection. ``sent`` has left, ``got`` was read; ``ended``: empty, "closed" or "aborted"."""
 
     def __init__(self, rig: Rig) -> None:
         super().__init__()
         self.rig = rig
         self.protocol: ClientConnection | UpstreamConnection
         self.sent = b""
+        self.got = b""
+        self.heard_by: dict[int, int] = {}  # how much had been read when this much had been sent
         self.ended = ""
         self.reading = True
         self.clogged = False
@@ -82,6 +101,7 @@ class Wire(asyncio.Transport):
         assert not self.eof_sent, "a write behind our own end"
         if self.ended:
             return  # as real transports do
+        self.heard_by.setdefault(len(self.sent), len(self.got))
         self.sent += bytes(data)
         if self.clogged and data and not self.told_clogged:
             self.told_clogged = True
@@ -134,6 +154,7 @@ class Wire(asyncio.Transport):
         while self.arrived and self.reading and not self.ended:
             data = self.arrived.popleft()
             if data is not None:
+                self.got += data
                 self.protocol.data_received(data)
             elif not self.protocol.eof_received():
                 self.close()
@@ -181,7 +202,7 @@ class Caller:
     wire: Wire
     sent: bytes = b""
     left: bool = False
-    answers: list[tuple[int, bytes]] = field(default_factory=list)
+    answers: list[tuple[int, bytes, bool]] = field(default_factory=list)
 
 
 class _Complaints(logging.Handler):
@@ -213,19 +234,7 @@ class Rig:
     async def _make(self) -> Gateway:
         wanted = settings(1, limits=LIMITS, operations=OPERATIONS)
         keyring = Keyring()
-        digest = secrets.digest(SECRET)
-        keyring.put(
-            KeyRow(
-                id="key1",
-                account="owner@example.com",
-                name="name1",
-                digest=digest,
-                scopes="",
-                networks="",
-                expires=None,
-                imported=False,
-            )
-        )
+        keyring.put(KEY)
         gateway = Gateway(
             rules(wanted),
             rules,
@@ -235,7 +244,10 @@ class Rig:
             self.channel,
             lambda values: None,
         )
-        gateway.upstreams["api"].pools = [_FakePool(self)]
+        group = gateway.upstreams["api"]
+        group.members[0].pool = _FakePool(self)
+        group.members[0].breaker = None  # what one script does says nothing of the next
+        group.refresh()
         return gateway
 
     def close(self) -> None:
@@ -304,8 +316,23 @@ class Rig:
                 client.out_of_time()
             for client in list(gateway.connections):
                 client.notice_leaving()
+            for tunnel in list(gateway.tunnels):
+                tunnel.look()
 
         self._run(look)
+
+    def delete_key(self) -> None:
+        """The key is deleted, the clock looks, and the key is made anew: no tunnel outlives that."""
+        keyring = self.gateway.keyring
+
+        def look() -> None:
+            keyring.remove(KEY.id)
+            for tunnel in list(self.gateway.tunnels):
+                tunnel.look()
+            keyring.put(KEY)
+
+        self._run(look)
+        assert not self.gateway.tunnels, "a tunnel lives on without its key"
 
     def _run(self, what: Any, *arguments: Any) -> None:
         """Call it inside the loop, as a selector would; what it raises is the finding."""
@@ -321,11 +348,17 @@ class Rig:
         self.turn()
         if raised:
             raise raised[0]
+        for tunnel in self.gateway.tunnels:
+            client, server = tunnel.client.transport, tunnel.upstream.transport
+            assert not (tunnel.client.paused and server.is_reading()), "bytes are collected for a client"
+            assert not (tunnel.upstream.paused and client.is_reading()), "bytes are collected for a server"
 
     # -- the judgement --------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Everybody goes home; then nothing may be left, and everything that was sent is judged."""
+        self.turn(2)
+        still_open = {wire: _waiting(wire) for wire in self._in_tunnels()}
         for wire in self.upstreams:
             if not wire.ended:
                 self._run(wire.lose, None)
@@ -334,7 +367,7 @@ class Rig:
             if not caller.wire.lost:
                 self._run(caller.wire.lose, None)
         self.turn(3)
-        self.gateway.upstreams["api"].pools[0].close()
+        self.gateway.upstreams["api"].members[0].pool.close()
         self.turn(2)
         gateway = self.gateway
         assert not self.complaints.kept, self.complaints.kept[0]
@@ -342,18 +375,30 @@ class Rig:
         assert gateway.in_flight == 0, "an exchange has not ended"
         assert not gateway.connections
         assert not gateway._tasks
-        self.judge()
+        assert not gateway.tunnels
+        assert gateway.recorder.tunnels_open == 0
+        self.judge(still_open)
 
-    def judge(self) -> None:
+    def _in_tunnels(self) -> list[Wire]:
+        return [cast(Wire, tunnel.client.transport) for tunnel in self.gateway.tunnels]
+
+    def judge(self, still_open: Mapping[Wire, int]) -> None:
+        """``still_open``: clients whose tunnels were open to the end, with how many of their bytes were not read."""
         streams = [read_requests(caller.sent, BOUNDS) for caller in self.callers]
         for caller, stream in zip(self.callers, streams, strict=True):
             caller.answers = judge_answers(caller.wire.sent, _methods(stream), cut=caller.wire.ended != "closed")
             assert len(caller.answers) <= len(stream.requests) + 1
-            for (_, body), (head, _) in zip(caller.answers, stream.requests, strict=False):
+            for (status, body, _), (head, _) in zip(caller.answers, stream.requests, strict=False):
                 # Honest servers say what they were asked for.
-                assert not body.startswith(b"asked ") or body == b"asked " + head.target, "somebody else's answer"
+                honest = status != 101 and body.startswith(b"asked ")
+                assert not honest or body == b"asked " + head.target, "somebody else's answer"
             assert b"urn:keystile:problem:internal-error" not in caller.wire.sent
         judge_requests([wire.sent for wire in self.upstreams], streams, IDEMPOTENT)
+        told = [
+            Told(stream, caller.answers, caller.wire.sent, still_open.get(caller.wire))
+            for caller, stream in zip(self.callers, streams, strict=True)
+        ]
+        judge_sockets(told, [(wire.sent, wire.got, wire.heard_by) for wire in self.upstreams])
 
     def fresh(self) -> None:
         """Forget the last script."""
@@ -365,92 +410,11 @@ class Rig:
         self.gateway.recorder.flush(0, 0, False)
 
 
+def _waiting(wire: Wire) -> int:
+    """Bytes that have arrived and were not read."""
+    return sum(len(data) for data in wire.arrived if data is not None)
+
+
 def _methods(stream: Stream) -> list[bytes]:
     last = stream.begun.method if stream.begun else stream.rejected + b"?"
     return [head.method for head, _ in stream.requests] + [last]
-
-
-# -- scripts of bytes -----------------------------------------------------------------------------------
-
-_RIG: list[Rig] = []
-_WAITS = (0.5, 5.0, 11.0, 80.0, 700.0)
-WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-#: Steps of a script: one byte each, the first two followed by a length and as many bytes.
-CLIENT, SERVER, TURN, CLOG, UNCLOG, LEAVE, END, ANSWER, WAIT, OTHER, REACH = range(11)
-
-
-def play(script: bytes) -> None:
-    """Play a script from its first byte to its end, whatever it says."""
-    if not _RIG:
-        _RIG.append(Rig())
-    rig = _RIG[0]
-    rig.fresh()
-    caller = rig.connect()
-    position = 0
-    while position < len(script):
-        step = script[position]
-        kind, variant = step % 11, step // 11
-        position += 1
-        if kind in (CLIENT, SERVER):
-            size = script[position] if position < len(script) else 0
-            data = script[position + 1 : position + 1 + size]
-            position += 1 + size
-            if kind == CLIENT:
-                rig.send(caller, data)
-            elif rig.upstreams:
-                rig.reply(rig.upstreams[-1 - variant % len(rig.upstreams)], data)
-        else:
-            caller = _step(rig, caller, kind, variant)
-    rig.finish()
-
-
-def _step(rig: Rig, caller: Caller, kind: int, variant: int) -> Caller:
-    server = rig.upstreams[-1] if rig.upstreams else None
-    if kind == TURN:
-        rig.turn(1 + variant % 3)
-    elif kind in (CLOG, UNCLOG):
-        wire = caller.wire if variant % 2 or server is None else server
-        if kind == CLOG:
-            wire.clog()
-        else:
-            rig.unclog(wire)
-    elif kind == LEAVE:
-        rig.leave(caller, "eof" if variant % 2 else "reset")
-    elif kind == END and server is not None:
-        if variant % 2:
-            rig.reply(server, None)
-        else:
-            rig.break_off(server)
-    elif kind == ANSWER and server is not None:
-        rig.reply(server, WHOLE)
-    elif kind == WAIT:
-        rig.wait(_WAITS[variant % len(_WAITS)])
-    elif kind == OTHER:
-        if len(rig.callers) < 6 and variant % 2:
-            return rig.connect()
-        return rig.callers[variant % len(rig.callers)]
-    elif kind == REACH:
-        rig.unreachable = bool(variant % 2)
-    return caller
-
-
-def say(kind: int, data: bytes, size: int = 200) -> bytes:
-    """Steps that send ``data`` in pieces of ``size``."""
-    pieces = [data[at : at + size] for at in range(0, len(data), size)]
-    return b"".join(bytes([kind, len(piece)]) + piece for piece in pieces)
-
-
-def scripts(requests: list[bytes], answers: list[bytes]) -> list[bytes]:
-    """Scripts to begin with: each attack on either side, and some that end in the middle."""
-    turns, good = bytes([TURN] * 3), b"GET /any/a HTTP/1.1\r\nHost: a\r\nX-Api-Key: <key>\r\n\r\n"
-    post = b"POST /any/a HTTP/1.1\r\nHost: a\r\nX-Api-Key: <key>\r\nContent-Length: 50\r\n\r\n" + b"b" * 25
-    found = [say(CLIENT, row) + turns + bytes([ANSWER]) + turns for row in requests]
-    found += [say(CLIENT, good) + turns + say(SERVER, row) + turns + bytes([END + 11]) for row in answers]
-    for kind in (CLOG, CLOG + 11, LEAVE, LEAVE + 11, END, END + 11, *(WAIT + 11 * i for i in range(5))):
-        found.append(say(CLIENT, good + good) + turns + bytes([kind]) + turns + bytes([ANSWER]) + turns)
-        found.append(say(CLIENT, post) + turns + bytes([kind]) + say(CLIENT, b"b" * 25) + turns + bytes([ANSWER]))
-        found.append(say(CLIENT, good) + turns + say(SERVER, WHOLE[:-2]) + bytes([kind]) + turns)
-        found.append(say(CLIENT, good) + turns + bytes([ANSWER]) + turns + bytes([kind]) + say(CLIENT, good) + turns)
-    found.append(bytes([REACH + 11]) + say(CLIENT, good) + turns)
-    found.append(b"".join(bytes([OTHER + 11]) + say(CLIENT, good) for _ in range(5)) + turns + bytes([ANSWER] * 4))
-    return found

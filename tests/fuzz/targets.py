@@ -22,7 +22,7 @@ from keystile.wire.request_head import RequestHeadReader
 from tests.fuzz import reference
 from tests.fuzz.paths import path_rules, seed_paths
 from tests.fuzz.reference import Bounds, BreaksARule
-from tests.fuzz.rig import play, scripts
+from tests.fuzz.scripts import play, scripts, socket_scripts
 from tests.wire.caller_attacks import CALLERS
 from tests.wire.client_attacks import ATTACKS
 from tests.wire.proxy_headers import RIGHT, WRONG
@@ -220,7 +220,10 @@ def _by_elements(socket_ip: Address, lines: list[bytes]) -> Address:
 
 
 def relay(data: bytes) -> None:
-    """The whole relay in memory: both sides' bytes, clogging, ends and time, in any order (see ``rig``)."""
+    """The whole relay in memory: both sides' bytes, clogging, ends and time, in any order (see ``scripts``).
+
+    Twice among the targets: with the attacks on either side to begin with, and with WebSockets.
+    """
     play(data)
 
 
@@ -233,6 +236,7 @@ TARGETS: dict[str, Target] = {
     "proxy header": proxy_header,
     "caller": caller,
     "relay": relay,
+    "sockets": relay,
 }
 
 
@@ -257,6 +261,8 @@ def seeds(name: str) -> list[bytes]:
         case "caller":
             values = [row.sent.rpartition(b": ")[2].strip() for row in CALLERS]
             return [value + b"\n" + other for value in values for other in (b"6.6.6.6", b'for="')]
+        case "sockets":
+            return socket_scripts()
         case _:
             return scripts(rows, answers)
 

@@ -17,9 +17,11 @@ import pytest
 from tests.fuzz import __main__ as command
 from tests.fuzz.__main__ import NAMES, SHARES, Outcome, show
 from tests.fuzz.bounded import run
+from tests.fuzz.scripts import CLIENT, CLOG, SERVER, TURN, say
 from tests.fuzz.targets import TARGETS
 from tests.wire.planted.faults import FAULTS, Planted
 from tests.wire.planted.plant import ROOT, SOURCE, edited
+from tests.wire.websocket_attacks import FIELDS, FRAME, GET, SWITCHED
 
 COUNTS = {
     "request head": 6000,
@@ -30,6 +32,7 @@ COUNTS = {
     "proxy header": 1500,
     "caller": 3000,
     "relay": 700,
+    "sockets": 700,
 }
 
 #: Inputs of fuzzers that found something: a fault of the gateway's, or of what judged it. They stay.
@@ -60,6 +63,12 @@ FOUND: dict[str, dict[str, bytes]] = {
             b"\x02\x06\x02\x02"
         ),
     },
+    "sockets": {
+        "a server that switches before it has read all is not sent more than it reads": (
+            say(CLIENT, GET + FIELDS + b"\r\n" + FRAME) + bytes([TURN, TURN, CLOG]) + say(SERVER, SWITCHED + FRAME)
+            + bytes([TURN, TURN, TURN]) + say(CLIENT, FRAME) + say(SERVER, FRAME)
+        ),
+    },
 }
 
 
@@ -87,6 +96,7 @@ NOTICED: dict[str, Planted] = {
             "client": "a GET has no body, so its chunks",
             "answer": "the last framing that an answer gives",
             "relay": "the rest of a refused body",
+            "sockets": "what follows a handshake that was not granted",
             "caller": "the list is read from the left",
         }.items()
     },

@@ -1,8 +1,8 @@
-"""Hypothesis plays both sides of a relay: requests in pieces, answers good and bad, clogging, ends and time.
+"""Hypothesis plays both sides of a relay: requests in pieces, answers good and bad, WebSockets, ends and time.
 
 The whole assertion is in ``Rig.finish``: everything was accepted by the rules or refused by them, slots are back to
 zero, one request went out at most for each that came in, what was sent is well framed, and every answer is its own
-request's.
+request's; what goes through a WebSocket is whole, in order, and nobody else's.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from tests.fuzz.judge import split_requests
 from tests.fuzz.rig import LIMITS, Caller, Rig, Wire
 from tests.wire.client_attacks import ATTACKS
 from tests.wire.upstream_attacks import MISANSWERS
+from tests.wire.websocket_attacks import FIELDS as HANDSHAKE
+from tests.wire.websocket_attacks import HANDSHAKES, HIDDEN, SWITCHED
 
 BAD_REQUESTS = [row.sent for row in ATTACKS if len(row.sent) < 600]
 BAD_ANSWERS = [b"".join(row.sent) for row in MISANSWERS if sum(map(len, row.sent)) < 600]
 FIELDS = (b"", b"", b"Connection: close\r\n", b"Expect: 100-continue\r\n", b"Connection: X-Api-Key\r\n")
+BAD_SWITCHES = [row.answered for row in HANDSHAKES if row.status == 502]
 FRAMINGS = ("none", "length", "chunked")
 _RIG: list[Rig] = []
 
@@ -112,6 +115,41 @@ class Relay(RuleBasedStateMachine):
         index, caller = self.caller(which)
         self.waiting.pop(index, None)
         self.rig.send(caller, data)
+
+    @rule(
+        which=st.integers(0, 5),
+        early=st.binary(max_size=100),
+        answer=st.sampled_from([SWITCHED, SWITCHED, SWITCHED, *BAD_SWITCHES]),
+        first=st.binary(max_size=100),
+        then=st.sampled_from(["", "hidden", "key deleted", "clogged", "client clogged"]),
+    )  # fmt: skip
+    def websocket(self, which: int, early: bytes, answer: bytes, first: bytes, then: str) -> None:
+        """A handshake, bytes behind it before it is answered, its answer, and bytes behind that."""
+        index, caller = self.caller(which)
+        handshake = b"GET /ws HTTP/1.1\r\nHost: a\r\nX-Api-Key: <key>\r\n%b\r\n" % HANDSHAKE
+        self.rig.send(caller, self.waiting.pop(index, b"") + handshake + early)
+        self.rig.turn(3)
+        if (wire := self.server(-1)) is not None:
+            if then == "clogged":
+                wire.clog()
+            elif then == "client clogged":
+                caller.wire.clog()
+            self.rig.reply(wire, answer + first)
+        if then == "hidden":
+            self.rig.send(caller, HIDDEN)
+        elif then == "key deleted":
+            self.rig.delete_key()
+
+    @rule(which=st.integers(0, 5), data=st.binary(min_size=1, max_size=200), to_server=st.booleans())
+    def bytes_through_it(self, which: int, data: bytes, to_server: bool) -> None:
+        """Any bytes, where a WebSocket is open."""
+        tunnels = sorted(self.rig.gateway.tunnels, key=lambda tunnel: tunnel.exchange.request_id)
+        if tunnels and to_server:
+            client = tunnels[which % len(tunnels)].client.transport
+            self.rig.send(next(each for each in self.rig.callers if each.wire is client), data)
+        elif tunnels:
+            server = tunnels[which % len(tunnels)].upstream.transport
+            self.rig.reply(next(each for each in self.rig.upstreams if each is server), data)
 
     @rule(which=st.integers(0, 5), chunked=st.booleans(), cut=st.integers(0, 80), interim=st.booleans())
     def honest_answer(self, which: int, chunked: bool, cut: int, interim: bool) -> None:

@@ -54,3 +54,60 @@ def test_lines_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
     writer.add(b"one\ntwo\n")
     writer.close(5)
     assert writer.dropped == 2
+
+
+def test_lines_go_elsewhere_from_one_moment_on(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.log", tmp_path / "other.log"
+    writer = LogWriter(one)
+    for number in range(1000):
+        writer.add(b"%d\n" % number)
+        if number == 500:
+            writer.write_to(other)
+            writer.write_to(other)  # the same place again is nothing
+    writer.close(5)
+    lines = [int(line) for file in (one, other) for line in file.read_bytes().split()]
+    assert lines == list(range(1000))
+    assert len(one.read_bytes().split()) == 501
+
+
+def test_a_reader_that_stops_reading_keeps_no_line_from_another_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_log, "MOST_WAITING", 100_000)
+    reading, writing = os.pipe()
+    monkeypatch.setattr(access_log, "_STDOUT", writing)
+    writer = LogWriter()
+    for _ in range(200):
+        writer.add(b"x" * 999 + b"\n")
+    dropped = writer.dropped
+    assert dropped
+    writer.write_to(tmp_path / "access.log")
+    writer.add(b"one\n")
+    writer.close(0.2)
+    assert (tmp_path / "access.log").read_bytes() == b"one\n"
+    assert writer.dropped >= dropped  # what did not reach the one before stays counted
+    os.close(reading)
+    writer.close(5)
+    os.close(writing)
+
+
+def test_a_full_disk_is_said_once_and_again_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    full, room = os.open("/dev/full", os.O_WRONLY), os.open(tmp_path / "room", os.O_WRONLY | os.O_CREAT)
+    monkeypatch.setattr(access_log, "_STDOUT", full)
+    writer = LogWriter()
+    for number in range(1, 6):
+        writer.add(b"one\ntwo\n")
+        while writer.dropped < 2 * number:
+            time.sleep(0.001)
+    writer._places[-1]._fd = room
+    writer.add(b"three\n")
+    writer.close(5)
+    assert (tmp_path / "room").read_bytes() == b"three\n"
+    assert caplog.messages == [
+        "access-log lines cannot be written and are lost: No space left on device",
+        "access-log lines can be written again; 10 were lost",
+    ]
+    os.close(full)
+    os.close(room)

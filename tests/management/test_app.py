@@ -120,14 +120,21 @@ async def test_a_fault_of_ours_says_nothing_of_its_inside(tmp_path: Path, caplog
 
 @pytest.mark.parametrize(
     ("path", "content_type"),
-    [("/api/me", "application/problem+json"), ("/sign-in", "text/html"), ("/health", "text/plain")],
+    [
+        ("/api/me", "application/problem+json"),
+        ("/sign-in", "text/html"),
+        ("/health", "text/plain"),
+        ("/api/nothing", "application/problem+json"),
+        ("/nothing", "text/html"),
+    ],
 )
+@pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_an_unknown_expectation_is_refused_in_the_form_that_the_caller_reads(
-    tmp_path: Path, path: str, content_type: str
+    tmp_path: Path, method: str, path: str, content_type: str
 ) -> None:
     async with (
         running(tmp_path) as app,
-        app.client.get(app.url + path, headers={"Expect": "SECRET"}) as answer,
+        app.client.request(method, app.url + path, headers={"Expect": "SECRET"}) as answer,
     ):
         assert (answer.status, answer.content_type) == (417, content_type)
         assert "SECRET" not in await answer.text()
@@ -140,3 +147,19 @@ async def test_who_waits_for_100_is_told_to_go_on(tmp_path: Path) -> None:
         app.client.post(app.url + "/sign-in", data={"email": "a"}, expect100=True) as answer,
     ):
         assert answer.status == 403  # it came without a token of ours, but was read
+
+
+async def test_a_page_says_when_to_try_again_where_the_store_cannot_be_used(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as app:
+        await app.account("ann@example.com")
+        await app.sign_in("ann@example.com")
+        (tmp_path / "keystile.db").rename(tmp_path / "away")
+        async with app.client.get(f"{app.url}/keys") as answer:
+            text = await answer.text()
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            assert "The store cannot be used right now" in text
+            assert str(tmp_path) not in text
+        (tmp_path / "away").rename(tmp_path / "keystile.db")
+        await app.page("/keys")

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from keystile.management.batches import BatchWriter
+from keystile.storage.errors import unreadable
 
 
 class Letters(BatchWriter):
-    """Collects letters; ``trouble`` is what writing them raises."""
+    """Collects letters; ``raised`` is what writing them raises."""
 
     what: ClassVar[str] = "letters"
     every: ClassVar[float] = 0.01
@@ -19,15 +21,15 @@ class Letters(BatchWriter):
         super().__init__()
         self.waiting = ""
         self.written = ""
-        self.trouble: Exception | None = None
+        self.raised: Exception | None = None
         self.wrote = asyncio.Event()
 
     def _take(self, payload: bytes) -> None:
         self.waiting += payload.decode("ascii")
 
     async def _write(self) -> None:
-        if self.trouble is not None:
-            raise self.trouble
+        if self.raised is not None:
+            raise self.raised
         if self.waiting:
             self.written, self.waiting = self.written + self.waiting, ""
             self.wrote.set()
@@ -52,10 +54,24 @@ async def test_trouble_is_told_once_and_again_when_it_is_back(caplog: pytest.Log
     letters.add(b"a")
     with caplog.at_level(logging.WARNING):
         for trouble in (OSError("full"), OSError("full"), None, OSError("gone")):
-            letters.trouble = trouble
+            letters.raised = trouble
             await letters.flush()
-    assert caplog.messages == [f"letters cannot be written, trying again: {why}" for why in ("full", "gone")]
+    assert caplog.messages == [
+        "letters cannot be written, trying again: full",
+        "letters can be written again",
+        "letters cannot be written, trying again: gone",
+    ]
     assert letters.written == "a"
+
+
+async def test_why_it_cannot_be_written_is_known_without_any_path() -> None:
+    letters = Letters()
+    letters.raised = unreadable(Path("/srv/keystile.db"), "database or disk is full")
+    await letters.flush()
+    assert (letters.trouble, letters.failures) == ("database or disk is full", 1)
+    letters.raised = None
+    await letters.flush()
+    assert (letters.trouble, letters.failures) == (None, 1)
 
 
 def test_what_is_no_batch_is_counted() -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from keystile.config.model import Server, Settings, Upstream
 from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Health
-from keystile.management.look import Alive, Desk, DeskView, GatewayView, address, traffic, try_connection
+from keystile.management.look import Alive, Desk, DeskView, GatewayView, traffic, try_connection
+from keystile.management.servers import SeenServer
 from keystile.process.desk import Desk as RealDesk
+from keystile.wire import unix
 from tests.relay.running import settings
 
 
@@ -67,7 +69,12 @@ class OnTheDesk:
     old_tls: Drops = field(default_factory=Drops)
     certificates: tuple[CertificateEnd, ...] = (CertificateEnd("listener [::1]:443", "a.pem", ("a",), 5.0),)
 
+    seen: tuple[SeenServer, ...] = ()
+
     fault = ""
+
+    def seen_servers(self) -> Sequence[SeenServer]:
+        return self.seen
 
     async def health(self) -> Health:
         return Health((), ("stuck: relay 12",))
@@ -159,6 +166,22 @@ async def test_a_name_that_nobody_knows_is_told() -> None:
     assert await try_connection(Server("nobody.invalid", 80))
 
 
-def test_an_address_reads_as_in_a_url() -> None:
-    assert address(Server("api.example.com", 9000)) == "api.example.com:9000"
-    assert address(Server("2001:db8::1", 80)) == "[2001:db8::1]:80"
+async def test_a_server_on_a_unix_socket_is_reachable_where_somebody_listens(tmp_path: Path) -> None:
+    opened = unix.bound(tmp_path / "s")
+    assert "refused" in await try_connection(Server("localhost", 0, unix=tmp_path / "s"))
+    opened.listen()
+    assert await try_connection(Server("localhost", 0, unix=tmp_path / "s")) == ""
+    opened.close()
+    assert await try_connection(Server("localhost", 0, unix=tmp_path / "none")) == "No such file or directory"
+
+
+async def test_what_relays_do_about_a_server_is_told_at_once_however_lately_it_was_asked() -> None:
+    made, connecting = desk(), Connecting()
+    view = DeskView(made, 1, connect=connecting, clock=lambda: 100.0)
+    await view.upstreams()
+    made.seen = (SeenServer("api", "192.0.2.1:80", "down", 1, 2), SeenServer("other", "[::1]:81", "down", 0, 2))
+    [api] = await view.upstreams()
+    assert [one.left_out for one in api.servers] == [
+        "the health checks find it down, left out by 1 of 2 relays",
+        "",
+    ]

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from keystile.management import server
-from keystile.management.server import UNREADABLE, Runner
+from keystile.management.server import UNREADABLE, Runner, close_after
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,53 @@ async def test_connections_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -
     _, writer = await asyncio.open_connection(*where)
     assert await _asked(where) == b"HTTP/1.1 503 Service Unavailable"
     writer.close()
+    await runner.cleanup()
+
+
+async def test_requests_under_way_are_finished_before_another_takes_over() -> None:
+    go = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await go.wait()
+        return web.Response(text="done")
+
+    app = web.Application()
+    app.router.add_get("/slow", slow)
+    runner = Runner(app, shutdown_timeout=0.0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    where = runner.addresses[0][:2]
+    idle, busy = [await asyncio.open_connection(*where) for _ in range(2)]
+    busy[1].write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    await asyncio.sleep(0.05)
+    await site.stop()
+    finishing = asyncio.ensure_future(runner.finish(20))
+    await asyncio.sleep(0.05)
+    assert not finishing.done()
+    go.set()
+    await finishing  # although a connection lies idle
+    assert (await busy[0].readuntil(b"done")).startswith(b"HTTP/1.1 200")
+    await runner.finish(0.1, one_request_each=True)  # but not for ever
+    await runner.cleanup()
+    assert await idle[0].read() == b""
+    for _, writer in (idle, busy):
+        writer.close()
+
+
+async def test_where_each_connection_carries_one_request_its_answer_says_so() -> None:
+    app = web.Application()
+    app.on_response_prepare.append(close_after)
+    runner = Runner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n")
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert answer.count(b"\r\nConnection: close\r\n") == 1
+    writer.close()
+    await runner.finish(20, one_request_each=True)
     await runner.cleanup()
 
 

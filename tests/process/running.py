@@ -17,7 +17,7 @@ from keystile.process.control import ask
 ROOT = Path(__file__).parent.parent.parent
 
 
-def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], within: float = 30.0) -> Any:
     """The first true answer; fails when there is none in time."""
     give_up = time.monotonic() + within
     while time.monotonic() < give_up:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from keystile.config.model import AccessLog, KeyPolicy, Limits, Listener, Management, Settings
+from keystile.limits.servers import Pages
 from keystile.limits.slots import SlotTable, slot_name
 from keystile.process import snapshot as snapshots
 from keystile.process.channel import Receiver, Sender
@@ -67,7 +68,12 @@ def settings_for(directory: Path, **changes: object) -> Settings:
 
 class StandIn:
     def __init__(
-        self, snapshot: Snapshot, slots: SlotTable, channel: Sender, store: Callable[[Sequence[int]], None]
+        self,
+        snapshot: Snapshot,
+        slots: SlotTable,
+        channel: Sender,
+        store: Callable[[Sequence[int]], None],
+        servers: Pages,
     ) -> None:
         self.settings = snapshot.settings
         self.slots = slots
@@ -151,6 +157,8 @@ class StandIn:
         if word == "slow":
             await asyncio.sleep(float(rest))
         return os.getpid()
+
+    def leave(self, *, replaced: bool = False) -> None: ...
 
     async def drain(self) -> None:
         for server in self.servers:

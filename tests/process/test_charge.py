@@ -17,6 +17,7 @@ CHARGE = Charge(
     place=2,
     factory="math:sqrt",
     openssl=11,
+    servers=12,
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import channel, snapshot
 from keystile.process.charge import Charge
@@ -23,14 +24,17 @@ def charge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Charge]:
     """Everything that the small management of the tests needs."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT}")
     slots, counters, ends = SlotTable.create(rows=64), CounterPages.create(1), channel.pair()
+    servers = ServerTable.create(1)
     sealed = snapshot.seal(snapshot.take(1, settings_for(tmp_path)))
     fds = {"snapshot": sealed, "slots": slots.fd, "counters": counters.fd, "channel": ends[1].fileno()}
+    fds["servers"] = servers.fd
     fds["openssl"] = snapshot.memory_file("openssl", openssl_conf().encode())
     more = {"listeners": (), "neighbours": (), "factory": "tests.process.stand_in"}
     yield Charge(os.getpid(), -1, place=1, **fds, **more)  # type: ignore[arg-type]
     os.close(fds["openssl"])
     slots.close()
     counters.close()
+    servers.close()
     os.close(sealed)
     for end in ends:
         end.close()

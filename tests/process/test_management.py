@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keystile.keys.service import KeyService
+from keystile.process.control import ask_to_reload
 from keystile.storage.sqlite import SqliteStore
 from tests.process.running import Running, until
 
@@ -59,6 +60,34 @@ def test_counts_do_not_go_back_when_a_relay_dies(gateway: Start) -> None:
     running.say("pid")
     until(lambda: _metrics(running)["keystile_requests_total"] == 6)
     assert _metrics(running)["keystile_restarts_total"] == 1
+
+
+def test_no_counter_goes_back_whoever_is_killed(gateway: Start) -> None:
+    running = gateway(parts="full", workers=1).wait_until_ready()
+    seen: dict[str, float] = {}
+
+    def look() -> bool:
+        try:
+            now = {name: value for name, value in _metrics(running).items() if "_total" in name}
+        except OSError:  # nobody is there just now
+            return False
+        assert {name: value for name, value in seen.items() if now.get(name, -1) < value} == {}
+        seen.update(now)
+        return True
+
+    until(look)
+    # There is no gateway.yaml here: every reading finds it wrong, and management alone counts that.
+    for role in ("management", "relay", "management"):
+        assert "gateway.yaml" in ask_to_reload(running.store)["fault"]
+        running.say("pid")
+        until(look)
+        [killed] = running.pids(role)
+        os.kill(killed, signal.SIGKILL)
+        until(lambda was=killed, role=role: running.pids(role) not in ([], [was]) and look())  # type: ignore[misc]
+    running.say("pid")
+    until(lambda: look() and seen["keystile_requests_total"] >= 4)
+    assert seen["keystile_configurations_refused_total"] >= 3
+    assert seen["keystile_restarts_total"] == 3
 
 
 def test_a_stopped_relay_is_named_by_health(gateway: Start) -> None:

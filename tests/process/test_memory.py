@@ -52,6 +52,16 @@ def test_dropped_messages_and_restarts_are_counted_over_deaths(pages: CounterPag
     assert (pages.dropped(), pages.restarts) == (5, 1)
 
 
+def test_what_management_counts_goes_on_over_its_death_and_is_no_relays(pages: CounterPages) -> None:
+    assert pages.tally().kept(("a", "b")) == {"a": 0, "b": 0}
+    pages.tally().keep([4, 5])
+    other = CounterPages.attach(os.dup(pages.fd))
+    assert other.tally().kept(("a", "b")) == {"a": 4, "b": 5}
+    assert other.totals(NAMES) == {"requests": 0, "connections": 0}
+    assert (other.relays(), other.dropped(), other.restarts) == ([], 0, 0)
+    other.close()
+
+
 def test_more_counters_than_fit_and_pages_that_are_not_there_are_refused(pages: CounterPages) -> None:
     pages.page(1).store([1] * MOST_COUNTERS)
     with pytest.raises(ValueError, match="do not fit"):

@@ -14,3 +14,12 @@ def test_who_asks_is_told_what_is_wrong(gateway: Start) -> None:
     assert (answer["number"], answer["changed"]) == (1, False)
     assert "gateway.yaml" in answer["fault"]
     assert running.status()["configuration"] == 1
+
+
+def test_who_asks_what_would_change_is_told(gateway: Start) -> None:
+    running = gateway(parts="full").wait_until_ready()
+    file = running.directory / "gateway.yaml"
+    file.write_text("workers: many\n")
+    answer = control.ask_for_difference(running.store, file)
+    assert answer["number"] == 1
+    assert "workers" in answer["fault"]

@@ -1,16 +1,39 @@
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import signal
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
+from keystile.process.child import Child
+from keystile.process.post import Message
 from keystile.process.reloads import Reloads
+from keystile.process.snapshot import memory_file
 from tests.process.running import Running, until
 
 Start = Callable[..., Running]
 
 
 async def test_without_a_management_nothing_is_waited_for() -> None:
-    assert await Reloads(lambda: None).ask() == {"fault": "management is just being started; try again"}
+    nobody = Reloads(lambda: None)
+    assert await nobody.ask() == {"fault": "management is just being started; try again"}
+    assert await nobody.compare("/etc/gateway.yaml") == {"fault": "management is just being started; try again"}
+
+
+async def test_a_long_answer_comes_as_a_file() -> None:
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    told: list[dict[str, Any]] = []
+    reloads = Reloads(lambda: cast(Child, SimpleNamespace(tell=told.append, ended=ended)))
+    asked = asyncio.ensure_future(reloads.compare("/etc/gateway.yaml"))
+    await asyncio.sleep(0)
+    assert told == [{"compare": 1, "file": "/etc/gateway.yaml"}]
+    answer = memory_file("answer", json.dumps({"fault": None, "routes": ["x" * 100_000]}).encode())
+    reloads.answered(Message({"reloaded": 1}, (answer,)))
+    assert len((await asked)["routes"][0]) == 100_000
+    os.close(answer)
 
 
 def test_a_hangup_is_passed_on(gateway: Start) -> None:

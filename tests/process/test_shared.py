@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from keystile.config.model import Listener, ManagementRoutes
+from keystile.config.model import Listener
 from keystile.process.shared import Shared
 from tests.process.stand_in import settings_for
 
@@ -37,13 +37,9 @@ def test_there_are_columns_for_twice_as_many_relays(tmp_path: Path) -> None:
     shared.close()
 
 
-def test_the_socket_of_the_services_own_calls_is_there_only_where_they_are_served(tmp_path: Path) -> None:
+def test_the_socket_of_the_services_own_calls_is_there_before_they_are_switched_on(tmp_path: Path) -> None:
     place = tmp_path / "keystile.db.management"
-    without = Shared(settings_for(tmp_path, workers=1))
-    assert len(without.management_charge("x").listeners) == 1
-    assert not place.exists()
-    without.close()
-    shared = Shared(settings_for(tmp_path, workers=1, management_routes=ManagementRoutes("/v4/security")))
+    shared = Shared(settings_for(tmp_path, workers=1))
     assert len(shared.management_charge("x").listeners) == 2
     assert shared.relay_charge(1, "x:y").listeners != shared.management_charge("x").listeners[1:]
     # Nobody is there yet, and whoever connects waits.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -63,3 +64,19 @@ def test_the_socket_beside_the_store_replaces_a_leftover_and_is_its_owners(tmp_p
 def test_a_socket_that_cannot_lie_beside_the_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(sockets.CannotListen, match=r"nowhere/keystile.db.management: No such file"):
         sockets.listen_beside(tmp_path / "nowhere" / "keystile.db")
+
+
+def test_a_machine_without_ipv6_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket
+
+    def only_ipv4(family: int = -1, *more: int, **named: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *more, **named)
+
+    monkeypatch.setattr(socket, "socket", only_ipv4)
+    for host in ("::", "::1"):
+        with pytest.raises(sockets.CannotListen, match=r"cannot listen on \[::1?\]:0: this machine has no IPv6"):
+            sockets.listen(host, 0)
+    [opened] = sockets.listen("127.0.0.1", 0)
+    opened.close()

@@ -24,7 +24,7 @@ class Ground:
         self.document = directory / "api.yaml"
         self.offered: list[Snapshot] = []
         self.answer: str | None = None
-        self.unusable: OSError | None = None
+        self.unusable: Exception | None = None
         self.file.write_text("/one")
         self.document.write_text("operations")
         self.watch = Watch(snapshot.take(1, self.read(self.file)), self.read, self.check, self.offer)
@@ -63,6 +63,12 @@ async def test_what_has_changed_is_offered_under_the_next_number(ground: Ground)
     assert (offered.number, offered.settings.health_path) == (2, "/two")
     assert ground.watch.accepted is offered
     assert ground.watch.changed.is_set()
+
+
+async def test_counts_go_on_from_those_of_the_process_before(ground: Ground) -> None:
+    ground.watch = Watch(ground.watch.accepted, ground.read, ground.check, ground.offer, taken=3, failed=5)
+    ground.file.write_text("/two")
+    assert facts(await ground.watch.reload()) == (2, "", True, 4, 5)
 
 
 async def test_what_is_the_same_is_not_offered(ground: Ground) -> None:
@@ -119,6 +125,47 @@ async def test_a_number_is_never_given_twice(ground: Ground) -> None:
     assert ground.watch.changed.is_set()
     ground.file.write_text("/three")
     assert (await ground.watch.reload()).number == 9
+
+
+async def test_what_would_change_is_told_and_nothing_changes(ground: Ground) -> None:
+    ground.file.write_text("/two")
+    found = await ground.watch.compare(ground.file)
+    assert (found["fault"], found["number"], found["differs"]) == (None, 1, True)
+    assert found["settings"] == [{"path": "health_path", "was": "/one", "now": "/two", "restart": False}]
+    assert ground.offered == []
+    assert ground.watch.report.number == 1
+    ground.file.write_text("/one")
+    assert not (await ground.watch.compare(ground.file))["differs"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda ground: ground.file.write_text("bad value"), "bad value"),
+        (lambda ground: ground.file.unlink(), "No such file"),
+        (lambda ground: setattr(ground, "unusable", OSError("key values mismatch")), "key values mismatch"),
+        (lambda ground: setattr(ground, "unusable", RuntimeError("boom")), "internal error (RuntimeError)"),
+    ],
+)
+async def test_what_is_wrong_keeps_it_from_being_compared(
+    ground: Ground, spoil: Callable[[Ground], object], said: str
+) -> None:
+    ground.file.write_text("/two")
+    spoil(ground)
+    assert said in (await ground.watch.compare(ground.file))["fault"]
+    assert ground.watch.report.failed == 0
+
+
+async def test_a_fault_of_ours_is_told_and_the_watch_goes_on(
+    ground: Ground, looking: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    ground.unusable = RuntimeError("boom")
+    await looking()
+    ground.file.write_text("/two")
+    await seen(lambda: ground.watch.report.fault == "internal error (RuntimeError)")
+    assert "boom" in caplog.text
+    ground.unusable = None
+    await seen(lambda: ground.offered)
 
 
 async def seen(condition: Callable[[], object]) -> None:

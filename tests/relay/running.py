@@ -124,6 +124,10 @@ class KeptMessages:
     def of(self, kind: bytes) -> bytes:
         return b"".join(payload for name, payload in self.messages if name == kind)
 
+    def rows(self, kind: bytes) -> list[Any]:
+        """The rows of every message of that kind: a relay hands over by its own clock too, so there may be several."""
+        return [row for name, payload in self.messages if name == kind for row in json.loads(payload)]
+
 
 class Running:
     """A relay that serves: ``port``, ``gateway``, its ``channel``, and ways to make keys.
@@ -312,7 +316,7 @@ def with_upstreams(port: int, *others: Upstream) -> dict[str, Any]:
     return {"upstreams": (api, *others), "operations": OPERATIONS + operations}
 
 
-async def until(true: Any, seconds: float = 5.0) -> None:
+async def until(true: Any, seconds: float = 30.0) -> None:
     """Wait until ``true()`` holds; fail after ``seconds``."""
     end = time.monotonic() + seconds
     while not true():

@@ -13,6 +13,7 @@ import pytest
 
 from keystile.config.model import Listener, Needs, Operation
 from keystile.keys import secret as secrets
+from keystile.relay import admit
 from tests.relay.running import OPERATIONS, Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
@@ -193,13 +194,24 @@ async def test_a_rung_bell_is_heard_before_a_key_is_trusted() -> None:
 async def test_without_the_store_keys_are_trusted_for_a_while_only() -> None:
     async with RecordingUpstream() as upstream, running(upstream.port, trust_without_store=60.0) as relay:
         key = relay.key("ViewContacts")
-        relay.gateway.follower.unreadable_since = time.time() - 30
+        relay.gateway.follower.unreadable_since = time.monotonic() - 30
         assert (await relay.ask(key=key)).status == 200
-        relay.gateway.follower.unreadable_since = time.time() - 61
+        relay.gateway.follower.unreadable_since = time.monotonic() - 61
         assert (await relay.ask(key=key)).slug == "keys-unavailable"
         assert (await relay.ask("/open")).status == 200
         relay.gateway.follower.unreadable_since = None
         assert (await relay.ask(key=key)).status == 200
+
+
+async def test_a_clock_that_is_set_moves_expiries_and_not_the_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person names as a moment goes by the wall clock, what lasts so long by one that nobody sets."""
+    async with RecordingUpstream() as upstream, running(upstream.port, trust_without_store=60.0) as relay:
+        for_ever, expiring = relay.key("ViewContacts"), relay.key("ViewContacts", expires=time.time() + 3600)
+        relay.gateway.follower.unreadable_since = time.monotonic()
+        for jump, status in ((7200.0, 401), (-7200.0, 200), (0.0, 200)):
+            monkeypatch.setattr(admit, "time", lambda jump=jump: time.time() + jump)
+            assert (await relay.ask(key=for_ever)).status == 200
+            assert (await relay.ask(key=expiring)).status == status
 
 
 @pytest.mark.parametrize("secret", [b"abc", b"A" * 96, b"tok.en/with=signs", b"\xfc\xff", b"x" * 512])

@@ -160,7 +160,7 @@ async def test_a_page_may_read_that_the_gateway_is_stopping(policy: str) -> None
     path, method = ("/v4/contacts", b"GET") if policy == "all" else ("/own", b"PUT")
     changes = CORS if policy == "all" else {**CORS, "cors": None}
     async with RecordingUpstream() as upstream, running(upstream.port, **changes) as relay:
-        relay.gateway.draining = True
+        relay.gateway.draining = relay.gateway.refusing = True
         answer = await relay.ask(path, b"Origin: " + PAGE, method=method)
         assert (answer.slug, answer.field(b"Access-Control-Allow-Origin")) == ("draining", PAGE)
 

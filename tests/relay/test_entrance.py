@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 import ssl
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -16,11 +16,21 @@ from typing import Any
 
 import pytest
 
-from keystile.config.model import Certificate, ClientCertificates, Legacy, Listener, Rehearsal, Tls
+from keystile.config.model import (
+    Certificate,
+    ClientCertificates,
+    Legacy,
+    Listener,
+    Needs,
+    Operation,
+    Rehearsal,
+    Tls,
+)
 from keystile.wire.certificates import self_signed
 from tests.e2e.running import make_certificate
 from tests.relay.running import Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordingUpstream
+from tests.wire.websocket_attacks import FIELDS, GET, SWITCHED
 
 DAY = 4_000_000_000.0
 """The retirement, far from the real clock: certificates and contexts are made by that."""
@@ -73,14 +83,14 @@ class OpenSsl:
         process = await asyncio.create_subprocess_exec(*command, *old, stdin=pipe, stdout=pipe, stderr=pipe)
         return cls(process)
 
-    async def ask(self, sent: bytes) -> bytes:
-        """The answer to one request; what has come, where the connection ends before."""
+    async def ask(self, sent: bytes, *ends: bytes) -> bytes:
+        """The answer to one request; what has come, where the connection ends before. ``ends``: with what it ends."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(sent)
         answer = b""
         async with asyncio.timeout(20):
-            while not answer.endswith(b"ok") and not answer.endswith(b"}") and not answer.endswith(b"}\n"):
+            while not answer.endswith(ends or (b"ok", b"}", b"}\n")):
                 more = await self._process.stdout.read(65536)
                 if not more:
                     break
@@ -172,6 +182,31 @@ async def test_a_request_on_its_way_is_answered_and_one_behind_it_is_not(tmp_pat
         await client.ended()
 
 
+async def test_a_websocket_ends_at_the_day_of_its_version(tmp_path: Path) -> None:
+    async def switch(connection: Any, _: bytes) -> None:
+        await connection.send(SWITCHED)
+
+    clock = Clock()
+    served = Operation((), "/ws", Needs(), "api", "test", 0, websocket=True)
+    listeners = (Listener("127.0.0.1", 0, old(tmp_path)),)
+    async with (
+        RecordingUpstream(switch) as upstream,
+        running(upstream.port, listeners=listeners, wall_clock=clock, operations=(served,)) as relay,
+    ):
+        sent = GET.replace(b"<key>", relay.key()) + FIELDS + b"\r\n"
+        aged, new = [await OpenSsl.connect(relay.port, version) for version in ("tls1_1", "tls1_2")]
+        for client in (aged, new):
+            assert (await client.ask(sent, b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert len(relay.gateway.tunnels) == 2
+        clock.now = DAY
+        await aged.ended()
+        await until(lambda: len(relay.lines) == 1)
+        [line] = relay.lines
+        assert (line["refusal"], line["tls"], line["cut"]) == ("tls-too-old", "TLSv1.1", True)
+        assert len(relay.gateway.tunnels) == relay.gateway.slots.taken() == 1
+        new.close()
+
+
 async def test_a_request_in_the_moment_between_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     async with over_tls(old(tmp_path), clock) as (relay, upstream):
@@ -208,11 +243,11 @@ async def test_who_came_with_an_old_version_is_told_by_key_version_and_address(t
             assert await status(relay.port, version, key) == 200
         await until(lambda: relay.gateway.recorder.requests == 5)
         relay.gateway.recorder.flush(0, 0, False)
-        seen = json.loads(relay.channel.of(b"O"))
-    assert sorted((version, address, requests) for _, version, address, _, requests in seen) == [
-        ("1.0", "127.0.0.1", 2),
-        ("1.1", "127.0.0.1", 1),
-    ]
+        seen = relay.channel.rows(b"O")
+    told: Counter[tuple[str, str]] = Counter()
+    for _, version, address, _, requests in seen:
+        told[version, address] += requests
+    assert told == {("1.0", "127.0.0.1"): 2, ("1.1", "127.0.0.1"): 1}
     assert len({key for key, *_ in seen}) == 1
     assert all(abs(at - time.time()) < 60 for *_, at, _ in seen)
 

@@ -47,7 +47,7 @@ async def test_health_is_answered_without_a_key_and_without_the_upstream(method:
         assert holding >= 0  # it takes no slot either
         client = await RawClient.connect(relay.port)
         for state in (b"ok", b"keys unavailable", b"ok", b"draining"):
-            relay.gateway.follower.unreadable_since = 0.0 if state == b"keys unavailable" else None
+            relay.gateway.follower.unreadable_since = float("-inf") if state == b"keys unavailable" else None
             relay.gateway.draining = state == b"draining"
             await client.send(request("/healthz", method=method))
             answer = Answer(*await client.answer(to_head=method == b"HEAD"))
@@ -197,7 +197,7 @@ async def test_the_upstreams_part_ends_with_the_deadline(path: str) -> None:
 # -- stopping -------------------------------------------------------------------------------------------------
 
 
-async def finishes(draining: Awaitable[None], seconds: float = 5.0) -> None:
+async def finishes(draining: Awaitable[None], seconds: float = 30.0) -> None:
     """Stopping ends soon, though ``drain_timeout`` would allow more."""
     await asyncio.wait_for(draining, seconds)
 
@@ -217,7 +217,8 @@ async def test_stopping_answers_what_is_in_flight_and_closes_the_rest() -> None:
         draining = asyncio.create_task(relay.gateway.drain())
         assert await silent.closed() == b""
         assert await idle.closed() == b""
-        # A request that had begun to arrive is told where it stands.
+        # A request that had begun to arrive, and took its time, is told where it stands.
+        await until(lambda: relay.gateway.refusing)
         await beginning.send(b"Host: a\r\n\r\n")
         told = Answer(*await beginning.answer())
         assert (told.slug, told.field(b"Connection"), told.field(b"Retry-After")) == ("draining", b"close", b"1")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from keystile.config.model import Server, Upstream, UpstreamTls
-from keystile.relay.upstreams import UpstreamGroup
+from keystile.relay.groups import group_of
+from keystile.relay.reaching import Reaching
 from tests.e2e.running import make_certificate
 from tests.relay.running import request, running
 from tests.wire.peers import RawClient, RecordingUpstream
@@ -78,5 +79,6 @@ async def test_other_authorities_mean_other_connections(files: tuple[Path, Path]
 async def test_https_has_a_port_of_its_own(port: int, field: bytes) -> None:
     from keystile.wire.upstream_tls import client_context
 
-    group = UpstreamGroup.of(Upstream("api", (Server("api.internal", port, tls=True),)), 1.0, client_context())
+    upstream = Upstream("api", (Server("api.internal", port, tls=True),))
+    group = group_of(upstream, 1.0, Reaching((), client_context))
     assert group.host_field == field

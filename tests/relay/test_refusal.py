@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from keystile.config.model import Needs, Operation
+from keystile.config.model import Needs, Operation, ServerQueue
 from keystile.keys import secret as secrets
+from keystile.relay.exchange import Exchange
 from keystile.relay.refusal import REASONS, RETRY_AFTER, Refusal, of_fault, problem
+from keystile.relay.search import Search
 from keystile.wire.faults import Fault
 from tests.relay.running import OPERATIONS, Answer, Running, odd_servers, request, running, until, with_upstreams
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -53,7 +55,7 @@ def fill(relay: Running) -> None:
 
 
 def lose_store(relay: Running) -> None:
-    relay.gateway.follower.unreadable_since = time.time() - 1000
+    relay.gateway.follower.unreadable_since = time.monotonic() - 1000
 
 
 def go_wrong(relay: Running) -> None:
@@ -66,8 +68,20 @@ def go_wrong(relay: Running) -> None:
     follower.catch_up = fail
 
 
+def leave_out(relay: Running) -> None:
+    group = relay.gateway.upstreams["gone"]
+    for _ in range(5):
+        group.connect_failed(Search(cast(Exchange, None), group), group.members[0])
+
+
+def fill_server(relay: Running) -> None:
+    group = relay.gateway.upstreams["gone"]
+    group.members[0].cap = 0
+    group.line.rules = ServerQueue(0, 1.0)
+
+
 def stop(relay: Running) -> None:
-    relay.gateway.draining = True
+    relay.gateway.draining = relay.gateway.refusing = True
 
 
 @dataclass(frozen=True)
@@ -211,6 +225,8 @@ ROWS = [
     Row(Refusal.UPSTREAM_UNREACHABLE, 502, "upstream-unreachable", ask("/gone/x")),
     Row(Refusal.UPSTREAM_BROKEN, 502, "upstream-broken", ask("/any/garbage")),
     Row(Refusal.UPSTREAM_BROKEN, 502, "upstream-broken", ask("/any/reset")),
+    Row(Refusal.NO_SERVER, 503, "no-server", ask("/gone/x"), {b"Retry-After": b"5"}, prepare=leave_out),
+    Row(Refusal.SERVERS_BUSY, 503, "servers-busy", ask("/gone/x"), SOON, prepare=fill_server),
     Row(Refusal.OVERLOADED, 503, "overloaded", ask(), SOON, prepare=crowd),
     Row(Refusal.DRAINING, 503, "draining", ask(), SOON, prepare=stop, closes=True),
     Row(Refusal.KEYS_UNAVAILABLE, 503, "keys-unavailable", ask(), {b"Retry-After": b"5"}, prepare=lose_store),

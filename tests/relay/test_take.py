@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from keystile.config.model import AccessLog, KeyPolicy, Limits, Needs, Operation, Server, Upstream, Waiting
+from keystile.relay.upstreams import UpstreamGroup
 from tests.relay.running import OPERATIONS, Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
@@ -116,6 +117,59 @@ async def test_a_request_on_its_way_is_answered_and_its_connection_is_not_kept()
         assert relay.gateway.slots.taken() == 0
 
 
+async def test_a_request_on_its_way_is_held_to_what_held_when_it_began() -> None:
+    go = asyncio.Event()
+
+    async def slow(connection: RecordedConnection, _: bytes) -> None:
+        await go.wait()
+        await connection.send(OK)
+
+    def chunked(key: bytes) -> bytes:
+        return request("/any/x", b"Transfer-Encoding: chunked", key=key, method=b"POST")
+
+    before = {"request_timeout": 0.9, "max_body_size": 100}
+    async with RecordingUpstream(slow) as upstream, running(upstream.port, limits=before) as relay:
+        late, small, large, new = [await talk(relay) for _ in range(4)]
+        await late.client.send(request("/any/x", key=late.key))
+        await large.client.send(chunked(large.key))
+        await until(lambda: len(upstream.requests) >= 1 and relay.gateway.in_flight == 2)
+        change(relay, limits=Limits(request_timeout=50, max_body_size=10))
+        change(relay, limits=Limits(request_timeout=60, max_body_size=10))
+        # Its body may be what was allowed when it began; what began later may not.
+        await large.client.send(b"40\r\n%b\r\n" % (b"x" * 64))
+        await small.client.send(chunked(small.key) + b"40\r\n%b\r\n" % (b"x" * 64))
+        assert Answer(*await small.client.answer()).status == 413
+        # The time too, and what is said of it.
+        answer = Answer(*await late.client.answer())
+        assert (answer.status, b"0.9 s" in answer.body) == (504, True)
+        assert Answer(*await large.client.answer()).status == 504  # and not 413
+        go.set()
+        assert (await new.ask()).status == 200
+
+
+async def test_the_lines_of_an_answer_on_its_way_are_those_of_its_own_configuration() -> None:
+    go = asyncio.Event()
+
+    async def slow(connection: RecordedConnection, _: bytes) -> None:
+        await go.wait()
+        await connection.send(OK)
+
+    async with RecordingUpstream(slow) as upstream, running(upstream.port) as relay:
+        here = await talk(relay)
+        await here.client.send(request("/any/x", b"X-Forwarded-For: 192.0.2.9", key=here.key))
+        await until(lambda: upstream.requests)
+        [client] = relay.gateway.connections
+        peer = client.peer
+        change(relay, trusted_proxies=(ip_network("127.0.0.0/8"),))
+        assert client.peer is peer
+        go.set()
+        assert (await here.client.answer())[0] == 200
+        assert client.peer is not peer
+        assert client.peer.trusted
+        assert (await here.ask("/any/x", b"X-Forwarded-For: 192.0.2.9")).status == 200
+        assert [line["address"] for line in relay.lines] == ["127.0.0.1", "192.0.2.9"]
+
+
 async def test_who_waits_in_line_is_decided_by_the_new_rules() -> None:
     go = asyncio.Event()
 
@@ -135,11 +189,37 @@ async def test_who_waits_in_line_is_decided_by_the_new_rules() -> None:
         change(relay, limits=Limits(concurrent_requests_per_ip=1))
         assert (await third.ask()).status == 429  # nobody joins a line that is no more
         change(relay, limits=Limits(concurrent_requests_per_ip=1), operations=OPERATIONS[:1])
+        relay.gateway.configuration = 7
         go.set()
         assert (await first.client.answer())[0] == 200
         assert (await second.client.answer())[0] == 404
+        # Each is logged with the number of the rules that it was admitted, or refused, by.
+        await until(lambda: len(relay.lines) == 3)
+        numbers = {line["status"]: line["configuration"] for line in relay.lines}
+        assert (numbers[200], numbers[404]) == (1, 7)
         assert len(waiting) == 0
         await until(lambda: relay.gateway.slots.taken() == 0)
+
+
+async def test_what_began_unlogged_ends_unlogged_and_the_other_way() -> None:
+    go = asyncio.Event()
+
+    async def slow(connection: RecordedConnection, _: bytes) -> None:
+        await go.wait()
+        await connection.send(OK)
+
+    async with RecordingUpstream(slow) as upstream, running(upstream.port) as relay:
+        logged, unlogged = await talk(relay), await talk(relay)
+        await logged.client.send(request("/any/logged", key=logged.key))
+        await until(lambda: len(upstream.requests) == 1)
+        change(relay, access_log=AccessLog(enabled=False))
+        await unlogged.client.send(request("/any/unlogged", key=unlogged.key))
+        await until(lambda: len(upstream.requests) == 2)
+        change(relay, access_log=AccessLog(enabled=True))
+        go.set()
+        for each in (logged, unlogged):
+            assert (await each.client.answer())[0] == 200
+        assert [line["path"] for line in relay.lines] == ["/any/logged"]
 
 
 async def test_the_log_is_switched() -> None:
@@ -156,11 +236,17 @@ async def test_what_cannot_be_made_changes_nothing(monkeypatch: pytest.MonkeyPat
         here = await talk(relay)
         before = relay.gateway.settings
 
-        def fail(_: object) -> None:
+        def fail(*_: object) -> None:
             raise OSError("no such certificate")
 
         monkeypatch.setattr(relay.gateway, "_make", fail)
         with pytest.raises(OSError, match="no such certificate"):
             change(relay, operations=())
+        assert relay.gateway.settings is before
+        assert (await here.ask()).status == 200
+        monkeypatch.undo()
+        monkeypatch.setattr(UpstreamGroup, "of", fail)
+        with pytest.raises(OSError, match="no such certificate"):
+            change(relay, operations=(), upstreams=(Upstream("api", (Server("127.0.0.1", 1),)),))
         assert relay.gateway.settings is before
         assert (await here.ask()).status == 200

@@ -8,7 +8,7 @@ import pytest
 
 from keystile.config.model import Certificate, ClientCertificates, Legacy, Tls
 from keystile.relay.entrance import Terms
-from keystile.relay.terms import UnusableCertificate, terms_of
+from keystile.relay.terms import UnusableCertificate, check_names, terms_of
 from keystile.wire.certificates import self_signed
 from keystile.wire.tls_policy import Version
 
@@ -39,7 +39,11 @@ def test_two_kinds_of_keys_for_the_same_names_answer_together(tmp_path: Path) ->
     assert list(found.by_name) == ["x.example"]
 
 
-@pytest.mark.parametrize(("retire_at", "there"), [(NOW + 9, True), (NOW, False), (1.0, False)])
+@pytest.mark.parametrize(
+    ("retire_at", "there"),
+    [(NOW + 9, True), (NOW, False), (1.0, False)],
+    ids=["before its day", "at its day", "long after it"],
+)
 def test_weak_ciphers_are_loaded_only_while_they_are_needed(tmp_path: Path, retire_at: float, there: bool) -> None:
     one = pair(tmp_path, "a")
     made = terms(Tls((one,), legacy=Legacy("1.1", retire_at)))
@@ -70,6 +74,23 @@ def test_what_cannot_serve_is_named(tmp_path: Path) -> None:
     assert terms(Tls((one,)), NOW + 6 * 86400).certificates.find(None) is not None
     with pytest.raises(FileNotFoundError):
         terms(Tls((Certificate(tmp_path / "no.pem", one.private_key),)))
+
+
+def test_a_changed_file_must_be_for_a_name_that_it_was_for_before(tmp_path: Path) -> None:
+    one, other = pair(tmp_path, "a", "a.example", "b.example"), pair(tmp_path, "b", "b.example", "c.example")
+    wrong = pair(tmp_path, "c", "c.example")
+    before = {file: file.read_bytes() for file in (one.certificate, one.private_key)}
+
+    def changed_to(new: Certificate) -> Terms:
+        after = {one.certificate: new.certificate.read_bytes(), one.private_key: new.private_key.read_bytes()}
+        check_names(Tls((one,)), after.__getitem__, before.__getitem__)
+        return terms_of(Tls((one,)), after.__getitem__, NOW)
+
+    assert changed_to(other).certificates.find("c.example") is not None
+    with pytest.raises(UnusableCertificate, match=r"a\.pem: the certificate is for c\.example, and not for any of"):
+        changed_to(wrong)
+    # A file that is newly named may be for whomever it likes.
+    check_names(Tls((wrong,)), Path.read_bytes, before.__getitem__)
 
 
 def test_authorities_of_clients_are_read(tmp_path: Path) -> None:

@@ -12,7 +12,21 @@ from typing import Any
 
 import uvloop
 
-from tests.soak import bursts, certificates, cpu, deletes, idle, idle_tls, kills, management, slow, stopped, table
+from tests.soak import (
+    bursts,
+    certificates,
+    cpu,
+    deletes,
+    idle,
+    idle_tls,
+    kills,
+    management,
+    overload,
+    reloads,
+    slow,
+    stopped,
+    table,
+)
 
 Found = tuple[list[dict[str, object]], list[str]]
 TITLES = {
@@ -25,6 +39,8 @@ TITLES = {
     "idle": "Idle connections",
     "idle-tls": "Idle TLS connections",
     "certificates": "Certificates that change under load",
+    "reloads": "Configurations that change under load",
+    "overload": "Overload: several times what it carries, from rude callers",
     "stopped": "One relay stopped (SIGSTOP)",
 }
 
@@ -33,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "management", "stopped", "certificates"):
+    if chosen.what in ("kills", "management", "stopped", "certificates", "reloads", "overload"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -62,6 +78,13 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return idle_tls.main(chosen.connections)
         case "certificates":
             return certificates.main(chosen.changes, chosen.relays)
+        case "reloads":
+            return reloads.main(chosen.changes, chosen.relays)
+        case "overload":
+            limits = tuple(chosen.limits.split(",")) if chosen.limits else ()
+            return overload.main(
+                chosen.share, chosen.times, chosen.seconds, chosen.connections, chosen.new, limits, chosen.seed
+            )
         case _:
             return stopped.main(chosen.seconds, chosen.times, chosen.relays, chosen.seed)
 
@@ -104,6 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     one = what.add_parser("certificates")
     one.add_argument("--changes", type=int, default=1000)
     one.add_argument("--relays", type=int, default=2)
+    one = what.add_parser("reloads")
+    one.add_argument("--changes", type=int, default=100)
+    one.add_argument("--relays", type=int, default=2)
+    one = what.add_parser("overload")
+    one.add_argument("--share", type=float, default=0.2, help="of one core, for the gateway; at least 0.1")
+    one.add_argument("--times", type=float, default=4.0, help="how many times its best is offered")
+    one.add_argument("--seconds", type=float, default=12.0, help="of overload")
+    one.add_argument("--connections", type=int, default=2000, help="kept ones")
+    one.add_argument("--new", type=float, default=0.02, help="part of the requests that come on new connections")
+    one.add_argument("--limits", default="", help="further limits for gateway.yaml, with commas: max_lag: none")
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser

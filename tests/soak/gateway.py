@@ -31,6 +31,7 @@ store: sqlite:///keystile.db
 keys: {{per_account: {per_account}, query_parameter: apikey}}
 limits: {{concurrent_requests_per_ip: {cap}, drain_timeout: 5s{limits}}}
 access_log: off
+health_path: {health}
 upstreams:
   api: {{servers: ["http://127.0.0.1:{upstream}"]}}
 routes:
@@ -50,6 +51,7 @@ class RealGateway:
         cap: int = 20,
         per_account: int = 100,
         limits: tuple[str, ...] = (),
+        health_path: str | None = None,
     ) -> None:
         self.file = directory / "gateway.yaml"
         self.store = directory / "keystile.db"
@@ -61,6 +63,7 @@ class RealGateway:
                 cap=cap,
                 per_account=per_account,
                 limits="".join(f", {limit}" for limit in limits),
+                health=health_path or "null",
             ),
             encoding="utf-8",
         )
@@ -90,8 +93,9 @@ class RealGateway:
         process = self._process
         assert process is not None
         assert process.stdout is not None
-        for pid in self.pids():
-            send(pid, signal.SIGCONT)
+        if process.poll() is None:
+            for pid in self.pids():
+                send(pid, signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(15)

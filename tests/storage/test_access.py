@@ -13,7 +13,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from keystile.storage.access import AccessStore, Link, ManagementToken, Session
-from keystile.storage.errors import StoreUnreadable
+from keystile.storage.errors import StoreBusy, StoreUnreadable
 from keystile.storage.passwords import Passwords, passwords_of
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -188,3 +188,33 @@ async def test_a_file_of_the_first_schema_keeps_its_passwords(store: Path) -> No
     await rows.close()
     for passwords in opened:
         await passwords.close()
+
+
+async def test_who_was_here_last_is_noted_where_it_can_be_and_keeps_nobody_waiting(
+    rows: AccessStore, passwords: Passwords, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are read while the file is locked or full; and not each of them waits for it."""
+    monkeypatch.setattr("keystile.storage.connection.BUSY_TIMEOUT", 0.05)
+    await rows.add_session(SESSION, digest(1), 1, 10)
+    with closing(sqlite3.connect(passwords_of(store), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for _ in range(1000):  # of which one waits
+            await rows.see_session("s1", 2000.0, "192.0.2.9")
+        assert await rows.session(digest(1)) == SESSION
+    monkeypatch.setattr(rows.file, "_notes_from", 0.0)
+    await rows.see_session("s1", 2000.0, "192.0.2.9")
+    assert (await rows.session(digest(1))) == replace(SESSION, seen=2000.0, address="192.0.2.9")
+
+
+async def test_changes_of_a_locked_file_fail_within_a_bound_however_many_wait(
+    rows: AccessStore, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keystile.storage.connection.BUSY_TIMEOUT", 0.2)
+    monkeypatch.setattr(rows.file, "_patience", 0.3)
+    with closing(sqlite3.connect(passwords_of(store), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        links = (rows.put_link(digest(n), Link(str(n), 1.0)) for n in range(20))
+        faults = await asyncio.gather(*links, return_exceptions=True)
+        assert {type(fault) for fault in faults} == {StoreBusy}
+    await rows.put_link(digest(1), Link("a", 1.0))
+    assert await rows.link(digest(2)) is None

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -87,7 +89,7 @@ async def test_the_lock_is_one_for_tasks_and_processes(bell: Doorbell, path: Pat
     other = Doorbell(path)
     async with bell.locked_async():
         for waiting in (bell, other):
-            with pytest.raises(StoreBusy, match="is locked"):
+            with pytest.raises(StoreBusy, match="another process has been changing keys"):
                 async with waiting.locked_async(0.02):
                     pass
             with pytest.raises(StoreBusy), waiting.locked(0.02):
@@ -172,3 +174,22 @@ def test_a_bell_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     doorbell_of(tmp_path / "other.db").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic link"):
         Doorbell(tmp_path / "other.db")
+
+
+def test_on_a_read_only_file_system_one_can_still_listen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Doorbell(path)) as bell, bell.locked():
+        real = os.open
+
+        def read_only(name: Path, flags: int, *mode: int) -> int:
+            if flags & (os.O_RDWR | os.O_CREAT):
+                raise OSError(errno.EROFS, "Read-only file system")
+            return real(name, flags, *mode)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", read_only)
+            with closing(Doorbell(path)) as listener:
+                assert listener.count() == bell.count()
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    listener.ring()
+            with pytest.raises(FileNotFoundError):
+                Doorbell(path.with_name("other.db"))

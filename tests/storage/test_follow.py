@@ -38,7 +38,7 @@ def start(path: Path, clock: Clock) -> Iterator[Callable[[], KeyFollower]]:
     started: list[KeyFollower] = []
 
     def start() -> KeyFollower:
-        follower = KeyFollower(path, Keyring(), clock)
+        follower = KeyFollower(path, Keyring(), clock, clock)
         follower.load()
         started.append(follower)
         return follower
@@ -385,7 +385,7 @@ async def test_revocations_count_even_when_the_rest_cannot_be_read(
 async def test_a_store_that_is_not_there_cannot_be_loaded(path: Path, clock: Clock) -> None:
     with pytest.raises(StoreUnreadable, match="missing"):
         KeyFollower(path.parent / "missing" / "keystile.db", Keyring(), clock)
-    follower = KeyFollower(path, Keyring(), clock)
+    follower = KeyFollower(path, Keyring(), clock, clock)
     with pytest.raises(StoreUnreadable, match=r"keystile\.db"):
         follower.load()
     follower.close()
@@ -397,7 +397,7 @@ async def test_a_store_of_a_newer_version_cannot_be_loaded(path: Path, clock: Cl
         pass
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    follower = KeyFollower(path, Keyring(), clock)
+    follower = KeyFollower(path, Keyring(), clock, clock)
     with pytest.raises(StoreUnreadable, match="newer"):
         follower.load()
     follower.close()
@@ -486,3 +486,42 @@ async def test_a_relay_of_the_version_before_goes_on_and_then_says_that_the_stor
             follower.check()
         assert "newer Keystile: schema 5" in str(follower.unreadable_because)
         assert admits(follower, secret)
+
+
+@pytest.mark.parametrize("jump", [-1e6, 1e6])
+async def test_a_wall_clock_that_jumps_neither_shortens_nor_lengthens_what_is_trusted(path: Path, jump: float) -> None:
+    wall, steady = Clock(), Clock()
+    async with writing(path):
+        pass
+    follower = KeyFollower(path, Keyring(), wall, steady)
+    follower.load()
+    os.replace(path, path.with_name("away"))
+    follower.check()
+    wall.now += jump
+    steady.now += 0.1
+    assert (follower.catch_up(), follower.unreadable_since) == (False, 1000.0)  # within the pause
+    os.replace(path.with_name("away"), path)
+    assert not follower.catch_up()
+    steady.now += 0.5
+    assert follower.catch_up()
+    follower.close()
+
+
+async def test_an_overlap_is_honoured_again_when_a_clock_that_was_ahead_is_set_right(
+    path: Path, start: Start, clock: Clock
+) -> None:
+    async with writing(path) as service:
+        old = await service.create(ANN, "main", **BY)
+        new = await service.change(ANN, "main", 3600.0, **BY)
+        follower = start()
+        assert admits(follower, old.secret, clock.now)
+        clock.now += 1e8
+        follower.check()
+        assert not admits(follower, old.secret, clock.now)
+        clock.now -= 1e8 - 5
+        follower.check()
+        assert admits(follower, old.secret, clock.now)
+        assert admits(follower, new.secret, clock.now)
+        clock.now += 7200
+        follower.check()
+        assert not admits(follower, old.secret, clock.now)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import stat
 import threading
@@ -29,7 +31,7 @@ def test_a_new_file_is_for_its_owner_alone(path: Path) -> None:
 
 
 def test_a_missing_directory_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnreadable, match=r"directory .* does not exist"):
+    with pytest.raises(StoreUnreadable, match="its directory does not exist"):
         make_file(tmp_path / "missing" / "keystile.db")
 
 
@@ -139,3 +141,17 @@ END;
 -- the end
 """
     assert [text.strip().splitlines()[-1] for text in statements(script)] == ["CREATE TABLE a (x);", "END;"]
+
+
+def test_on_a_read_only_file_system_a_file_that_is_there_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_file(tmp_path / "there.db")
+
+    def read_only(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", read_only)
+    make_file(tmp_path / "there.db")
+    with pytest.raises(StoreUnreadable, match="Read-only file system"):
+        make_file(tmp_path / "not.db")

@@ -5,7 +5,7 @@ import os
 import random
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from keystile.keys.store import OldTlsUse, Recent
 from keystile.storage import rows
 from keystile.storage.doorbell import Doorbell, doorbell_of
 from keystile.storage.errors import StoreBusy, StoreUnreadable
+from keystile.storage.migrate import STORE
+from keystile.storage.passwords import Passwords, passwords_of
 from keystile.storage.sqlite import SqliteStore
 from tests.storage.ground import ANN, BY, Clock, run_writer, start_writer, writing
 
@@ -458,3 +460,130 @@ async def test_usage_is_added_up_ends_with_its_key_and_never_rings(service: KeyS
     assert store._bell.count() == rung
     await service.delete(ANN, "main", **BY)
     assert await store.usage(key.id, 0) == ()
+
+
+async def test_a_store_that_is_gone_is_not_made_anew_while_its_passwords_are_there(path: Path) -> None:
+    """Empty it would refuse every key; who wants that takes the passwords away too."""
+    async with await SqliteStore.open(path):
+        await (await Passwords.open(path)).close()
+    os.unlink(path)
+    with pytest.raises(StoreUnreadable, match="it is gone, but the passwords beside it are there; put it back"):
+        await SqliteStore.open(path)
+    assert path.name not in os.listdir(path.parent)
+    os.unlink(passwords_of(path))
+    await (await SqliteStore.open(path)).close()
+
+
+async def test_a_commit_that_fails_leaves_nothing_and_does_not_ring(
+    service: KeyService, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await service.create(ANN, "main", **BY)
+    before, kept = store._bell.count(), await service.list()
+
+    async def fail() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._changes._opened(), "commit", fail)
+        with pytest.raises(StoreUnreadable, match="disk is full"):
+            await service.delete(ANN, "main", **BY)
+    assert (store._bell.count(), await service.list()) == (before, kept)
+    await service.delete(ANN, "main", **BY)
+    assert store._bell.count() != before
+
+
+async def test_a_commit_that_happened_all_the_same_rings(
+    service: KeyService, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the power of the disk goes after the last page: a ring too many costs a look, one too few a key."""
+    await service.create(ANN, "main", **BY)
+    before, connection = store._bell.count(), store._changes._opened()
+    commit = connection.commit
+
+    async def fail() -> None:
+        await commit()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(connection, "commit", fail)
+    with pytest.raises(StoreUnreadable):
+        await service.delete(ANN, "main", **BY)
+    assert await service.list() == ()
+    assert store._bell.count() != before
+
+
+async def test_a_full_disk_fails_each_change_whole_and_is_over_when_there_is_room(
+    service: KeyService, store: SqliteStore
+) -> None:
+    await service.create(ANN, "main", **BY)
+    key = (await service.list())[0]
+    for connection in (store._changes, store._uses):
+        [(pages,)] = await connection.ask("PRAGMA page_count")
+        await connection.ask(f"PRAGMA max_page_count = {pages}")
+    scopes = [f"{'S' * 60}{number}" for number in range(100)]  # more than is left of any page
+    before = store._bell.count()
+    for name in ("one", "two"):
+        with pytest.raises(StoreUnreadable) as failed:
+            await service.create(ANN, name, scopes=scopes, **BY)
+        assert failed.value.why == "database or disk is full"
+    assert (len(await service.list()), store._bell.count()) == (1, before)
+    for connection in (store._changes, store._uses):
+        await connection.ask("PRAGMA max_page_count = 100000")
+    await service.delete(ANN, "main", **BY)
+    await store.record_uses([(key.id, 50.0, "192.0.2.1", "")])
+    assert "main" not in [each.name for each in await service.list()]
+
+
+async def test_a_store_that_another_program_keeps_locked_fails_every_change_within_a_bound(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many wait: they wait for their turn no longer than for another process."""
+    monkeypatch.setattr("keystile.storage.connection.BUSY_TIMEOUT", 0.2)
+    async with writing(path):
+        pass
+    async with await SqliteStore.open(path, lock_timeout=0.3) as store:
+        service = KeyService(store)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            faults = await asyncio.gather(
+                *(service.create(ANN, f"k{n}", **BY) for n in range(20)), return_exceptions=True
+            )
+            assert {type(fault) for fault in faults} == {StoreBusy}
+            said = {fault.why for fault in faults if isinstance(fault, StoreBusy)}
+            assert said == {
+                "another program has kept it locked for too long", "too many changes wait for those before them"
+            }  # fmt: skip
+            assert await service.list() == ()  # who reads goes on
+        await service.create(ANN, "main", **BY)
+
+
+def _newer(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA application_id = {STORE.application_id}")
+        connection.execute("PRAGMA user_version = 99")
+
+
+def _foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "file is not a database": lambda path: path.write_bytes(b"this is not a database, whatever its name" * 100),
+    "it is of a newer Keystile: schema 99": _newer,
+    "this is a database of something else": _foreign,
+    "it is gone, but the passwords beside it are there": lambda path: passwords_of(path).write_bytes(b""),
+    "Is a directory": lambda path: path.mkdir(),
+    "its directory does not exist": lambda path: path.parent.rmdir(),
+    "Too many levels of symbolic links": lambda path: path.symlink_to(path),
+}
+
+
+@pytest.mark.parametrize("why", UNREADABLE)
+async def test_a_store_that_cannot_be_read_is_not_opened_and_is_named_with_the_reason(tmp_path: Path, why: str) -> None:
+    path = tmp_path / "store" / "keystile.db"
+    path.parent.mkdir()
+    UNREADABLE[why](path)
+    with pytest.raises(StoreUnreadable) as failed:
+        await SqliteStore.open(path)
+    assert str(failed.value).startswith(f"the store {path}: {why}")
+    assert str(path) not in failed.value.why

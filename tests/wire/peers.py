@@ -50,15 +50,16 @@ class RecordedConnection:
 class RecordingUpstream:
     """A server that keeps what it was sent. ``answer`` gets each whole request; by default it sends ``OK``."""
 
-    def __init__(self, answer: Answer | bytes = OK) -> None:
+    def __init__(self, answer: Answer | bytes = OK, host: str = "127.0.0.1") -> None:
         self.answer = answer
+        self._host = host
         self.connections: list[RecordedConnection] = []
         self.context: ssl.SSLContext | None = None
         self.port = 0
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=self.context)
+        self._server = await asyncio.start_server(self._serve, self._host, 0, limit=1 << 20, ssl=self.context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

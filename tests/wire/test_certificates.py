@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from keystile.wire.certificates import certificate_facts, check_certificate, self_signed
+from keystile.wire.certificates import certificate_facts, check_certificate, self_signed, share_a_name
 
 NOW = time.time()
 CERT, KEY = self_signed(["a.example", "*.b.example", "127.0.0.1"], 30)
@@ -49,3 +55,31 @@ def test_what_is_no_pem_is_one_fault_and_shows_nothing(cert: bytes, key: bytes) 
 def test_a_certificate_needs_a_name() -> None:
     with pytest.raises(ValueError, match="name"):
         self_signed([], 1)
+
+
+def test_a_certificate_that_names_nobody_is_a_fault() -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    nobody = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Nobody")])
+    start = datetime.fromtimestamp(NOW, UTC)
+    builder = x509.CertificateBuilder(nobody, nobody, private.public_key(), 1)
+    builder = builder.not_valid_before(start).not_valid_after(start + timedelta(days=1))
+    chain = builder.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM)
+    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    assert check_certificate(chain, key, NOW + 1) == ["the certificate is for no name"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (["a.example"], ["b.example", "a.example"], True),
+        (["a.example"], ["b.example"], False),
+        (["*.a.example"], ["x.a.example"], True),
+        (["x.a.example"], ["*.a.example"], True),
+        (["*.a.example"], ["a.example"], False),
+        (["*.a.example"], ["x.y.a.example"], False),
+        (["*.a.example"], ["*.b.example"], False),
+        (["127.0.0.1"], ["127.0.0.1"], True),
+    ],
+)
+def test_certificates_are_for_the_same_where_they_share_a_name(one: list[str], other: list[str], same: bool) -> None:
+    assert share_a_name(one, other) is share_a_name(other, one) is same

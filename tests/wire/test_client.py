@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keystile.wire.client import HEAD, LINGER_BYTES, LINGER_SECONDS, PIPELINE_BOUND
+from keystile.wire.client import HEAD, LINGER_BYTES, LINGER_SECONDS, PIPELINE_BOUND, ClientConnection
 from tests.relay.running import running, until
 from tests.wire.judge import judge_answer
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 from tests.wire.splitting import in_pieces, splits
-from tests.wire.transports import ANSWERED, REFUSED, KeepingApplication, connected
+from tests.wire.transports import ANSWERED, REFUSED, KeepingApplication, KeptTransport, connected
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: a\r\n"
@@ -164,13 +164,38 @@ def test_a_client_that_is_gone_ends_what_it_asked_for() -> None:
     assert client.served is None
 
 
-def test_only_idle_connections_are_closed_when_draining() -> None:
-    idle, busy = KeepingApplication(), KeepingApplication(holds=True)
-    for application, ended in ((idle, "closed"), (busy, "")):
+def test_only_idle_connections_are_ended_when_draining() -> None:
+    idle, busy, begun = KeepingApplication(), KeepingApplication(holds=True), KeepingApplication()
+    for application, data, ended in ((idle, GET, True), (busy, GET, False), (begun, GET + b"GET /", False)):
         client, transport = connected(application)
-        client.data_received(GET)
+        client.data_received(data)
         client.close_if_idle()
-        assert transport.how() == ended
+        assert (transport.eof, transport.how()) == (ended, "")
+
+
+def test_what_crosses_the_end_of_an_idle_connection_is_not_served_and_not_answered_with_a_reset() -> None:
+    application = KeepingApplication()
+    client, transport = connected(application)
+    client.close_if_idle()
+    client.data_received(GET)
+    assert (application.requests, transport.how()) == ([], "")
+    assert client.due <= application.clock.now + 2
+    client.close_if_idle()  # a second look changes nothing
+    client.out_of_time()
+    assert transport.how() == "aborted"
+
+
+def test_a_connection_is_not_idle_when_bytes_have_come_that_nobody_has_read() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        client = ClientConnection(KeepingApplication())
+        client.connection_made(transport := KeptTransport(ours))
+        theirs.send(b"G")
+        client.close_if_idle()
+        assert not transport.eof
+        ours.recv(1)
+        client.close_if_idle()
+        assert transport.eof
 
 
 # -- through a real relay --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tests.wire import caller_attacks, client_attacks, upstream_attacks
 from tests.wire.caller_attacks import CALLERS
 from tests.wire.client_attacks import ATTACKS
 from tests.wire.planted import __main__ as command
+from tests.wire.planted import plant
 from tests.wire.planted.faults import FAULTS, Planted
 from tests.wire.planted.plant import DoesNotApply, edited, look_for
 from tests.wire.upstream_attacks import ENDED_ANYWHERE, IDLE_BYTES, MISANSWERS
@@ -104,6 +105,19 @@ def test_a_fault_that_does_not_apply_any_more_is_said(
     monkeypatch.setattr(command, "_clean", lambda family: "")
     assert command.main([]) == 1
     assert "WRONG: TE.CL: wire/framing.py" in capsys.readouterr().out
+
+
+def test_rows_that_come_to_no_end_are_said_and_the_next_family_has_its_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plant, "PATIENCE", 0.01)
+    monkeypatch.setattr(command, "FAULTS", tuple(fault for fault in FAULTS if fault.family in ("TRACE", "CONNECT")))
+    monkeypatch.setattr(command, "_clean", lambda family: "")
+    assert command.main([]) == 1
+    said = capsys.readouterr().out
+    for family in ("TRACE", "CONNECT"):
+        assert f"WRONG: {family}: nobody noticed" in said
+    assert "not over after 0.01 s" in said
 
 
 def test_a_fault_that_nobody_notices_is_said(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from keystile.wire import tls_transport
 from keystile.wire.certificates import self_signed
 from keystile.wire.tls import Pair, profile_context
-from keystile.wire.tls_gate import Certificates, CertificateSet, Done, Gate, Refused
+from keystile.wire.tls_gate import Certificates, CertificateSet, Done, Gate, Reason, Refused
 from keystile.wire.tls_policy import Policy
 from keystile.wire.tls_transport import SLICE_IN, SLICE_OUT, Securing, TlsConnection
+from tests.wire.key_updates import key_updates
 
 CHAIN, KEY = self_signed(["localhost"], 5)
 CERTIFICATES = Certificates.of([CertificateSet(("localhost",), profile_context([Pair(CHAIN, KEY)]))])
@@ -330,6 +332,43 @@ async def test_a_record_that_was_tampered_with_ends_it_and_hands_nothing_up(ends
     assert "abort" in ends.raw.did
 
 
+def asking_for_keys(ends: Ends, key_log: Path) -> Iterator[bytes]:
+    """A client that has shaken hands, and asks for new keys again and again (each has to be answered)."""
+    ends.client.context.keylog_filename = str(key_log)
+    ends.shake()
+    ends.raw.take()
+    cipher = ends.client.cipher()
+    assert cipher is not None
+    return key_updates(key_log, cipher[0])
+
+
+async def test_who_makes_us_talk_has_to_listen(tmp_path: Path) -> None:
+    ends = Ends(asyncio.get_running_loop())
+    updates = asking_for_keys(ends, tmp_path / "keys")
+    ends.connection.pause_writing()
+    for _ in range(10_000):
+        if ends.raw.is_closing():
+            break
+        ends.connection.data_received(next(updates))
+    assert ends.raw.did == ["abort"]
+    assert 0 < len(ends.raw.take()) <= tls_transport.OWN_BOUND
+
+
+async def test_new_keys_are_had_by_who_listens(tmp_path: Path) -> None:
+    ends = Ends(asyncio.get_running_loop())
+    updates = asking_for_keys(ends, tmp_path / "keys")
+    answered = 0
+    for number in range(2_000):
+        if number % 100 == 0:
+            ends.connection.pause_writing()  # and whoever comes to read a little later is no attacker
+        ends.connection.data_received(next(updates))
+        answered += len(ends.raw.take())
+        if number % 100 == 50:
+            ends.connection.resume_writing()
+    assert answered == 1_999 * 27  # the last answer leaves with whatever is next
+    assert ends.raw.did == []
+
+
 async def test_an_abort_is_one(ends: Ends) -> None:
     ends.connection.abort()
     assert ends.raw.did == ["abort"]
@@ -370,6 +409,10 @@ async def test_a_handshake_that_takes_too_long_is_cut_however_it_trickles() -> N
         ends.connection.data_received(bytes([byte]))
         await asyncio.sleep(0.01)
     assert ends.raw.did == ["abort"]
+    assert ends.raw.sent == []
+    [refused] = ends.watching.ends
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.TOO_SLOW
 
 
 @pytest.mark.parametrize("end", ["lost", "close", "abort", "eof"])
@@ -392,3 +435,19 @@ async def test_after_the_handshake_no_clock_runs() -> None:
     ends = Ends(asyncio.get_running_loop(), seconds=0.02).shake()
     await asyncio.sleep(0.05)
     assert ends.raw.did == []
+
+
+async def test_our_end_alone_is_said_with_a_close_notify_and_what_crosses_it_is_dropped() -> None:
+    ends = Ends(asyncio.get_running_loop()).shake()
+    ends.connection.write(b"last")
+    ends.connection.pause_reading()
+    ends.connection.write_eof()
+    assert ends.heard() == b"last<end>"
+    assert ends.raw.did == ["pause_reading", "write_eof", "resume_reading"]
+    ends.client.write(b"a request on its way")
+    ends.connection.data_received(ends.to_server.read())
+    assert ends.above.text == b""
+    ends.connection.write_eof()
+    assert not ends.connection.eof_received(), "the client's end closes"
+    ends.connection.connection_lost(None)
+    assert ends.above.heard == ["made", "lost"]

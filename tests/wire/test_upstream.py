@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keystile.wire import unix
-from keystile.wire.upstream import IDLE_SECONDS, MAX_ANSWER_HEAD, MAX_INTERIM, Pool, UnixPool, UpstreamConnection
+from keystile.wire.names import Addresses
+from keystile.wire.upstream import (
+    IDLE_SECONDS,
+    MAX_ANSWER_HEAD,
+    MAX_INTERIM,
+    CountedPool,
+    CountedUnixPool,
+    Pool,
+    UnixPool,
+    UpstreamConnection,
+)
 from tests.relay.running import until
 from tests.wire.peers import RecordingUpstream
 from tests.wire.splitting import in_pieces, splits
@@ -182,6 +195,14 @@ def test_a_connection_that_was_paused_reads_on_when_it_is_given_back(silent_sock
 # -- the pool, with real sockets --------------------------------------------------------------------------
 
 
+def listening_at(host: str) -> socket.socket:
+    """A socket that takes connections, and nothing more."""
+    opened = socket.socket()
+    opened.bind((host, 0))
+    opened.listen(16)
+    return opened
+
+
 async def used(pool: Pool) -> UpstreamConnection:
     """A connection that has carried a request and lies in the pool."""
     connection = pool.take() or await pool.connect()
@@ -264,6 +285,140 @@ async def test_connecting_takes_no_longer_than_allowed() -> None:
             one.close()
 
 
+# -- several addresses -------------------------------------------------------------------------------------
+
+
+def named(port: int, *addresses: str, timeout: float = 5.0) -> tuple[Pool, list[str]]:
+    """A pool of a name with these addresses, which may be changed."""
+    answers = list(addresses)
+
+    async def look_up(_: str) -> list[str]:
+        if not answers:
+            raise OSError("no such name")
+        return list(answers)
+
+    pool = Pool("api.internal", port, timeout)
+    pool.addresses = Addresses("api.internal", 30.0, look_up)
+    return pool, answers
+
+
+async def test_every_address_of_a_name_gets_connections() -> None:
+    async with RecordingUpstream(host="0.0.0.0") as upstream:
+        pool, _ = named(upstream.port, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+        made = [await pool.connect() for _ in range(6)]
+        assert sorted(connection.address for connection in made) == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2 + [
+            "127.0.0.3"
+        ] * 2
+        for connection in made:
+            connection.abort()
+
+
+@pytest.mark.parametrize("dead", ["::1", "127.0.0.9", "2001:db8::1"])
+async def test_an_address_that_cannot_be_connected_to_costs_no_connection(dead: str) -> None:
+    """No IPv6, nobody there, or no route: the next address takes it, and comes first from then on."""
+    async with RecordingUpstream() as upstream:
+        pool, _ = named(upstream.port, dead, "127.0.0.1")
+        for _ in range(4):
+            connection = await pool.connect()
+            assert connection.address == "127.0.0.1"
+            connection.abort()
+        assert [(await pool.addresses.in_turn())[0] for _ in range(4)] == ["127.0.0.1"] * 4
+
+
+async def test_an_address_that_never_answers_leaves_time_for_the_others() -> None:
+    with socket.socket() as full, listening_at("127.0.0.2") as upstream:
+        full.bind(("127.0.0.1", upstream.getsockname()[1]))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        pool, _ = named(upstream.getsockname()[1], "127.0.0.2", "127.0.0.1", timeout=1.0)
+        connection = await pool.connect()
+        assert connection.address == "127.0.0.2"
+        connection.abort()
+        for one in waiting:
+            one.close()
+
+
+async def test_where_no_address_can_be_connected_to_the_last_reason_is_told() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        pool, _ = named(sock.getsockname()[1], "127.0.0.1", "127.0.0.2")
+        with pytest.raises(ConnectionRefusedError):
+            await pool.connect()
+
+
+async def test_connections_to_an_address_that_has_gone_end_with_what_they_carry() -> None:
+    async with RecordingUpstream(host="0.0.0.0") as upstream:
+        pool, answers = named(upstream.port, "127.0.0.1", "127.0.0.2")
+        made = [await pool.connect() for _ in range(4)]
+        stays = [one for one in made if one.address == "127.0.0.2"]
+        idle, busy = [one for one in made if one.address == "127.0.0.1"]
+        idle.release(clean=True)
+        stays[0].release(clean=True)
+        answers.remove("127.0.0.1")
+        await pool.look_up()
+        assert idle.transport.is_closing()
+        assert not busy.transport.is_closing()
+        busy.release(clean=True)
+        assert busy.transport.is_closing()
+        stays[1].release(clean=True)
+        assert {pool.take(), pool.take(), pool.take()} == {*stays, None}
+        for connection in stays:
+            connection.abort()
+
+
+async def test_a_name_that_cannot_be_looked_up_keeps_its_addresses_and_connections() -> None:
+    async with RecordingUpstream() as upstream:
+        pool, answers = named(upstream.port, "127.0.0.1")
+        kept = await used(pool)
+        kept.release(clean=True)
+        answers.clear()
+        await pool.look_up()
+        assert pool.take() is kept
+        kept.abort()
+        (await pool.connect()).abort()
+
+
+# -- counting ----------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_counts_from_the_decision_until_it_has_ended_however_it_ends() -> None:
+    async with RecordingUpstream() as upstream:
+        pool = CountedPool("127.0.0.1", upstream.port, 1.0)
+        told: list[int] = []
+        pool.freed = lambda: told.append(pool.in_flight)
+        pool.reserve()
+        assert pool.in_flight == 1
+        connection = await pool.connect()
+        pool.unreserve()
+        assert pool.in_flight == 1
+        connection.release(clean=True)
+        connection.release(clean=True)
+        assert (pool.in_flight, told) == (0, [1, 0])
+        again = pool.take()
+        assert again is connection
+        assert pool.in_flight == 1
+        connection.abort()
+        connection.abort()
+        assert (pool.in_flight, told) == (0, [1, 0, 0])
+        await pool.connect()
+        assert pool.in_flight == 1
+        await until(lambda: len(upstream.connections) == 2)
+        upstream.connections[1].cut()  # a server's reset, that no request is told of
+        await until(lambda: pool.in_flight == 0)
+
+
+async def test_what_cannot_be_connected_counts_no_more() -> None:
+    pool = CountedUnixPool(Path("/nowhere/at/all"), 1.0)
+    pool.reserve()
+    with pytest.raises(OSError, match="No such file"):
+        await pool.connect()
+    pool.unreserve()
+    assert pool.in_flight == 0
+
+
 # -- Unix sockets ------------------------------------------------------------------------------------------
 
 
@@ -311,14 +466,15 @@ async def test_a_connection_made_while_nobody_answers_waits_in_the_queue(tmp_pat
 
 async def test_a_full_queue_is_waited_for_and_then_is_a_time_out(tmp_path: Path) -> None:
     with _listening(tmp_path / "s", backlog=0) as opened:
-        pool = UnixPool(tmp_path / "s", 0.1)
+        pool = UnixPool(tmp_path / "s", 30.0)
         first = await pool.connect()
         before = len(os.listdir("/proc/self/fd"))
+        pool.connect_timeout = 0.1
         with pytest.raises(TimeoutError):
             await pool.connect()
         assert len(os.listdir("/proc/self/fd")) == before
         # As soon as there is room, who waits has it.
-        pool.connect_timeout = 5.0
+        pool.connect_timeout = 30.0
         waiting = asyncio.ensure_future(pool.connect())
         await asyncio.sleep(0)
         opened.accept()[0].close()
@@ -341,3 +497,33 @@ async def test_a_unix_connection_whose_server_died_is_not_given_out(tmp_path: Pa
         pool.put_back(connection)
         opened.accept()[0].close()
         assert pool.take() is None
+
+
+REACH = """
+import asyncio, uvloop
+from keystile.wire.upstream import Pool
+
+async def main():
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    connection = await Pool("both.example", server.sockets[0].getsockname()[1], 10.0).connect()
+    print(connection.transport.get_extra_info("peername")[0])
+
+uvloop.run(main())
+"""
+#: In a network of our own: with IPv6 nobody listens at that address, without it there is none.
+NETWORKS = {
+    "nobody listens there": "ip link set lo up",
+    "no IPv6": "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set lo up",
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_name_with_an_address_of_each_kind_is_reached_by_the_one_that_works(tmp_path: Path, network: str) -> None:
+    (tmp_path / "hosts").write_text("::1 both.example\n127.0.0.1 both.example\n")
+    prepare = f"{NETWORKS[network]} && mount --bind {tmp_path / 'hosts'} /etc/hosts"
+    alone = ["unshare", "-rnm", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, prepare], check=False).returncode:
+        pytest.skip("this user may have no network of its own here")
+    command = [*alone, f'{prepare} && exec "$0" -c "$1"', sys.executable, REACH]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("127.0.0.1\n", "")

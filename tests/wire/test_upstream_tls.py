@@ -174,10 +174,13 @@ async def test_an_end_with_close_notify_ends_a_body_and_empties_the_pool(files: 
 async def test_a_request_goes_through_the_relay_to_an_https_server(files: Files) -> None:
     async with server(files) as seen, running(9) as relay:
         pool = TlsPool("127.0.0.1", seen.port, 5, client_context(ca=files[0]))
-        relay.gateway.upstreams["api"].pools[:] = [pool]
+        [member], refresh = relay.gateway.upstreams["api"].members, relay.gateway.upstreams["api"].refresh
+        member.pool = pool
+        refresh()
         assert [(await relay.ask("/open")).body for _ in range(3)] == [b"ok"] * 3
         assert len(seen.objects) == 1
-        relay.gateway.upstreams["api"].pools[:] = [TlsPool("127.0.0.1", seen.port, 5, client_context())]
+        member.pool = TlsPool("127.0.0.1", seen.port, 5, client_context())
+        refresh()
         refused = await relay.ask("/open")
         assert refused.slug == "upstream-unreachable"
         assert b"certificate" not in refused.body

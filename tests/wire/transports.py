@@ -24,12 +24,13 @@ REFUSED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r
 
 
 class KeptTransport(asyncio.Transport):
-    """Writes go to ``sent``; ``ended`` says how the connection ended."""
+    """Writes go to ``sent``; ``ended`` says how the connection ended, ``eof`` that our side has."""
 
     def __init__(self, sock: socket.socket | None = None) -> None:
         super().__init__()
         self.sent = b""
         self.ended = ""
+        self.eof = False
         self.reading = True
         self._sock = sock
 
@@ -47,6 +48,7 @@ class KeptTransport(asyncio.Transport):
 
     def write_eof(self) -> None:
         assert not self.ended
+        self.eof = True
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -244,6 +246,8 @@ class KeptPool:
 
     def put_back(self, connection: UpstreamConnection) -> None:
         self.given_back.append(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None: ...
 
 
 def carried(

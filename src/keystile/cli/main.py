@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 
 from keystile import __version__
-from keystile.cli import accounts, check, demo, keys, options, reload, routes, serve, smtp, status, tls
+from keystile.cli import accounts, backup, check, demo, diff, keys, options, reload, routes, serve, smtp, status, tls
 from keystile.cli.terminal import CommandFailed, show_error
 
-_COMMANDS = (serve, check, reload, routes, status, demo, accounts, keys, smtp, tls)
+_COMMANDS = (serve, check, diff, reload, routes, status, demo, accounts, keys, smtp, backup, tls)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,6 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (argparse ends the process with 2 when the line is wrong)."""
+    if arguments is None:
+        _read_paths_as_utf8()
+    _have_standard_files()
     # Not as parser defaults: a subcommand's parser must be able to leave the outer one's -c alone.
     chosen = build_parser().parse_args(arguments, argparse.Namespace(file=options.DEFAULT_FILE))
     run: options.Run = chosen.run
@@ -52,3 +55,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return code
+
+
+def _read_paths_as_utf8() -> None:
+    """Begin anew in Python's UTF-8 mode where the locale says something else: gateway.yaml and its names are UTF-8.
+
+    Without a locale Python does so by itself (PEP 540), unless PYTHONUTF8=0 or a locale of the last century is set.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"  # for the gateway's processes
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "keystile", *sys.argv[1:]])
+
+
+def _have_standard_files() -> None:
+    """Have something open as 0, 1 and 2: else the next file that is opened gets the number, and what is printed.
+
+    The access log's lines would go into the store.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)

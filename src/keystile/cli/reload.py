@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 
 from keystile.cli import options
-from keystile.cli.settings import read_settings
-from keystile.cli.terminal import CommandFailed, show_json
+from keystile.cli.asking import ask_gateway
+from keystile.cli.terminal import CommandFailed, show_json, warn
 
 
 def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> None:
@@ -28,13 +28,11 @@ def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> Non
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print."""
-    settings = read_settings(arguments.file)
     from keystile.process import control
 
-    try:
-        answer = control.ask_to_reload(settings.store)
-    except control.NotRunning as error:
-        raise CommandFailed(str(error)) from None
+    answer = ask_gateway(arguments.file, control.ask_to_reload)
+    for warning in answer.get("warnings", ()):
+        warn(warning)
     if arguments.json:
         show_json(answer)
     elif answer["fault"] is None:

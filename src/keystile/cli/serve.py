@@ -22,5 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or Ctrl-C; the exit code is the supervisor's."""
     settings = read_settings(arguments.file)
     from keystile.process import supervisor
+    from keystile.process.log import wait_for_no_reader
 
+    wait_for_no_reader()
     return supervisor.serve(settings, announce=sys.stdout)

@@ -22,13 +22,14 @@ def read_settings(file: Path, *, warnings: bool = True) -> Settings:
     try:
         settings = app.load_settings(file)
     except ConfigurationError as error:
-        raise CommandFailed(_told(error)) from None
+        raise CommandFailed(told(error)) from None
     if warnings:
         for warning in settings.warnings:
             warn(warning)
     return settings
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """A ConfigurationError for people."""
     lines = str(error).splitlines()
     return lines[0] if len(lines) == 1 else "\n".join([f"the configuration has {len(lines)} faults", *lines])

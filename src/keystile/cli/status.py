@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keystile.cli import options
-from keystile.cli.settings import read_settings
-from keystile.cli.terminal import CommandFailed, show_json, show_table
+from keystile.cli.asking import ask_gateway
+from keystile.cli.terminal import show_json, show_table
 
 
 def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> None:
@@ -27,13 +27,9 @@ def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> Non
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print."""
-    settings = read_settings(arguments.file, warnings=False)
     from keystile.process import control
 
-    try:
-        status = control.ask(settings.store)
-    except control.NotRunning as error:
-        raise CommandFailed(str(error)) from None
+    status = ask_gateway(arguments.file, control.ask)
     if arguments.json:
         show_json(status)
     else:
@@ -53,10 +49,12 @@ def _show(status: Mapping[str, Any]) -> None:
 
 
 def _told(value: object) -> str:
-    """One fact in one line: a listener as its address, a list with commas."""
+    """One fact in one line: a listener as its address, a server with its state, a list with commas."""
     if isinstance(value, list):
         return ", ".join(_told(each) for each in value)
     if isinstance(value, Mapping):
+        if "server" in value:
+            return "{upstream} {server} ({state})".format(**value)
         said = str(value.get("address", dict(value)))
         return f"{said} (TLS)" if value.get("tls") else said
     return str(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -69,10 +70,15 @@ def network(value: object) -> Network:
 
 
 def server(value: object) -> Server:
-    """A server of an upstream: ``http://host[:port]`` or https and nothing more; port 80 or 443 unless written."""
+    """A server of an upstream: ``http://host[:port]`` or https and nothing more; port 80 or 443 unless written.
+
+    Or ``unix:`` and the path of a socket, as written.
+    """
     written = text(value)
-    if re.match(r"(http\+)?unix:|/", written):
-        raise ValueError("is not yet served by this version: upstream servers are reached over TCP, as http://")
+    if written.startswith("unix:"):
+        return _unix(written.removeprefix("unix:"))
+    if re.match(r"http\+unix:|/", written):
+        raise ValueError("is not a server; write the path of a Unix socket as unix:run/api.sock")
     if "://" not in written and _split(f"http://{written}") is not None:
         raise ValueError(f"lacks its scheme; write http://{written}")
     parts = _split(written)
@@ -82,6 +88,14 @@ def server(value: object) -> Server:
     ip = _ip(parts.hostname)
     port = _USUAL[parts.scheme] if parts.port is None else parts.port
     return Server(str(ip) if ip else parts.hostname, port, tls=parts.scheme == "https")
+
+
+def _unix(written: str) -> Server:
+    """The server on a Unix socket; the path is relative to gateway.yaml, and becomes absolute in ``settle.py``."""
+    path = Path(written.removeprefix("//") if written.startswith("///") else written)
+    if not path.name or written.endswith("/") or re.match(r"//[^/]", written):
+        raise ValueError("is not the path of a socket; write such as unix:run/api.sock or unix:/run/api.sock")
+    return Server("localhost", 0, unix=path)
 
 
 def server_name(value: object) -> str | None:

@@ -20,6 +20,7 @@ from keystile.config.kinds import (
     AccessLogPlace,
     AddressField,
     AllOrAny,
+    BalanceChoice,
     BufferSize,
     CallsPrefix,
     Cidr,
@@ -33,13 +34,15 @@ from keystile.config.kinds import (
     HostChoice,
     HostName,
     HstsAge,
-    HttpServer,
     HttpsOrigin,
     KeyField,
+    LagOrNone,
     LegacyVersion,
     ListenAddress,
+    MemoryOrNone,
     Method,
     Moment,
+    MostInFlight,
     NoCors,
     OnlyTrue,
     Origin,
@@ -48,14 +51,19 @@ from keystile.config.kinds import (
     PlainHttp,
     PlainPath,
     Prefix,
+    ProbePath,
     Profile,
     RateOrNone,
     Refuse,
     Scope,
     ScopeSource,
     ServerName,
+    ServerUrl,
+    Share,
+    ShareOrNone,
     SizeOrNone,
     Slots,
+    Statuses,
     Store,
     Template,
     Text,
@@ -254,8 +262,23 @@ class LimitsSection(Section):
         description="How many bytes each relay holds for peers that do not read or finish; above it the greediest "
         "connections are cut.",
     )
+    max_lag: LagOrNone = _setting(
+        "50ms",
+        description="How long a turn of a relay's loop may take. Where turns are longer for a while, it is overloaded: "
+        "it lets in no new connections, then refuses requests (503), until it has caught up. none: never.",
+    )
+    max_memory: MemoryOrNone = _setting(
+        "none",
+        description="How much memory each relay may have (resident). From 85 % on it lets in no new connections, from "
+        "95 % on each address may have one request in flight.",
+    )
     drain_timeout: DurationOrZero = _setting(
         "30s", description="How long requests in flight may take to finish when the gateway stops."
+    )
+    drain_wait: DurationOrZero = _setting(
+        "0s",
+        description="How long the gateway goes on serving after it was told to stop, while health says that it is not "
+        "ready: as long as load balancers take to notice.",
     )
 
 
@@ -284,11 +307,90 @@ class UpstreamTlsSection(Section):
     verify: Flag = _setting(True, description="false takes any certificate: whoever is in between reads every key.")
 
 
+class ServerSection(Section):
+    """One server with a share of its own."""
+
+    url: ServerUrl = _needed(description="http://host:port, https://host:port, or unix: and the path of a socket.")
+    weight: Annotated[int, kinds.whole(1, 100)] = _setting(
+        1, description="How many requests it gets where one of weight 1 gets one."
+    )
+
+
+def kind_of_server(value: Any) -> str:
+    """A mapping, or a server alone."""
+    return "<server>" if isinstance(value, dict) else "<url>"
+
+
+AnyServer = Annotated[
+    Annotated[ServerSection, Tag("<server>")] | Annotated[ServerUrl, Tag("<url>")], Discriminator(kind_of_server)
+]
+
+
+class HealthCheckSection(Section):
+    """How the management process asks servers whether they are well."""
+
+    path: ProbePath = _needed(description="The path that is asked for with GET, such as /health.")
+    interval: Duration = _setting("5s", description="How long from one question to the next.")
+    timeout: Duration = _setting("2s", description="How long connecting and the answer's head may take, together.")
+    healthy_after: Annotated[int, kinds.whole(1, 100)] = _setting(
+        2, description="How many good answers in a row bring a server back."
+    )
+    unhealthy_after: Annotated[int, kinds.whole(1, 100)] = _setting(
+        3, description="How many bad answers, or none, in a row take a server out."
+    )
+    statuses: Statuses = _setting("200-399", description="The statuses of a good answer; redirects are not followed.")
+
+
+class BreakerSection(Section):
+    """When a relay stops sending to a server by what it sees itself."""
+
+    connect_failures: Annotated[int, kinds.whole(1, 1000)] = _setting(
+        5, description="How many connections in a row that cannot be made take a server out."
+    )
+    errors: Share = _setting("50%", description="The share of 5xx and broken answers that takes a server out.")
+    of_at_least: Annotated[int, kinds.whole(1, 100_000)] = _setting(
+        20, description="How many requests there must have been for that share to mean something."
+    )
+    within: Duration = _setting("10s", description="Over how long both are counted.")
+    open_for: Duration = _setting(
+        "5s",
+        description="How long it stays out before one request tries it; twice as long after each try that fails, "
+        "up to 12 times.",
+    )
+    even_the_last: Flag = _setting(
+        False,
+        description="true: errors may take out the last server too. By default only failing connections may, since "
+        "one caller's errors should not shut out all.",
+    )
+
+
+class QueueSection(Section):
+    """Requests that wait for a server with room."""
+
+    size: Annotated[int, kinds.whole(0, 100_000)] = _setting(
+        100, description="How many requests may wait on each relay; more are refused (503)."
+    )
+    wait_up_to: Duration = _setting("1s", description="How long one may wait before it is refused (503).")
+
+
+class RetriesSection(Section):
+    """Requests that are sent again, to another server, when the first gave no byte of an answer."""
+
+    attempts: Annotated[int, kinds.whole(0, 10)] = _setting(
+        1, description="How often one idempotent request may be sent again; 0 for never."
+    )
+    budget: ShareOrNone = _setting(
+        "20%", description="How many of the last ten seconds' requests may be sent again; three always may."
+    )
+
+
 class UpstreamSection(Section):
     """The API behind the gateway."""
 
-    servers: list[HttpServer] = _needed(
-        min_length=1, description="Servers, used in turn: http://host:port, or all of them https://host:port."
+    servers: list[AnyServer] = _needed(
+        min_length=1,
+        max_length=100,
+        description="Servers: http://host:port, unix:run/api.sock, or all of them https://host:port; or {url, weight}.",
     )
     tls: UpstreamTlsSection | None = _setting(
         None, description="TLS to https servers; without it they are verified against what this machine trusts."
@@ -305,6 +407,28 @@ class UpstreamSection(Section):
     undecoded_literals: Flag = _setting(
         False, description="It does not take /%61dmin for /admin (Express), so both readings are compared."
     )
+    balance: BalanceChoice = _setting(
+        "round_robin",
+        description="Which server is next: round_robin, least_in_flight, or by hash_key or hash_address, where the "
+        "requests of one key or address go to one server as long as it is there.",
+    )
+    health_check: HealthCheckSection | None = _setting(
+        None, description="Ask the servers whether they are well; null: only what requests show counts."
+    )
+    breaker: BreakerSection | None = _setting(
+        {}, description="Leave out servers that cannot be connected to or answer with errors; null: never."
+    )
+    slow_start: DurationOrZero = _setting(
+        "0s", description="How long the share of a server that comes back grows until it is whole."
+    )
+    max_in_flight: MostInFlight = _setting(
+        "none", description="How many requests each relay has in flight at each server; or none."
+    )
+    queue: QueueSection = _setting({}, description="Where max_in_flight is reached everywhere, requests wait here.")
+    retries: RetriesSection = _setting(
+        {}, description="Idempotent requests are sent again, to another server, before any byte of an answer."
+    )
+    resolve_every: Duration = _setting("30s", description="How often the names of servers are looked up again.")
 
 
 class ScopesSection(Section):
@@ -447,6 +571,8 @@ TAGS: dict[str, type[Section] | None] = {
     "<openapi>": OpenApiRow,
     "<cors>": CorsSection,
     "<waiting>": WaitingSection,
+    "<server>": ServerSection,
+    "<url>": None,
     "<refuse>": None,
     "<off>": None,
 }

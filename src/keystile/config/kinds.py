@@ -54,6 +54,7 @@ _NULL: dict[str, Any] = {"type": "null"}
 _DURATION = {"type": "string", "pattern": f"^{units.DURATION}$", "examples": ["250ms", "10s", "5m"]}
 _SIZE = {"type": "string", "pattern": f"^{units.SIZE}$", "examples": ["32KiB", "25MiB"]}
 _RATE = {"type": "string", "pattern": f"^{units.SIZE}/s$", "examples": ["512B/s", "16KiB/s"]}
+_SHARE = {"type": "string", "pattern": "^[0-9]{1,3}%$", "examples": ["50%"]}
 _COUNT = {"type": "integer", "minimum": 0}
 
 Text = Annotated[str, Read(units.text, _text())]
@@ -65,6 +66,8 @@ WholeSeconds = Annotated[int, Read(units.whole_seconds, _any_of(_DURATION, {**_C
 HeadSize = Annotated[int, Read(units.size_between(1024, 16 << 20, "from 1KiB to 16MiB"), _any_of(_SIZE, _COUNT))]
 SizeOrNone = Annotated[int | None, Read(units.size_or_none, _any_of({"const": "none"}, _SIZE, _COUNT, _NULL))]
 RateOrNone = Annotated[float | None, Read(units.rate_or_none, _any_of({"const": "none"}, _RATE, _NULL))]
+LagOrNone = Annotated[float | None, Read(units.lag_or_none, _any_of({"const": "none"}, _DURATION, _NULL))]
+MemoryOrNone = Annotated[int | None, Read(units.memory_or_none, _any_of({"const": "none"}, _SIZE, _COUNT, _NULL))]
 BufferSize = Annotated[int, Read(units.size_between(1 << 20, 1 << 40, "from 1MiB to 1TiB"), _any_of(_SIZE, _COUNT))]
 Connections = Annotated[
     int | None, Read(units.connections, _any_of({"const": "auto"}, {**_COUNT, "minimum": 1, "maximum": 1_000_000}))
@@ -72,7 +75,18 @@ Connections = Annotated[
 Workers = Annotated[int, Read(units.workers, _any_of({"const": "auto"}, {**_COUNT, "minimum": 1, "maximum": 64}))]
 ListenAddress = Annotated[addresses.Address, Read(addresses.address, _text(pattern=":[0-9]{1,5}$"))]
 Cidr = Annotated[Network, Read(addresses.network, _text())]
-HttpServer = Annotated[Server, Read(addresses.server, _text(pattern="^https?://[^/?#]+/?$"))]
+ServerUrl = Annotated[Server, Read(addresses.server, _text(pattern="^(https?://[^/?#]+/?|unix:.*[^/])$"))]
+Share = Annotated[float, Read(units.share, _SHARE)]
+ShareOrNone = Annotated[float, Read(units.share_or_none, _SHARE)]
+MostInFlight = Annotated[int | None, Read(units.most_in_flight, _any_of({"const": "none"}, _COUNT, _NULL))]
+Statuses = Annotated[
+    tuple[tuple[int, int], ...], Read(units.statuses, _any_of(_text(examples=["200-399", "200-299, 304"]), _COUNT))
+]
+ProbePath = Annotated[str, Read(templates.probe_path, _text(pattern="^/"))]
+BalanceChoice = Annotated[
+    Literal["round_robin", "least_in_flight", "hash_key", "hash_address"],
+    _words("round_robin", "least_in_flight", "hash_key", "hash_address"),
+]
 HostName = Annotated[str, Read(addresses.host_name, _text())]
 ServerName = Annotated[str | None, Read(addresses.server_name, _any_of(_text(), _NULL))]
 HttpsOrigin = Annotated[

@@ -16,8 +16,6 @@ _FIXED: Final[dict[str, Callable[[Settings], object]]] = {
     "workers": lambda settings: settings.workers,
     "management.address": lambda settings: (settings.management.host, settings.management.port),
     "management.tls": lambda settings: settings.management.tls is None,
-    "management_routes": lambda settings: settings.management_routes,
-    "access_log": lambda settings: settings.access_log,
 }
 
 

@@ -113,7 +113,8 @@ class Waiting:
 class Limits:
     """Every bound; durations in seconds, sizes in bytes, rates in bytes a second.
 
-    ``connections`` (of clients, on each relay): None is as many as there are descriptors for.
+    ``connections`` (of clients, on each relay): None is as many as there are descriptors for. ``max_lag`` and
+    ``max_memory`` (of each relay): None is no bound.
     """
 
     concurrent_requests_per_ip: int = 20
@@ -135,15 +136,81 @@ class Limits:
     connections: int | None = None
     connections_per_ip: int = 256
     max_buffered: int = 256 * 1024 * 1024
+    drain_wait: float = 0.0
+    max_lag: float | None = 0.05
+    max_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server of an upstream: a host name or IP address (without brackets), a port, and whether it speaks TLS."""
+    """One server of an upstream: a host name or IP address (without brackets), a port, and whether it speaks TLS.
+
+    ``unix``: the absolute path of the Unix socket that it listens on instead; ``host`` is ``localhost`` then, and
+    ``port`` 0. ``weight``: its share beside those of the others.
+    """
 
     host: str
     port: int
     tls: bool = False
+    weight: int = 1
+    unix: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """``host:port`` (an IPv6 address in brackets), or ``unix:`` and the path."""
+        if self.unix is not None:
+            return f"unix:{self.unix}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How management asks a server whether it is well: a GET of ``path``, every ``interval`` seconds.
+
+    ``statuses``: ranges (first and last) that say so. So many answers in a row make it well or unwell.
+    """
+
+    path: str
+    interval: float = 5.0
+    timeout: float = 2.0
+    healthy_after: int = 2
+    unhealthy_after: int = 3
+    statuses: tuple[tuple[int, int], ...] = ((200, 399),)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a relay stops sending to a server by what it sees itself, and for how long.
+
+    ``errors``: a share (0 to 1) of at least ``of_at_least`` requests within ``within`` seconds. ``even_the_last``:
+    errors may also take out the only server that is left; connections that cannot be made always may.
+    """
+
+    connect_failures: int = 5
+    errors: float = 0.5
+    of_at_least: int = 20
+    within: float = 10.0
+    open_for: float = 5.0
+    even_the_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerQueue:
+    """How many requests may wait for a server with room, on each relay, and for how long (seconds)."""
+
+    size: int = 100
+    wait_up_to: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often one request may be sent again, to another server; ``budget``: share of the recent requests."""
+
+    attempts: int = 1
+    budget: float = 0.2
+
+
+Balance = Literal["round_robin", "least_in_flight", "hash_key", "hash_address"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +233,9 @@ class UpstreamTls:
 class Upstream:
     """The API behind the gateway. ``host_field``: send the server's own name as Host, or the client's.
 
-    ``tls``: only where the servers are https, which are so with or without it.
+    ``tls``: only where the servers are https, which are so with or without it. ``breaker`` None: servers are never
+    left out by what a relay sees. ``slow_start`` and ``resolve_every`` are in seconds; ``max_in_flight`` is for each
+    server and relay, None for no bound.
     """
 
     name: str
@@ -176,6 +245,14 @@ class Upstream:
     ignores_extensions: bool = False
     undecoded_literals: bool = False
     tls: UpstreamTls | None = None
+    balance: Balance = "round_robin"
+    health_check: HealthCheck | None = None
+    breaker: Breaker | None = Breaker()
+    slow_start: float = 0.0
+    max_in_flight: int | None = None
+    queue: ServerQueue = ServerQueue()
+    retries: Retries = Retries()
+    resolve_every: float = 30.0
 
 
 #: The upstream's name of operations that the management process answers; no upstream of gateway.yaml may have it.

@@ -24,6 +24,7 @@ def remarks(
     """
     found = [
         *_unused_upstreams(document),
+        *_one_server_alone(document),
         *_plain_listeners(document),
         *_trusting_everybody(document),
         *_health_path_hides(document, operations),
@@ -38,6 +39,14 @@ def _unused_upstreams(document: Document) -> Iterator[tuple[Loc, str]]:
     for name in document.upstreams:
         if name not in used:
             yield ("upstreams", name), "no route leads there"
+
+
+def _one_server_alone(document: Document) -> Iterator[tuple[Loc, str]]:
+    """Settings that do nothing until there is another server: perhaps it is only away for now."""
+    for name, upstream in document.upstreams.items():
+        if len(upstream.servers) == 1:
+            for setting in sorted({"balance", "retries", "slow_start"} & upstream.model_fields_set):
+                yield ("upstreams", name, setting), "does nothing as long as there is one server"
 
 
 def _plain_listeners(document: Document) -> Iterator[tuple[Loc, str]]:

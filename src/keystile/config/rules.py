@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
-from keystile.config import addresses, choices, service_calls, tls_rules, tokens, units
+from keystile.config import addresses, choices, service_calls, tls_rules, tokens, units, upstream_rules
 from keystile.config.addresses import Address
 from keystile.config.faults import Fault, shown_name
 from keystile.config.written import Written
@@ -92,7 +92,6 @@ def _nothing_stands_twice(written: Written) -> Iterator[Fault]:
         (("management", "hosts"), addresses.host_name),
         (("trusted_proxies",), addresses.network),
     ]
-    lists += [((*loc, "servers"), addresses.server) for loc in written.items("upstreams")]
     lists += [((*loc, "methods"), tokens.method) for loc in written.items("routes")]
     for place, read in lists:
         seen: set[object] = set()
@@ -156,10 +155,7 @@ def _no_upstream_is_the_gateway(written: Written) -> Iterator[Fault]:
     ours = {address for _, address in _listeners(written)}
     everywhere = {address.port for address in ours if address and address.host in ("0.0.0.0", "::")}
     for upstream in written.items("upstreams"):
-        for loc in written.items(*upstream, "servers"):
-            server = written.read(addresses.server, *loc)
-            if server is None:
-                continue
+        for loc, server in upstream_rules.servers(written, upstream):
             address = Address({"localhost": "127.0.0.1"}.get(server.host, server.host), server.port)
             if address in ours or (server.port in everywhere and address.host in ("127.0.0.1", "::1")):
                 yield written.fault(loc, "is a listener of this gateway itself", show=True)
@@ -204,4 +200,5 @@ _RULES: tuple[Rule, ...] = (
     _websockets_are_opened_with_get,
     service_calls.check,
     tls_rules.check,
+    upstream_rules.check,
 )

@@ -5,6 +5,7 @@ Law: this file is the only one that knows both shapes, ``document.py``'s (as wri
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from keystile.config import files
@@ -13,6 +14,7 @@ from keystile.config.document import (
     LegacySection,
     LimitsSection,
     ListenerSection,
+    ServerSection,
     TlsSection,
     UpstreamSection,
     UpstreamTlsSection,
@@ -20,8 +22,10 @@ from keystile.config.document import (
 )
 from keystile.config.model import (
     AccessLog,
+    Breaker,
     Certificate,
     ClientCertificates,
+    HealthCheck,
     KeyPolicy,
     Legacy,
     Limits,
@@ -29,6 +33,9 @@ from keystile.config.model import (
     Management,
     ManagementRoutes,
     Rehearsal,
+    Retries,
+    Server,
+    ServerQueue,
     Settings,
     Tls,
     Upstream,
@@ -110,15 +117,32 @@ def _access_log(written: Written, place: str | None) -> AccessLog:
 
 def _upstream(written: Written, name: str, section: UpstreamSection) -> Upstream:
     tls = None if section.tls is None else _upstream_tls(written, section.tls)
+    check, breaker = section.health_check, section.breaker
     return Upstream(
         name,
-        tuple(section.servers),
+        tuple(_server(written, one) for one in section.servers),
         section.host,
         section.case_insensitive,
         section.ignores_extensions,
         section.undecoded_literals,
         tls,
+        section.balance,
+        # The names are the same on both sides.
+        None if check is None else HealthCheck(**check.model_dump()),
+        None if breaker is None else Breaker(**breaker.model_dump()),
+        section.slow_start,
+        section.max_in_flight,
+        ServerQueue(**section.queue.model_dump()),
+        Retries(**section.retries.model_dump()),
+        section.resolve_every,
     )
+
+
+def _server(written: Written, one: ServerSection | Server) -> Server:
+    server = replace(one.url, weight=one.weight) if isinstance(one, ServerSection) else one
+    if server.unix is None:
+        return server
+    return replace(server, unix=files.absolute(written.folder, str(server.unix)))
 
 
 def _upstream_tls(written: Written, section: UpstreamTlsSection) -> UpstreamTls:

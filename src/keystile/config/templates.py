@@ -64,6 +64,14 @@ def health_path(value: object) -> str | None:
     return path
 
 
+def probe_path(value: object) -> str:
+    """What servers are asked for when they are asked whether they are well: a path, perhaps with a query."""
+    path = text(value)
+    if not path.startswith("/") or not path.isascii() or set(" #\\") & set(path) or len(path) > LONGEST:
+        raise ValueError("is not what a server can be asked for; write a path such as /health")
+    return path
+
+
 def _path(value: object) -> str:
     """A path that begins with ``/``, with nothing in it that the gateway refuses in requests."""
     path = text(value)

@@ -10,6 +10,9 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from keystile.config import files, units
 from keystile.config.faults import Fault
 from keystile.config.written import Written
@@ -81,6 +84,21 @@ def _pair(written: Written, place: Loc, certificate: bytes, key: bytes) -> Itera
             yield written.fault(at_certificate, f"cannot be used with its private key ({said})", show=True)
     except OSError as error:
         yield written.fault(at_certificate, f"{files.CANNOT}: {files.reason(error)}", show=True)
+    else:
+        if place[0] != "upstreams" and not _is_for_somebody(certificate):
+            message = "is for no name; have it made for the names that clients call"
+            yield written.fault(at_certificate, message, show=True)
+
+
+def _is_for_somebody(content: bytes) -> bool:
+    """Whether a certificate has a name by which clients can know its server; what cannot be read is told elsewhere."""
+    try:
+        certificate = x509.load_pem_x509_certificate(content)
+        return bool(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return bool(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+    except ValueError:
+        return True
 
 
 def _load(certificate: Path, key: Path) -> None:

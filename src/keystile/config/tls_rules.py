@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keystile.config import addresses, choices, moments
+from keystile.config import choices, moments, upstream_rules
 from keystile.config.faults import Fault
 from keystile.config.written import Written
 from keystile.config.yamltext import Loc, path_of
@@ -104,7 +104,7 @@ def _management(written: Written) -> Iterator[Fault]:
 
 def _upstream(written: Written, upstream: Loc) -> Iterator[Fault]:
     servers = written.items(*upstream, "servers")
-    read = [(loc, server) for loc in servers if (server := written.read(addresses.server, *loc)) is not None]
+    read = upstream_rules.servers(written, upstream)
     for loc, server in read:
         if server.tls != read[0][1].tls:
             message = f"differs from {path_of(read[0][0])}; write all servers of an upstream as https://, or none"

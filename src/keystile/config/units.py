@@ -121,6 +121,33 @@ def size_or_none(value: object) -> int | None:
     return number
 
 
+def lag_or_none(value: object) -> float | None:
+    """Seconds that a turn of a relay's loop may take, or None for the word ``none`` (and for YAML's null)."""
+    if value is None or value == "none":
+        return None
+    try:
+        seconds = duration(value)
+    except ValueError:
+        raise ValueError("is not a duration; write such as 50ms, or none") from None
+    if not 0.005 <= seconds <= 10:
+        raise ValueError("is out of range; write from 5ms to 10s, or none")
+    return seconds
+
+
+def memory_or_none(value: object) -> int | None:
+    """Bytes that a relay may have in memory, or None for the word ``none`` (and for YAML's null)."""
+    if value is None or value == "none":
+        return None
+    try:
+        number = size(value)
+    except ValueError:
+        raise ValueError("is not a size; write a whole number with B, KiB, MiB or GiB, or none") from None
+    if not 128 * BYTES["MiB"] <= number <= BYTES["TiB"]:
+        # A relay that has just started has some 70 MiB, and more with every key.
+        raise ValueError("is out of range; write from 128MiB to 1TiB, or none")
+    return number
+
+
 def rate_or_none(value: object) -> float | None:
     """Bytes a second of a rate such as ``512B/s``, or None for the word ``none`` (and for YAML's null)."""
     if value is None or value == "none":
@@ -130,6 +157,39 @@ def rate_or_none(value: object) -> float | None:
     if match is None or not int(match[1]):
         raise ValueError("is not a rate; write a size for each second, such as 512B/s, or none")
     return float(int(match[1]) * BYTES[match[2]])
+
+
+def share(value: object) -> float:
+    """A share such as ``50%``, as a number from 0 to 1; more than nothing."""
+    match = re.fullmatch(r"([0-9]{1,3})%", value) if isinstance(value, str) else None
+    if match is None or not 1 <= int(match[1]) <= 100:
+        raise ValueError("is not a share; write a whole number with % from 1% to 100%, such as 50%")
+    return int(match[1]) / 100
+
+
+def share_or_none(value: object) -> float:
+    """As ``share``, where ``0%`` has a meaning."""
+    return 0.0 if value == "0%" else share(value)
+
+
+def most_in_flight(value: object) -> int | None:
+    """A number of requests, or None for the word ``none`` (and for YAML's null)."""
+    if value is None or value == "none":
+        return None
+    if _is_number(value) and 1 <= value <= MOST_CONNECTIONS:
+        return value
+    raise ValueError(f"is not a number of requests; write none, or a whole number from 1 to {MOST_CONNECTIONS}")
+
+
+def statuses(value: object) -> tuple[tuple[int, int], ...]:
+    """Ranges of statuses from 100 to 599: ``200-399``, ``200-299, 304``, or one alone."""
+    written = str(value) if _is_number(value) else value
+    parts = written.split(",") if isinstance(written, str) else []
+    found = [re.fullmatch(r" *([1-5][0-9]{2})(?:-([1-5][0-9]{2}))? *", part) for part in parts]
+    ranges = tuple((int(one[1]), int(one[2] or one[1])) for one in found if one is not None)
+    if not ranges or len(ranges) != len(parts) or any(first > last for first, last in ranges):
+        raise ValueError("is no range of statuses; write such as 200-399, or 200-299, 304")
+    return ranges
 
 
 def connections(value: object) -> int | None:

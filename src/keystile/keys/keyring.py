@@ -137,11 +137,13 @@ class Keyring:
         self._imported, self._shared = fresh._imported, fresh._shared
         self._count_imported()
 
-    def drop_ended(self, now: float) -> None:
-        """Forget the overlaps that have ended; called once a second."""
-        for overlap in [each for each in self._overlaps.values() if now >= each.until]:
+    def drop_ended(self, now: float) -> bool:
+        """Forget the overlaps that have ended, and say whether there were any; called once a second."""
+        ended = [each for each in self._overlaps.values() if now >= each.until]
+        for overlap in ended:
             self._drop_overlap(overlap.key)
         self._count_imported()
+        return bool(ended)
 
     def _find_overlap(self, secret_digest: bytes, now: float) -> HeldKey | None:
         overlap = self._overlaps.get(secret_digest)

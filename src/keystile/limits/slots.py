@@ -258,9 +258,10 @@ class SlotTable:
         """Slots taken by the address that has most."""
         return max(self._totals(), default=0)
 
-    def count(self, name: bytes) -> int:
-        """Slots taken by one name."""
-        row = self._find(name, self._window(name))
+    def count(self, name: bytes, row: int = -1) -> int:
+        """Slots taken by one name; ``row``: where it stood last, if known."""
+        if row < 0 or self._names[row] != int.from_bytes(name, sys.byteorder):
+            row = self._find(name, self._window(name))
         return self._total(row) if row >= 0 else 0
 
     def _totals(self) -> Iterator[int]:

@@ -75,13 +75,18 @@ def build(sources: Sources, services: Services, hosts: tuple[str, ...] = ()) -> 
 async def _expected(request: web.Request) -> web.StreamResponse | None:
     """``Expect`` (RFC 9110 §10.1.1): aiohttp asks this before any middleware, and would quote what it does not know."""
     if request.headers["Expect"].lower() != "100-continue":
-        answer = _say(request, 417, "Expectation failed", "The only expectation served is 100-continue.")
-        _forbid(answer)
-        return answer
+        return expectation_failed(request)
     if request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer has not begun
     return None
+
+
+def expectation_failed(request: web.Request) -> web.StreamResponse:
+    """The answer to an expectation that is not known, wherever it was sent."""
+    answer = _say(request, 417, "Expectation failed", "The only expectation served is 100-continue.")
+    _forbid(answer)
+    return answer
 
 
 @web.middleware
@@ -145,7 +150,9 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
     except StoreError as error:
         log.error("the store could not be used for %s %s: %s", request.method, request.path, error)
         said = "The store cannot be used right now. Nothing has been changed; try again in a moment."
-        return _say(request, 503, "Store unavailable", said)
+        answer = _say(request, 503, "Store unavailable", said)
+        answer.headers.setdefault("Retry-After", "1")
+        return answer
     except ConnectionResetError:
         return web.Response(status=400)  # the client left in the middle of its body: nobody reads this
     except Exception:

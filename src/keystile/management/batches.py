@@ -11,6 +11,8 @@ import logging
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from keystile.storage.errors import StoreError
+
 log = logging.getLogger(__name__)
 
 
@@ -26,7 +28,10 @@ class BatchWriter(ABC):
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._failing = False
+        self.failures = 0
+        """Writes that failed; what they held waits for the next."""
+        self.trouble: str | None = None
+        """Why the last write failed, without any path; None where it did not."""
 
     def add(self, payload: bytes) -> None:
         """A batch as JSON. One that is none is dropped and counted."""
@@ -42,15 +47,18 @@ class BatchWriter(ABC):
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what waits. What cannot be written goes on waiting; the log says so once."""
+        """Write what waits. What cannot be written goes on waiting; the log says so once, and when it is over."""
         try:
             await self._write()
         except Exception as error:  # noqa: BLE001 - whatever it is, counts are no reason to end management
-            if not self._failing:
+            if self.trouble is None:
                 log.warning("%s cannot be written, trying again: %s", self.what, error)
-            self._failing = True
+            self.failures += 1
+            self.trouble = error.why if isinstance(error, StoreError) else type(error).__name__
         else:
-            self._failing = False
+            if self.trouble is not None:
+                log.warning("%s can be written again", self.what)
+            self.trouble = None
 
     @abstractmethod
     def _take(self, payload: bytes) -> None:

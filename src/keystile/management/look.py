@@ -13,12 +13,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 from keystile.config.model import Server, Settings, Upstream
 from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Health
+from keystile.management.servers import SeenServer
+from keystile.wire import unix
 
 ASK_AGAIN_AFTER: Final = 5.0
 """Seconds for which the answer of an upstream's server is good."""
@@ -51,10 +53,14 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """A server of an upstream; ``trouble``: why no connection can be made, empty when one can."""
+    """A server of an upstream; ``trouble``: why no connection can be made, empty when one can.
+
+    ``left_out``: why relays send it nothing, empty where all do.
+    """
 
     address: str
     trouble: str
+    left_out: str = ""
 
     @property
     def reachable(self) -> bool:
@@ -223,6 +229,9 @@ class Desk(Protocol):
     def fault(self) -> str:
         """Why gateway.yaml as it is now was not taken; empty where it was."""
 
+    def seen_servers(self) -> Sequence[SeenServer]:
+        """What is known of every upstream's servers, in the order of the settings."""
+
 
 Connect = Callable[[Server], Awaitable[str]]
 """Tries a connection; what it returns is why there is none, in words for an operator, or nothing."""
@@ -288,12 +297,19 @@ class DeskView:
                 asked = (self._ask(upstream) for upstream in self._desk.settings.upstreams)
                 self._upstreams = tuple(await asyncio.gather(*asked))
                 self._asked = self._clock()
-        return self._upstreams
+        known = {(one.upstream, one.address): one.trouble for one in self._desk.seen_servers()}
+        return tuple(_with(upstream, known) for upstream in self._upstreams)
 
     async def _ask(self, upstream: Upstream) -> UpstreamState:
         troubles = await asyncio.gather(*map(self._connect, upstream.servers))
-        states = (ServerState(address(one), why) for one, why in zip(upstream.servers, troubles, strict=True))
+        states = (ServerState(one.address, why) for one, why in zip(upstream.servers, troubles, strict=True))
         return UpstreamState(upstream.name, tuple(states))
+
+
+def _with(upstream: UpstreamState, known: Mapping[tuple[str, str], str]) -> UpstreamState:
+    """The upstream, and what relays do about its servers now."""
+    servers = (replace(one, left_out=known.get((upstream.name, one.address), "")) for one in upstream.servers)
+    return replace(upstream, servers=tuple(servers))
 
 
 def traffic(totals: Mapping[str, int]) -> Traffic:
@@ -321,16 +337,11 @@ def _relay(relay: Alive) -> Process:
     return Process("relay", relay.pid, "stuck" if relay.silent_for > SILENT else "up", relay.silent_for)
 
 
-def address(server: Server) -> str:
-    """``host:port``, an IPv6 address in brackets."""
-    return f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"
-
-
 async def try_connection(server: Server) -> str:
     """Open a connection and close it at once; nothing is sent."""
     try:
         async with asyncio.timeout(PATIENCE):
-            _, writer = await asyncio.open_connection(server.host, server.port)
+            writer = await _connected(server)
     except TimeoutError:
         return f"no connection within {PATIENCE:g} s"
     except OSError as error:
@@ -340,3 +351,10 @@ async def try_connection(server: Server) -> str:
     with suppress(OSError):  # the server may have reset it already; that it accepted is all we asked
         await writer.wait_closed()
     return ""
+
+
+async def _connected(server: Server) -> asyncio.StreamWriter:
+    if server.unix is None:
+        return (await asyncio.open_connection(server.host, server.port))[1]
+    with unix.short(server.unix) as place:
+        return (await asyncio.open_unix_connection(place))[1]

@@ -21,16 +21,32 @@ _HELP = {
     "bytes_out_total": "Bytes of answer bodies.",
     "connections": "Client connections that are open.",
     "in_flight": "Requests in flight.",
+    "requests_shed_total": "Requests refused because of overload; they are in refusals_total too, in no log.",
+    "connections_shed_total": "New connections refused because of overload.",
+    "relays_holding_back": "Relays that are overloaded: they let in few new connections, or none.",
+    "relays_shedding": "Relays that are overloaded so that they refuse requests.",
+    "loop_lag_microseconds": "How long a turn of the loop takes, of all relays together.",
     "slots_taken": "Slots taken by all client addresses together.",
     "slots_highest": "Slots taken by the client address that has most.",
     "relays_up": "Relay processes that are up.",
     "configuration": "Number of the configuration in force.",
     "configurations_taken_total": "Changes of gateway.yaml that were taken.",
     "configurations_refused_total": "Readings of gateway.yaml that found it wrong.",
+    "retries_total": "Requests that were sent again, to the same server or another.",
+    "upstream_retries_total": "Requests that were sent again to another server.",
+    "upstream_breaker_opened_total": "How often a relay began to leave a server out.",
+    "upstream_breaker_open": "Relays that leave a server out by what they have seen of it.",
+    "upstream_server_up": "Whether a server is used: by the health checks, and by any relay.",
+    "upstream_queued": "Requests that wait for a server with room.",
     "restarts_total": "Processes that were started again.",
     "messages_dropped_total": "Messages from relays to management that found no room.",
     "log_lines_unwritten_total": "Access-log lines that management could not write.",
     "keys": "API keys in the store.",
+    "store_unreadable": "Relays that cannot read the store and live on the keys they know.",
+    "keys_unavailable": "Relays that refuse keys, since they could not read the store for too long.",
+    "store_write_failures_total": "Failed attempts to write last uses and usage; what they held is tried again.",
+    "last_uses_unwritten_total": "Last uses that found no room while the store could not be written.",
+    "usage_unwritten_total": "Sums of usage that found no room while the store could not be written.",
     "certificate_expiry_timestamp_seconds": "When a certificate ends, Unix seconds.",
 }
 Sample = tuple[str, str, float]
@@ -50,6 +66,11 @@ def counter_sample(name: str, value: float, gauges: Collection[str]) -> Sample:
 def counter_samples(counters: Mapping[str, int], gauges: Collection[str]) -> list[Sample]:
     """The samples of all of the relays' counters."""
     return [counter_sample(name, value, gauges) for name, value in counters.items()]
+
+
+def escaped(text: str) -> str:
+    """As a label's value (Prometheus, text format 0.0.4)."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def exposition(samples: Iterable[Sample]) -> str:

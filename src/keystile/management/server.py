@@ -8,6 +8,7 @@ file, and only it, leans on its private names; tests/management/test_server.py n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from aiohttp import web
@@ -16,14 +17,18 @@ from aiohttp.web_protocol import RequestHandler
 from keystile.limits.crowd import EXEMPT, Crowd
 from keystile.limits.descriptors import room_for_connections
 from keystile.management.api import problems
+from keystile.management.app import expectation_failed
 
 HEAD_WITHIN = 10.0
 """Seconds within which a request's head must be whole (twice that, where it begins just after a look)."""
+LOOK_EVERY = 0.01
+"""Seconds between looks whether requests are under way."""
 UNREADABLE = "The request is not well-formed."
 CONNECTIONS = 1024
 """As many connections are served at once, or as there are descriptors for; people and their scripts are few."""
 CONNECTIONS_PER_ADDRESS = 256
 """Of one address: a proxy in front of the page has all its people on fewer."""
+_Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -89,11 +94,45 @@ class _Server(web.Server):
         return handler
 
 
+def _unquoted(handle: _Handle) -> _Handle:
+    """``handle``, but for an unknown ``Expect`` where nothing is: aiohttp quotes it, and asks no middleware."""
+
+    async def handled(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPExpectationFailed:
+            return expectation_failed(cast(web.Request, request))
+
+    return handled
+
+
 class Runner(web.AppRunner):
     """``web.AppRunner`` whose server answers malformed requests without quoting them."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
+        server.request_handler = _unquoted(server.request_handler)
         server.__class__ = _Server
         cast(_Server, server).crowd = Crowd(min(CONNECTIONS, room_for_connections()), CONNECTIONS_PER_ADDRESS)
         return server
+
+    async def finish(self, within: float, *, one_request_each: bool = False) -> None:
+        """Wait until no request is under way, for so many seconds at most; who accepts connections has stopped that.
+
+        ``one_request_each``: every connection carries one request, so one on which none has come yet counts too.
+        """
+        give_up = asyncio.get_running_loop().time() + within
+        await asyncio.sleep(LOOK_EVERY)  # what was accepted just now becomes a connection
+        # Only at the end of a configuration: looking is simpler than signalling.
+        while self._is_busy(one_request_each) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _is_busy(self, one_request_each: bool) -> bool:
+        connections = [] if self.server is None else self.server.connections
+        return any(one_request_each or cast(_Handler, each)._current_request is not None for each in connections)
+
+
+async def close_after(_: web.Request, answer: web.StreamResponse) -> None:
+    """For an application's ``on_response_prepare``: no connection lies idle, so none is cut as a request comes."""
+    answer.headers["Connection"] = "close"
+    answer.force_close()

@@ -5,7 +5,7 @@ carries numbers of inherited descriptors and the name of a factory, never anythi
 be read by everybody on the host.
 
 The line carries messages (``post.py``). Child to supervisor: ``{"ready": true}`` or ``{"failed": reason}``, and
-what ``acceptance.py`` tells. Supervisor to child: ``{"drain": true}``, and orders that the child has named. Its end
+what ``acceptance.py`` tells. Supervisor to child: ``{"drain": how}``, and orders that the child has named. Its end
 means that the supervisor is gone; a child then ends too.
 """
 
@@ -29,6 +29,9 @@ from keystile.process import post
 from keystile.process.log import catch_library_logs, log
 from keystile.process.post import Message
 
+LEAVING, AT_ONCE, REPLACED = "leaving", "at once", "replaced"
+"""How a child is to drain: say so for ``drain_wait`` first (as after a signal), not wait for that, or leave what comes
+to another process, which serves in its place already."""
 ORPHANED_FOR = 2.0
 """Seconds that a child with last words may outlive the supervisor (the alarm's default ends it)."""
 _PR_SET_PDEATHSIG = 1
@@ -39,10 +42,11 @@ class Charge:
     """The inherited descriptors by name, and who started us.
 
     ``listeners``: own listening sockets in the order of the settings' listeners (for management, its one, and
-    behind it the Unix socket of the service's own key calls where these are served).
+    behind it the Unix socket of the service's own key calls).
     ``neighbours``: those of the other relays, all of the first listener, then all of the second …
     ``place``: the number of a relay's counter page. ``factory``: ``module:function`` that builds a relay;
     for management the module with the names of the relays' counters. ``openssl``: OpenSSL's own settings.
+    ``servers``: what is known of the upstreams' servers.
     """
 
     supervisor: int
@@ -56,6 +60,7 @@ class Charge:
     place: int
     factory: str
     openssl: int
+    servers: int
 
     def to_json(self) -> str:
         """For the command line."""
@@ -79,8 +84,8 @@ class Line:
     """The child's end: says that it is ready, hears when to stop.
 
     ``stop`` is set by the first SIGTERM or the supervisor's order to drain (either may come first, or both:
-    a service manager signals a whole group). A second SIGTERM ends the process at once, and so does the
-    end of the supervisor where nothing would be lost (``last_words`` False).
+    a service manager signals a whole group); ``how`` says in which way. A second SIGTERM ends the process at once,
+    and so does the end of the supervisor where nothing would be lost (``last_words`` False).
     """
 
     def __init__(self, charge: Charge, *, last_words: bool) -> None:
@@ -90,6 +95,7 @@ class Line:
         self._terminations = 0
         self._is_ready = False
         self._orders: dict[str, Callable[[Message], None]] = {}
+        self.how = LEAVING
         self.stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._end, self._listen)
@@ -131,6 +137,7 @@ class Line:
 
     def _on_message(self, message: Message) -> None:
         if "drain" in message.content:
+            self.how = str(message.content["drain"])
             self.stop.set()
             return
         for order, do in self._orders.items():

@@ -13,10 +13,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from keystile.process import post
-from keystile.process.charge import Charge
+from keystile.process.charge import LEAVING, Charge
 from keystile.process.log import log
 from keystile.process.post import Message
 
@@ -59,7 +60,8 @@ class Child:
         ours, theirs = post.pair()
         with theirs:
             charge = dataclasses.replace(charge, line=theirs.fileno())
-            fds = (charge.line, charge.snapshot, charge.slots, charge.counters, charge.channel, charge.openssl)
+            kept = (charge.snapshot, charge.slots, charge.counters, charge.servers, charge.openssl)
+            fds = (charge.line, charge.channel, *kept)
             # -P: the directory the gateway happens to be started in is no place for modules.
             command = [sys.executable, "-P", "-m", module, charge.to_json()]
             try:
@@ -74,12 +76,17 @@ class Child:
                 raise
         return cls(role, process, ours, hear or _unheard)
 
-    def drain(self) -> None:
-        """Tell it to finish what it has begun and end. No error when it has ended."""
+    def drain(self, how: str = LEAVING) -> None:
+        """Tell it to finish what it has begun and end (``how``: see ``charge.py``). No error when it has ended."""
         try:
-            self.tell({"drain": True})
+            self.tell({"drain": how})
         except OSError:
             self.send_signal(signal.SIGTERM)
+
+    def tell_of(self, content: dict[str, Any]) -> None:
+        """The same where it does not matter whether it hears of it."""
+        with suppress(OSError):
+            self.tell(content)
 
     def tell(self, content: dict[str, Any], files: Sequence[int] = ()) -> None:
         """Send it a message. Raises OSError when it has ended, or does not read."""

@@ -1,7 +1,8 @@
 """The control socket: how ``keystile status`` asks a running gateway, and how a second one is kept away.
 
 Law: a Unix socket beside the store (``<store>.control``, 0600) on which the supervisor answers every
-connection with one JSON object and closes. Whoever connects may say one word: ``reload``; else they only look.
+connection with one JSON object and closes. Whoever connects may say ``reload``, or ``diff`` and the path of a file
+to be compared with what is in force; else they only look. Only the owner of the store (and root) can connect.
 Whether a gateway runs is decided by a file lock (``<store>.running``), which ends with its holder however
 that ends; a socket file without a holder is a leftover and is replaced.
 """
@@ -24,7 +25,10 @@ TIMEOUT = 5.0
 """Seconds that ``ask`` waits for an answer, and the supervisor for the word."""
 RELOADED_WITHIN = 60.0
 """Seconds that ``ask_to_reload`` waits."""
+LONGEST_WORD = 16 * 1024
+"""Bytes of what may be said: a word and a path."""
 Answer = Callable[[], Awaitable[dict[str, Any]]]
+Compare = Callable[[str], Awaitable[dict[str, Any]]]
 
 
 class AlreadyRunning(Exception):
@@ -48,12 +52,17 @@ class Control:
         self._lock = _lock_of(store)
         self._server: asyncio.Server | None = None
 
-    async def start(self, status: Callable[[], dict[str, Any]], reload: Answer) -> None:
-        """Answer from now on, with what ``status`` says then, or what comes of ``reload``."""
+    async def start(self, status: Callable[[], dict[str, Any]], reload: Answer, compare: Compare) -> None:
+        """Answer from now on, with what ``status`` says then, or what comes of ``reload`` or ``compare``."""
+
+        async def told(word: bytes, what: bytes) -> dict[str, Any]:
+            if word == b"diff":
+                return await compare(os.fsdecode(what))
+            return await reload() if word == b"reload" else status()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            word = await _word(reader)
-            await _answer(writer, await reload() if word == b"reload" else status())
+            word, _, what = (await _word(reader)).partition(b" ")
+            await _answer(writer, await told(word, what))
 
         self._server = await asyncio.start_unix_server(answer, sock=unix.bound(self._path))
 
@@ -68,7 +77,7 @@ class Control:
 async def _word(reader: asyncio.StreamReader) -> bytes:
     """The word that was said; empty where none comes."""
     try:
-        return (await asyncio.wait_for(reader.read(64), TIMEOUT)).strip()
+        return (await asyncio.wait_for(reader.read(LONGEST_WORD), TIMEOUT)).strip()
     except (OSError, TimeoutError):
         return b""
 
@@ -105,6 +114,11 @@ def ask_to_reload(store: Path) -> dict[str, Any]:
     Raises NotRunning.
     """
     return _ask(store, b"reload", RELOADED_WITHIN)
+
+
+def ask_for_difference(store: Path, file: Path) -> dict[str, Any]:
+    """What would change if the gateway on this store took ``file`` (``Watch.compare``). Raises NotRunning."""
+    return _ask(store, b"diff " + os.fsencode(file.absolute()), RELOADED_WITHIN)
 
 
 def _ask(store: Path, word: bytes, patience: float) -> dict[str, Any]:

@@ -9,21 +9,27 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keystile.config.model import Settings
+from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
+from keystile.management import servers as upstream_servers
 from keystile.management.access_log import LogWriter
+from keystile.management.batches import BatchWriter
 from keystile.management.certificates import CertificateEnd
 from keystile.management.exposures import Exposures
 from keystile.management.health import Check, Health, examine
-from keystile.management.metrics import Sample, counter_samples
+from keystile.management.metrics import Sample, counter_samples, escaped
 from keystile.management.old_tls import OldTlsWriter
+from keystile.management.probing import Tallies
+from keystile.management.servers import SeenServer
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel
 from keystile.process.memory import CounterPages
 from keystile.process.watch import Report, Watch
+from keystile.storage.errors import StoreError
 from keystile.storage.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -34,8 +40,17 @@ LAST_LINES = 1.0
 """Seconds that the access log has at the end."""
 COUNT_KEYS_EVERY = 60.0
 """Seconds between two counts of the keys: the store has to read them all."""
+KEEP_EVERY = 1.0
+"""Seconds after which at the latest what this process has counted is kept for the next one."""
+KEPT = ("unknown", "lines", "uses", "usage", "old_tls", "taken", "failed")
+"""What this process counts itself, in the order in which it is kept."""
 UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
+REFUSING = "keys_unavailable"
+"""That of those that have stopped to trust the keys they know."""
+HOLDING_BACK = "relays_holding_back"
+SHEDDING = "relays_shedding"
+"""Those of relays that are overloaded: at all, and so much that they refuse requests."""
 
 
 @dataclass(slots=True)
@@ -54,33 +69,73 @@ class Desk:
     exposures: Exposures
     lines: LogWriter
     receiver: channel.Receiver
+    servers: ServerTable
+    tallies: Tallies = field(default_factory=dict)
+    number: int = 0
     certificates: tuple[CertificateEnd, ...] = ()
     watch: Watch | None = None
+    leaving: bool = False
     keys: int = 0
     keys_counted: float = float("-inf")
+    trouble: str = ""
+
+    def leave(self) -> None:
+        """The gateway has been told to stop: health says so, while requests are still served."""
+        self.leaving = True
 
     # -- health -----------------------------------------------------------------------------------------
 
     async def health(self) -> Health:
-        """The store and the relays are vital; a relay that hangs, or lives on what it remembers, is not."""
-        vital: dict[str, Check] = {"store": self._check_store, "relays": self._check_relays}
+        """Vital: relays that answer, and not to be stopping. Not so a store: they live on what they remember."""
+        vital: dict[str, Check] = {
+            "gateway": self._check_leaving,
+            "relays": self._check_relays,
+            "keys": self._check_keys,
+        }
         other: dict[str, Check] = {
+            "store": self._check_store,
+            "last uses and usage": self._check_writers,
             "stuck": self._check_stuck,
             "relays and store": self._check_followers,
             "configuration": self._check_configuration,
+            "upstreams": self._check_upstreams,
+            "overload": self._check_overload,
         }
         return await examine(vital, other)
+
+    async def _check_leaving(self) -> str | None:
+        return "stopping" if self.leaving else None
 
     async def _check_store(self) -> str | None:
         try:
             await self.store.account("health@check.invalid")
         except Exception as error:  # noqa: BLE001 - any trouble of the store's is what is asked for here
-            log.warning("the store cannot be read: %s", error)
-            return "cannot be read"
+            self._say_once(f"the store cannot be read: {error}")
+            return f"cannot be read: {error.why}" if isinstance(error, StoreError) else "cannot be read"
+        self._say_once("")
         return None
+
+    def _say_once(self, trouble: str) -> None:
+        """Log a trouble, or its end: whoever watches health asks every few seconds."""
+        if trouble != self.trouble:
+            log.warning("%s", trouble or "the store can be read again")
+        self.trouble = trouble
+
+    async def _check_writers(self) -> str | None:
+        troubles = {writer.trouble for writer in self.writers if writer.trouble}
+        return f"cannot be written and wait: {', '.join(sorted(troubles))}" if troubles else None
+
+    @property
+    def writers(self) -> tuple[BatchWriter, ...]:
+        """Those who write to the store what relays hand over."""
+        return self.uses, self.usage, self.old_tls
 
     async def _check_relays(self) -> str | None:
         return None if self.counters.relays() else "none is up"
+
+    async def _check_keys(self) -> str | None:
+        refusing = self.counters.totals(self.names, self.gauges).get(REFUSING, 0)
+        return f"{refusing} relays refuse them: they could not read the store for too long" if refusing else None
 
     async def _check_stuck(self) -> str | None:
         stuck = [relay for relay in self.counters.relays() if relay.silent_for > SILENT]
@@ -94,6 +149,21 @@ class Desk:
     async def _check_configuration(self) -> str | None:
         # Health is for everybody who can reach it: what is wrong stands in the log and on the operators' page.
         return f"the file on disk was not taken, {self.report.number} goes on" if self.fault else None
+
+    async def _check_upstreams(self) -> str | None:
+        return upstream_servers.trouble(self.seen_servers())
+
+    def seen_servers(self) -> tuple[SeenServer, ...]:
+        """What is known of every upstream's servers now."""
+        said = self.servers.page(0).read(self.number)
+        checks = b"" if said is None else said.states
+        return upstream_servers.seen(self.settings, checks, self.servers.relays(self.number))
+    async def _check_overload(self) -> str | None:
+        totals = self.counters.totals(self.names, self.gauges)
+        holding, shedding = totals.get(HOLDING_BACK, 0), totals.get(SHEDDING, 0)
+        if not holding:
+            return None
+        return f"{holding} of {len(self.counters.relays())} relays take few new connections, {shedding} refuse requests"
 
     # -- the configuration ------------------------------------------------------------------------------
 
@@ -109,8 +179,20 @@ class Desk:
 
     # -- metrics ----------------------------------------------------------------------------------------
 
+    def keep(self) -> None:
+        """Keep what this process has counted: the one after it goes on from there."""
+        writers = (self.lines, self.uses, self.usage, self.old_tls)
+        dropped = (writer.dropped for writer in writers)
+        self.counters.tally().keep([self.receiver.unknown, *dropped, self.report.taken, self.report.failed])
+
+    async def _keep_on(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_EVERY)
+            self.keep()
+
     async def samples(self) -> list[Sample]:
-        """All metrics."""
+        """All metrics. What was shown once never goes back, whoever dies."""
+        self.keep()
         return [
             *counter_samples(self.counters.totals(self.names, self.gauges), self.gauges),
             ("relays_up", "", len(self.counters.relays())),
@@ -125,7 +207,9 @@ class Desk:
             ("last_uses_unwritten_total", "", self.uses.dropped),
             ("usage_unwritten_total", "", self.usage.dropped),
             ("old_tls_unwritten_total", "", self.old_tls.dropped),
+            ("store_write_failures_total", "", sum(writer.failures for writer in self.writers)),
             *(("certificate_expiry_timestamp_seconds", _of(one), one.ends) for one in self.certificates),
+            *upstream_servers.samples(self.seen_servers()),
             *await self._key_samples(),
         ]
 
@@ -135,7 +219,7 @@ class Desk:
             try:
                 self.keys = await self.store.count_keys()
             except Exception as error:  # noqa: BLE001 - metrics must be there above all when something is broken
-                log.warning("keys cannot be counted: %s", error)
+                self._say_once(f"the store cannot be read: {error}")
                 return []
             self.keys_counted = now
         return [("keys", "", self.keys)]
@@ -151,8 +235,9 @@ class Desk:
         """From the first to the last request; at the end all that relays handed over is written."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.receiver, self.receive)
-        writers = (self.uses, self.usage, self.old_tls, self.exposures)
+        writers: tuple[BatchWriter | Exposures, ...] = (*self.writers, self.exposures)
         writing = [loop.create_task(writer.run()) for writer in writers]
+        writing.append(loop.create_task(self._keep_on()))
         yield
         for task in writing:
             task.cancel()
@@ -170,9 +255,4 @@ class Desk:
 def _of(certificate: CertificateEnd) -> str:
     """Its labels."""
     texts = {"place": certificate.place, "file": certificate.file}
-    return ",".join(f'{name}="{_escaped(text)}"' for name, text in texts.items())
-
-
-def _escaped(text: str) -> str:
-    """As a label's value (Prometheus, text format 0.0.4)."""
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return ",".join(f'{name}="{escaped(text)}"' for name, text in texts.items())

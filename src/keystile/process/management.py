@@ -14,16 +14,17 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
-from keystile.app import check_rules, load_settings, open_services, route_table
+from keystile.app import check_rules, load_settings, open_services, probe_targets, route_table
 from keystile.config.model import Settings
 from keystile.config.page import page_url
 from keystile.keys.service import KeyService
+from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.app import Sources, build
@@ -32,13 +33,14 @@ from keystile.management.context import Services
 from keystile.management.exposures import Exposures
 from keystile.management.look import DeskView
 from keystile.management.old_tls import OldTlsWriter
-from keystile.management.server import Runner
+from keystile.management.probing import Prober
+from keystile.management.server import Runner, close_after
 from keystile.management.service_calls import app as service_calls
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
 from keystile.process.charge import Charge, Line, run
-from keystile.process.desk import Desk
+from keystile.process.desk import KEPT, Desk
 from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
@@ -49,6 +51,8 @@ from keystile.wire.tls import server_context
 
 log = logging.getLogger(__name__)
 
+OTHERS, LAST_REQUESTS = 5.0, 1.0
+"""Seconds that requests under way have when another configuration comes, and when this process ends."""
 IDLE = 75.0
 """Seconds that a client may keep a connection without a request."""
 
@@ -57,15 +61,20 @@ async def work(charge: Charge, line: Line) -> None:
     """From the charge to the last words: one configuration after the other, on the same sockets and store."""
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
+    line.hear("leaving", lambda _: desk.leave())
     offers = Offers(line)
-    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make)
+    kept = desk.counters.tally().kept(KEPT)
+    counted = {name: kept[name] for name in ("taken", "failed")}
+    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, **counted)
     watching = asyncio.get_running_loop().create_task(watch.run())
     async with desk.at_work():
         while not line.stop.is_set():
-            desk.settings = watch.accepted.settings
+            desk.settings, desk.number = watch.accepted.settings, watch.accepted.number
+            if desk.settings.access_log.enabled:  # else what has begun to be logged is logged where it was to be
+                desk.lines.write_to(desk.settings.access_log.file)
             desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
             watch.changed.clear()
-            async with _serving(charge, desk, watch.accepted):
+            async with _serving(charge, desk, watch.accepted, lambda: LAST_REQUESTS if line.stop.is_set() else OTHERS):
                 line.ready()
                 await _until_one_is_set(line.stop, watch.changed)
     watching.cancel()
@@ -79,8 +88,13 @@ async def _until_one_is_set(*events: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _serving(charge: Charge, desk: Desk, taken: snapshot.Snapshot) -> AsyncIterator[None]:
-    """Page, API and key calls by one configuration. Who connects between two of them waits for the next."""
+async def _serving(
+    charge: Charge, desk: Desk, taken: snapshot.Snapshot, patience: Callable[[], float]
+) -> AsyncIterator[None]:
+    """Page, API and key calls by one configuration, to the end of what has begun (``patience``: seconds).
+
+    Who connects between two of them waits for the next.
+    """
     # A copy: a site closes what it was given.
     opened = socket.socket(fileno=os.dup(charge.listeners[0]))
     async with open_services(taken, desk.store, DeskView(desk, taken.number)) as services:
@@ -89,10 +103,38 @@ async def _serving(charge: Charge, desk: Desk, taken: snapshot.Snapshot) -> Asyn
         await runner.setup()
         site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)
         await site.start()
-        async with _serving_calls(charge, services):
+        async with _serving_calls(charge, services, patience):
             await _offer_setup(services, opened)
-            yield
+            async with _asking_servers(desk, taken):
+                yield
+        await site.stop()
+        await runner.finish(patience())
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _asking_servers(desk: Desk, taken: snapshot.Snapshot) -> AsyncIterator[None]:
+    """Health checks by one configuration; what was counted goes on in the next where the question is the same."""
+    targets = probe_targets(taken)
+    count = sum(len(upstream.servers) for upstream in taken.settings.upstreams)
+    page = desk.servers.page(0)
+    prober = Prober(targets, count, lambda states: page.write(taken.number, states), desk.tallies)
+    desk.tallies = prober.tallies
+    if not targets:
+        prober.publish()
+        yield
+        return
+    asking = asyncio.get_running_loop().create_task(prober.run())
+    asking.add_done_callback(_say_if_it_failed)
+    yield
+    asking.cancel()
+    await asyncio.wait([asking])
+
+
+def _say_if_it_failed(asking: asyncio.Task[None]) -> None:
+    """What was said last grows old, and relays use every server then."""
+    if not asking.cancelled() and asking.exception() is not None:
+        log.error("the health checks have failed", exc_info=asking.exception())
 
 
 async def _offer_setup(services: Services, opened: socket.socket) -> None:
@@ -104,7 +146,9 @@ async def _offer_setup(services: Services, opened: socket.socket) -> None:
 
 
 @asynccontextmanager
-async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[None]:
+async def _serving_calls(
+    charge: Charge, services: Services, patience: Callable[[], float]
+) -> AsyncIterator[None]:
     """The service's own key calls, where they are switched on: an application of its own, on the Unix socket.
 
     Relays have ended before this process is told to; what they forwarded has been answered by then.
@@ -117,6 +161,7 @@ async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[No
     app = service_calls.build(
         services.store, services.keys, services.smtp, table=route_table(settings), prefix=routes.prefix
     )
+    app.on_response_prepare.append(close_after)
     runner = Runner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     opened = socket.socket(fileno=os.dup(charge.listeners[1]))
@@ -125,6 +170,7 @@ async def _serving_calls(charge: Charge, services: Services) -> AsyncIterator[No
     server = await listen(runner.server, sock=opened, backlog=BACKLOG, cleanup_socket=False)
     yield
     server.close()
+    await runner.finish(patience(), one_request_each=True)
     await runner.cleanup()
 
 
@@ -132,15 +178,20 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
     names = charge.made()
     store = await SqliteStore.open(settings.store)
     exposures = Exposures(KeyService(store).report_exposed)
-    uses, usage, lines = UseWriter(store), UsageWriter(store, exposures.add), LogWriter(settings.access_log.file)
-    old_tls = OldTlsWriter(store)
+    counters = CounterPages.attach(charge.counters)
+    kept = counters.tally().kept(KEPT)
+    uses, usage, old_tls = UseWriter(store), UsageWriter(store, exposures.add), OldTlsWriter(store)
+    uses.dropped, usage.dropped, old_tls.dropped = kept["uses"], kept["usage"], kept["old_tls"]
+    lines = LogWriter(settings.access_log.file, kept["lines"])
     handlers = {
         channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add, channel.OLD_TLS: old_tls.add
     }  # fmt: skip
+    receiver = channel.Receiver(socket.socket(fileno=charge.channel), handlers)
+    receiver.unknown = kept["unknown"]
     return Desk(
         settings=settings,
         slots=SlotTable.attach(charge.slots),
-        counters=CounterPages.attach(charge.counters),
+        counters=counters,
         names=names.COUNTERS,
         gauges=names.GAUGES,
         store=store,
@@ -149,7 +200,8 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         old_tls=old_tls,
         exposures=exposures,
         lines=lines,
-        receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
+        receiver=receiver,
+        servers=ServerTable.attach(charge.servers),
     )
 
 

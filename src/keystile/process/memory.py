@@ -4,6 +4,9 @@ Law: numbers without meaning. Names, and which of them are gauges, are given by 
 waits, and a relay's page is written by that relay alone. When a relay has died the supervisor adds its page
 to the base page, so that sums never go back. Numbers are unsigned and of 64 bits.
 
+Behind the relays' pages lies one that the management process writes alone (``Tally``): what it counts itself, which the
+next one goes on from.
+
 A page is 512 words: a few of its own (``pid``, ``beat``, ``dropped``), then the counters in the order of
 their names. The base page has no pid; its ``beat`` word is the lock of a seqlock (odd while a page is being
 added), and its ``dropped`` word the sum of dead relays'.
@@ -59,20 +62,36 @@ class Page:
         self._words[_PID] = os.getpid()
 
 
+class Tally:
+    """Counters of a process that goes on from where the one before it has ended; there is one at a time."""
+
+    def __init__(self, words: memoryview) -> None:
+        self._words = words
+
+    def kept(self, names: Sequence[str]) -> dict[str, int]:
+        """What was kept last, by name."""
+        return dict(zip(names, self._words[: len(names)].tolist(), strict=True))
+
+    def keep(self, values: Sequence[int]) -> None:
+        """Keep these, in the order of their names; they are shown to nobody before they are kept."""
+        for at, value in enumerate(values):
+            self._words[at] = value
+
+
 class CounterPages:
-    """All pages. Page 0 is the base; relays have the others."""
+    """All pages. Page 0 is the base, the last one management's; relays have the others."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._map = mmap.mmap(fd, os.fstat(fd).st_size)
         self._words = memoryview(self._map).cast("Q")
-        self._pages = len(self._map) // PAGE
+        self._pages = len(self._map) // PAGE - 1
 
     @classmethod
     def create(cls, relays: int) -> CounterPages:
         """Pages for this many relays, in a sealed memfd; ``fd`` is handed to children."""
         fd = os.memfd_create("keystile-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.truncate(fd, (relays + 1) * PAGE)
+        os.truncate(fd, (relays + 2) * PAGE)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         return cls(fd)
 
@@ -92,6 +111,10 @@ class CounterPages:
         if not 0 < number < self._pages:
             raise ValueError(f"no page {number}")
         return Page(self._of(number))
+
+    def tally(self) -> Tally:
+        """Management's page, to be written by that process only."""
+        return Tally(self._of(self._pages))
 
     def _of(self, number: int) -> memoryview:
         return self._words[number * _WORDS : (number + 1) * _WORDS]

@@ -3,7 +3,7 @@
 Law: it accepts and hands over; what a connection is for is not its affair. Every relay has a listening
 socket of its own and looks a few times a second into those of the others. One that works takes its
 connections at once, so nothing is found there; what is found waits for a relay that is dead, stopped or
-busy, and is better served here.
+busy, and is better served here. While this relay has more to do than it can do itself, it leaves them there.
 """
 
 from __future__ import annotations
@@ -23,11 +23,20 @@ Adopt = Callable[[socket.socket, Listener], Awaitable[None]]
 
 
 class Neighbours:
-    """The listening sockets of the other relays. ``adopt`` None: they are only held. Needs a running loop."""
+    """The listening sockets of the other relays. ``adopt`` None: they are only held. Needs a running loop.
 
-    def __init__(self, sockets: Sequence[tuple[socket.socket, Listener]], adopt: Adopt | None) -> None:
+    ``is_busy``: whether nothing shall be fetched at this moment.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[tuple[socket.socket, Listener]],
+        adopt: Adopt | None,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._sockets = list(sockets)
         self._adopt = adopt
+        self._is_busy = is_busy
         self._timer: asyncio.TimerHandle | None = None
         self._adopting: set[asyncio.Task[None]] = set()
 
@@ -47,15 +56,19 @@ class Neighbours:
             opened.close()
 
     def _look(self, adopt: Adopt) -> None:
-        for opened, listener in self._sockets:
-            for _ in range(AT_ONCE):
-                try:
-                    accepted, _ = opened.accept()
-                except OSError:  # nothing there (EAGAIN); out of descriptors or gone again: at the next look
-                    break
-                accepted.setblocking(False)
-                self._hand_over(adopt, accepted, listener)
+        if not self._is_busy():
+            for opened, listener in self._sockets:
+                self._look_into(opened, listener, adopt)
         self._timer = asyncio.get_running_loop().call_later(EVERY, self._look, adopt)
+
+    def _look_into(self, opened: socket.socket, listener: Listener, adopt: Adopt) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                accepted, _ = opened.accept()
+            except OSError:  # nothing there (EAGAIN); out of descriptors or gone again: at the next look
+                return
+            accepted.setblocking(False)
+            self._hand_over(adopt, accepted, listener)
 
     def _hand_over(self, adopt: Adopt, accepted: socket.socket, listener: Listener) -> None:
         async def work() -> None:

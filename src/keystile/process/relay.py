@@ -13,12 +13,13 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from keystile.config.model import Listener
+from keystile.config.model import Listener, Settings
 from keystile.limits.descriptors import raise_limit
+from keystile.limits.servers import Pages, ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import snapshot
 from keystile.process.channel import Sender
-from keystile.process.charge import Charge, Line, run
+from keystile.process.charge import LEAVING, REPLACED, Charge, Line, run
 from keystile.process.memory import CounterPages, Page
 from keystile.process.neighbours import Neighbours
 from keystile.process.post import Message
@@ -37,6 +38,9 @@ class Gateway(Protocol):
 
     async def listen(self, opened: socket.socket, listener: Listener) -> None:
         """Accept connections from a shared listening socket."""
+
+    def leave(self, *, replaced: bool = False) -> None:
+        """Its end is near: serve on, but keep no connection; and, unless it was ``replaced``, let health say so."""
 
     async def drain(self) -> None:
         """Accept no more, finish requests in flight, within ``drain_timeout``."""
@@ -64,7 +68,15 @@ class Adopting(Protocol):
         """Serve an accepted, non-blocking connection as if it had been accepted by ``listener``'s socket."""
 
 
-Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Callable[[Sequence[int]], None]], Gateway]
+@runtime_checkable
+class Sparing(Protocol):
+    """A gateway that may have more to do than it can do."""
+
+    def is_overloaded(self) -> bool:
+        """Whether it takes on nobody else's connections at this moment."""
+
+
+Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Callable[[Sequence[int]], None], Pages], Gateway]
 
 
 async def work(charge: Charge, line: Line) -> None:
@@ -76,11 +88,12 @@ async def work(charge: Charge, line: Line) -> None:
     sender = Sender(socket.socket(fileno=charge.channel))
     page = CounterPages.attach(charge.counters).page(charge.place)
     build: Factory = charge.made()
-    gateway = build(taken, slots, sender, page.store)
+    servers = ServerTable.attach(charge.servers)
+    gateway = build(taken, slots, sender, page.store, Pages(servers.page(0), servers.page(charge.place)))
     await gateway.start()
     doors = Doors(gateway)
     await doors.open(taken.settings.listeners, charge.listeners, charge.neighbours)
-    changes = Changes(gateway, doors, line)
+    changes = Changes(gateway, doors, line, taken.settings)
     page.open()
     _beat(page, sender)
     # What was loaded stays: a collection that looked at every key again would hold up requests.
@@ -89,6 +102,9 @@ async def work(charge: Charge, line: Line) -> None:
     line.ready()
     await line.stop.wait()
     changes.close()
+    gateway.leave(replaced=line.how == REPLACED)
+    if line.how == LEAVING:
+        await asyncio.sleep(changes.settings.limits.drain_wait)
     doors.close()
     await gateway.drain()
     gateway.close()
@@ -130,9 +146,10 @@ class Doors:
 
 
 class Changes:
-    """Configurations that come while the relay runs (``acceptance.py``): one after the other."""
+    """Configurations that come while the relay runs (``acceptance.py``), one by one. ``settings``: those in force."""
 
-    def __init__(self, gateway: Gateway, doors: Doors, line: Line) -> None:
+    def __init__(self, gateway: Gateway, doors: Doors, line: Line, settings: Settings) -> None:
+        self.settings = settings
         self._gateway = gateway
         self._doors = doors
         self._line = line
@@ -161,6 +178,7 @@ class Changes:
                 listeners = taken.settings.listeners
                 self._gateway.take(taken)
                 await self._doors.open(listeners, sockets[: len(listeners)], sockets[len(listeners) :])
+                self.settings = taken.settings
             except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor is told, and says so to people
                 fault = f"{type(error).__name__}: {error}"[:LONGEST_FAULT]
             finally:
@@ -173,7 +191,8 @@ def _neighbours(fds: Sequence[int], listeners: Sequence[Listener], gateway: Gate
     opened = [socket.socket(fileno=fd) for fd in fds]
     others = len(opened) // len(listeners) if listeners else 0
     pairs = [(each, listeners[at // others]) for at, each in enumerate(opened)]
-    neighbours = Neighbours(pairs, gateway.adopt if isinstance(gateway, Adopting) else None)
+    is_busy = gateway.is_overloaded if isinstance(gateway, Sparing) else lambda: False
+    neighbours = Neighbours(pairs, gateway.adopt if isinstance(gateway, Adopting) else None, is_busy)
     neighbours.start()
     return neighbours
 

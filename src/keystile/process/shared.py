@@ -14,6 +14,7 @@ from typing import Any
 
 from keystile.config.live import needs_restart
 from keystile.config.model import Listener, Settings, Tls
+from keystile.limits.servers import DOWN, TRIED, UNKNOWN, ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import channel, snapshot, sockets
 from keystile.process.charge import Charge
@@ -46,14 +47,16 @@ class Shared:
         first = snapshot.take(1, settings)
         self.slots = SlotTable.create(columns=max(16, 2 * settings.workers + 2))
         self.counters = CounterPages.create(settings.workers)
+        self.servers = ServerTable.create(settings.workers)
         self._sending, self._receiving = channel.pair()
         # Of each listener, one for each relay.
         groups = tuple(sockets.listen(each.host, each.port, settings.workers) for each in settings.listeners)
         self.in_force = InForce(first, snapshot.seal(first), groups)
         [self._management] = sockets.listen(settings.management.host, settings.management.port)
         self._openssl = snapshot.memory_file("keystile-openssl", openssl_conf().encode())
-        # Where relays forward the service's own key calls to: what is sent there waits while management restarts.
-        self._calls = [] if settings.management_routes is None else [sockets.listen_beside(settings.store)]
+        # Where relays forward the service's own key calls to: what is sent there waits while management restarts, or
+        # takes the configuration by which it serves them. Where these are off, nobody accepts here.
+        self._calls = sockets.listen_beside(settings.store)
 
     @property
     def settings(self) -> Settings:
@@ -105,7 +108,7 @@ class Shared:
 
     def management_charge(self, factory: str) -> Charge:
         """What the management process gets."""
-        return self._charge(0, factory, self._receiving, [self._management, *self._calls], [])
+        return self._charge(0, factory, self._receiving, [self._management, self._calls], [])
 
     def _charge(
         self,
@@ -127,12 +130,14 @@ class Shared:
             place=place,
             factory=factory,
             openssl=self._openssl,
+            servers=self.servers.fd,
         )
 
     def clean_up_after_relay(self, place: int, pid: int) -> None:
         """What a relay held that has ended goes back at once; what it counted is kept."""
         self.slots.clear_after(pid)
         self.counters.fold(place)
+        self.servers.page(place).clear()
 
     def stop_listening(self) -> None:
         """From now on connections are refused, not left waiting (once the relays have closed theirs too)."""
@@ -142,13 +147,13 @@ class Shared:
     def close(self) -> None:
         """Let go of everything, when no child is left."""
         self.stop_listening()
-        sockets.close_all((self._management, *self._calls, self._sending, self._receiving))
-        if self._calls:
-            sockets.calls_path(self.settings.store).unlink(missing_ok=True)
+        sockets.close_all((self._management, self._calls, self._sending, self._receiving))
+        sockets.calls_path(self.settings.store).unlink(missing_ok=True)
         os.close(self.in_force.fd)
         os.close(self._openssl)
         self.slots.close()
         self.counters.close()
+        self.servers.close()
 
     def announcement(self) -> list[str]:
         """One line for each listener, and one for management."""
@@ -157,6 +162,20 @@ class Shared:
             for listener, group in zip(self.settings.listeners, self.in_force.groups, strict=True)
         ]
         return [*lines, f"management on {_url(self.settings.management.tls, self._management)}"]
+
+    def _server_states(self) -> list[dict[str, str]]:
+        """What relays are told of each upstream's servers, and what they have seen themselves."""
+        number = self.in_force.snapshot.number
+        said, relays = self.servers.page(0).read(number), self.servers.relays(number)
+        states = b"" if said is None else said.states
+        found: list[dict[str, str]] = []
+        for upstream in self.settings.upstreams:
+            for server in upstream.servers:
+                at = len(found)
+                left_out = sum(at < len(one) and one[at] in (DOWN, TRIED) for one in relays)
+                state = _told(states[at] if at < len(states) else UNKNOWN, left_out, len(relays))
+                found.append({"upstream": upstream.name, "server": server.address, "state": state})
+        return found
 
     def status(self) -> dict[str, Any]:
         """Its part of what ``keystile status`` shows."""
@@ -172,8 +191,17 @@ class Shared:
             ],
             "management": sockets.address_of(self._management),
             "store": str(self.settings.store),
+            "upstream_servers": self._server_states(),
             "restarts": self.counters.restarts,
         }
+
+
+def _told(checked: int, left_out: int, relays: int) -> str:
+    if checked == DOWN:
+        return "down"
+    if left_out:
+        return f"left out by {left_out} of {relays} relays"
+    return "used"
 
 
 def _address(listener: Listener) -> tuple[str, int]:

@@ -113,6 +113,8 @@ def _reason(error: OSError) -> str:
         return "the port is in use by another program"
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine does not have that address"
+    if error.errno == errno.EAFNOSUPPORT:
+        return "this machine has no IPv6"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "not permitted (ports below 1024 need a privilege)"
     return os.strerror(error.errno or 0)

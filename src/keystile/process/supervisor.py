@@ -4,8 +4,9 @@ Law: no HTTP, no SQL, no request ever comes by here. It must be the process that
 little: every child has a *place*, and one task per place starts a child, waits for its end, cleans up after
 it and starts the next one.
 
-Signals: SIGTERM or SIGINT drains (relays finish their requests, at most ``drain_timeout``), a second one
-ends at once; SIGHUP has gateway.yaml read again. Exit code 0, or 1 when the gateway could not be started.
+Signals: SIGTERM or SIGINT drains (relays serve on for ``drain_wait`` while health says that they go, then finish their
+requests, at most ``drain_timeout``), a second one ends at once; SIGHUP has gateway.yaml read again. Exit code 0, or 1
+when the gateway could not be started.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, TextIO
 
 from keystile.config.model import Settings
 from keystile.process.acceptance import TAKEN_WITHIN, Acceptance, Standing
+from keystile.process.charge import AT_ONCE, LEAVING
 from keystile.process.child import Child, StartFailed, how_it_ended
 from keystile.process.control import AlreadyRunning, Control
 from keystile.process.log import log
@@ -80,7 +82,7 @@ async def _run(settings: Settings, announce: TextIO, parts: Parts) -> int:
     with closing(Control(settings.store)) as control:  # first: it is what makes this gateway the only one
         shared = Shared(settings)
         supervisor = Supervisor(shared, announce, parts)
-        await control.start(supervisor.status, supervisor.reloads.ask)
+        await control.start(supervisor.status, supervisor.reloads.ask, supervisor.reloads.compare)
         code = await supervisor.run()
     shared.close()
     return code
@@ -310,28 +312,42 @@ class Supervisor:
         return [child for child in here if child is not None]
 
     async def _end(self) -> None:
-        """Relays first, then management, which writes what they handed over."""
+        """Relays first, then management, which says until then that all is ending, and writes what they hand over."""
+        asked_to = self._stop.is_set()
         self._stop.set()
+        limits = self._shared.settings.limits
+        for child in self._children(MANAGEMENT):
+            child.tell_of({"leaving": True})
+        relays = self._children(RELAY)
+        for child in relays:
+            child.drain(LEAVING if asked_to else AT_ONCE)
+        if asked_to:
+            await self._all_ended(relays, limits.drain_wait)
         self._shared.stop_listening()
-        await self._drain(self._children(RELAY), self._shared.settings.limits.drain_timeout + GRACE)
-        await self._drain(self._children(MANAGEMENT), LAST_WORDS)
+        await self._see_end(relays, limits.drain_timeout + GRACE)
+        management = self._children(MANAGEMENT)
+        for child in management:
+            child.drain()
+        await self._see_end(management, LAST_WORDS)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _drain(self, children: list[Child], within: float) -> None:
-        """Have them end by themselves within so many seconds, or until told to end now; then kill."""
-        ends = [child.ended for child in children]
+    async def _see_end(self, children: list[Child], within: float) -> None:
+        """They end by themselves within so many seconds, or until told to end now; then they are killed."""
+        await self._all_ended(children, within)
         for child in children:
-            child.drain()
-        if ends:
+            child.send_signal(signal.SIGKILL)
+        await asyncio.gather(*(child.ended for child in children))
+
+    async def _all_ended(self, children: list[Child], within: float) -> None:
+        """Wait until they have ended, for so many seconds, or until told to end now."""
+        if children:
             now = asyncio.ensure_future(self._now.wait())
-            all_ended = asyncio.ensure_future(asyncio.wait(ends))
+            all_ended = asyncio.ensure_future(asyncio.wait([child.ended for child in children]))
             await asyncio.wait((all_ended, now), timeout=within, return_when=asyncio.FIRST_COMPLETED)
             now.cancel()
-            for child in children:
-                child.send_signal(signal.SIGKILL)
-            await all_ended
+            all_ended.cancel()
 
     # -- status -----------------------------------------------------------------------------------------
 

@@ -8,16 +8,18 @@ it is wrong in another way; the configuration in force stays.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from keystile.config.faults import ConfigurationError
 from keystile.config.live import needs_restart
 from keystile.config.model import Settings
 from keystile.process import snapshot
+from keystile.process.difference import compare
 from keystile.process.log import log
 from keystile.process.snapshot import Snapshot
 
@@ -36,7 +38,7 @@ Seen = dict[Path, tuple[int, int, int] | None]
 class Report:
     """How the last reading ended: ``fault`` is empty where it was right; ``at`` in Unix seconds.
 
-    ``number``: of the configuration in force. ``taken`` and ``failed`` count readings since this process began.
+    ``number``: of the configuration in force. ``taken`` and ``failed`` count readings since the gateway began.
     """
 
     number: int
@@ -50,11 +52,14 @@ class Report:
 class Watch:
     """``read`` raises ConfigurationError; ``check`` raises whatever keeps relays from working by a snapshot, and is
     given the one in force beside it;
-    ``offer`` answers with why it is not taken, or None. ``changed`` is set when another one is in force."""
+    ``offer`` answers with why it is not taken, or None. ``taken`` and ``failed``: what the one before this counted.
+    ``changed`` is set when another one is in force."""
 
-    def __init__(self, accepted: Snapshot, read: Read, check: Check, offer: Offer) -> None:
+    def __init__(
+        self, accepted: Snapshot, read: Read, check: Check, offer: Offer, *, taken: int = 0, failed: int = 0
+    ) -> None:
         self.accepted = accepted
-        self.report = Report(accepted.number, time.time())
+        self.report = Report(accepted.number, time.time(), taken=taken, failed=failed)
         self.changed = asyncio.Event()
         self.last = accepted.number
         """The highest number that was ever given, as far as is known here."""
@@ -92,6 +97,12 @@ class Watch:
                 log(f"the configuration is as it was again: {self.accepted.number}")
             return self.report
 
+    async def compare(self, file: Path) -> dict[str, Any]:
+        """What would change if ``file`` were taken: ``fault`` (or None), ``number`` of the configuration in force, and
+        where there is no fault what ``difference.compare`` finds. Nothing changes."""
+        accepted = self.accepted
+        return {"number": accepted.number, **await asyncio.to_thread(self._compare, accepted, file)}
+
     def put_back(self, earlier: Snapshot, reason: str) -> None:
         """The supervisor has put an earlier configuration back in force."""
         self.last = max(self.last, self.accepted.number)
@@ -109,22 +120,42 @@ class Watch:
             if wanted.settings == self.accepted.settings and wanted.files == self.accepted.files:
                 return "", False
             await asyncio.to_thread(self._check, wanted, self.accepted)
+            fault = await self._offer(wanted)
         except ConfigurationError as error:
             return str(error), False
         except OSError as error:  # ssl.SSLError is one
             return f"{type(error).__name__}: {error}", False
-        fault = await self._offer(wanted)
+        except Exception as error:  # noqa: BLE001 - a fault of ours: it is told like theirs, and the watch goes on
+            return _internal(error), False
         if fault is not None:
             return fault, False
         self.accepted, self.last = wanted, wanted.number
         self.changed.set()
         return "", True
 
+    def _compare(self, accepted: Snapshot, file: Path) -> dict[str, Any]:
+        try:
+            wanted = snapshot.take(accepted.number + 1, self._read(file))
+            self._check(wanted, accepted)
+            return {"fault": None, **compare(accepted, wanted)}
+        except ConfigurationError as error:
+            return {"fault": str(error)}
+        except OSError as error:
+            return {"fault": f"{type(error).__name__}: {error}"}
+        except Exception as error:  # noqa: BLE001 - a fault of ours: whoever asked must not wait for ever
+            return {"fault": _internal(error)}
+
     def _as_written(self) -> Snapshot:
         settings = self._read(self.accepted.settings.file)
         self._named = _named_by(settings) | _named_by(self.accepted.settings)
         self._known = _look_at(self._named)
         return snapshot.take(self.last + 1, settings)
+
+
+def _internal(error: Exception) -> str:
+    """Logged whole, told in a word."""
+    logging.getLogger(__name__).error("reading the configuration failed", exc_info=error)
+    return f"internal error ({type(error).__name__})"
 
 
 def _named_by(settings: Settings) -> frozenset[Path]:

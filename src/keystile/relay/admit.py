@@ -11,7 +11,7 @@ pass (bell, keyring, expiry, address, scopes, slot) is asked every time.
 
 from __future__ import annotations
 
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from keystile.keys.keyring import HeldKey
@@ -147,13 +147,12 @@ def _authenticate(gateway: Gateway, presented: Presented) -> HeldKey | Refusal:
     follower = gateway.follower
     if follower.words[0] != follower.seen:
         follower.catch_up()
-    now = time()
-    if follower.unreadable_since is not None and now - follower.unreadable_since > gateway.trust_without_store:
+    if follower.unreadable_since is not None and monotonic() - follower.unreadable_since > gateway.trust_without_store:
         return Refusal.KEYS_UNAVAILABLE
     keyring = gateway.keyring
     if not presented.checked and not keyring.has_imported:
         return Refusal.INVALID_KEY
-    return keyring.find(presented.digest, now) or Refusal.INVALID_KEY
+    return keyring.find(presented.digest, time()) or Refusal.INVALID_KEY
 
 
 def _take_slot(gateway: Gateway, exchange: Exchange) -> Refusal | None:

@@ -20,6 +20,7 @@ from keystile.relay.credentials import Presented
 from keystile.relay.end import end, free_slot
 from keystile.relay.forward import caller_lines, request_block, without_cors, without_hsts
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
+from keystile.relay.search import Search
 from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.routing.route import Route
@@ -73,8 +74,8 @@ class Exchange:
         "rechunks",
         "refusal",
         "request_id",
-        "retried",
         "route",
+        "search",
         "slot_row",
         "status",
         "target",
@@ -117,7 +118,7 @@ class Exchange:
         self.announces_body = False
         self.held_size = 0
         self.body_sent = False
-        self.retried = False
+        self.search: Search | None = None  # only where no connection was ready, or one broke
         self.answer_started = False
         self.answered = False  # the whole answer is there, written or about to be
         self.all_written = False  # the whole answer has been written (not necessarily all of it has left)
@@ -137,36 +138,14 @@ class Exchange:
         """Send the admitted request to its upstream: at once where a connection is ready."""
         assert self.route is not None
         self.group = group = self.gateway.upstreams[self.route.upstream]
-        connection = group.next_pool().take()
+        connection = group.take(self)
         if connection is not None:
-            self._send(connection)
+            self.send(connection)
         else:
-            self.gateway.spawn(self._connect(group))
+            self.search = search = Search(self, group)
+            search.begin()
 
-    async def _connect(self, group: UpstreamGroup) -> None:
-        """Connect to the first server that answers, beginning with the one whose turn it is."""
-        refusal = Refusal.UPSTREAM_UNREACHABLE
-        for pool in group.in_turn():
-            try:
-                connection = await pool.connect()
-            except TimeoutError:
-                refusal = Refusal.CONNECT_TIMEOUT
-            except OSError:
-                refusal = Refusal.UPSTREAM_UNREACHABLE
-            else:
-                self._connected(connection)
-                return
-            if self.answered or self.ended:
-                return
-        self.refuse(refusal)
-
-    def _connected(self, connection: UpstreamConnection) -> None:
-        if self.answered or self.ended:
-            connection.release(clean=True)
-        else:
-            self._send(connection)
-
-    def _send(self, connection: UpstreamConnection) -> None:
+    def send(self, connection: UpstreamConnection) -> None:
         """The head, and what has come of the body, in one write."""
         self.upstream = connection
         connection.carried = self
@@ -186,10 +165,13 @@ class Exchange:
             self.gateway.outbox.put(connection.transport, head)
         else:
             connection.transport.write(head)
-        if fields.expects_continue and not complete and not self.bytes_in and not self.retried:
+        if fields.expects_continue and not complete and not self.bytes_in and not self._was_sent():
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.held_size > HELD_BOUND and not connection.paused:
             client.resume()
+
+    def _was_sent(self) -> bool:
+        return self.search is not None and self.search.sent > 0
 
     def _block(self) -> bytes:
         """The lines for the upstream; those of the last head with the same fields where they are the same."""
@@ -258,6 +240,8 @@ class Exchange:
         fields = self.fields
         self.answer_started = True
         self.status = head.status
+        if head.status >= 500 or self.search is not None:
+            self._tell(head.status < 500)
         keep_alive = fields.keep_alive and client.state == ANSWER and not self.gateway.draining
         if self.upgrades:
             keep_alive = False  # it was not opened; what follows may be meant for it, and would be read as requests
@@ -288,6 +272,13 @@ class Exchange:
             self.gateway.outbox.put(client.transport, data + (_chunked(body, True) if self.rechunks else body), self)
         else:
             self._write_answer(data, body, complete)
+
+    def _tell(self, well: bool) -> None:
+        """How the server has answered; good answers are told only of a server that may have to be tried."""
+        group, connection = self.group, self.upstream
+        assert group is not None
+        assert connection is not None
+        group.answered(self.search, group.member_of(connection.pool), well=well)
 
     def answer_body(self, body: bytes, complete: bool) -> None:
         """More of the answer's body."""
@@ -348,6 +339,8 @@ class Exchange:
         theirs = without_hsts(head.start) if client.says_hsts else head.start
         start = b"%b%bX-Request-Id: %b\r\n\r\n" % (theirs, lines, self.request_id)
         early = client.open_tunnel(tunnel)
+        if connection.paused:
+            client.pause()  # opening it began to read again, and this server has not read the handshake yet
         client.write(start)
         if data:
             tunnel.answer_body(data, False)
@@ -421,7 +414,8 @@ class Exchange:
 
     def out_of_time(self) -> None:
         """The total time is over: the upstream's part is cut too."""
-        self.detail = Refusal.OUT_OF_TIME.detail.format(seconds=f"{self.gateway.request_timeout:g}")
+        seconds = (self.client.earlier or self.gateway).request_timeout
+        self.detail = Refusal.OUT_OF_TIME.detail.format(seconds=f"{seconds:g}")
         self.refuse(Refusal.OUT_OF_TIME)
 
     def sends_too_slowly(self) -> None:
@@ -448,22 +442,12 @@ class Exchange:
         """The upstream connection ended, or cannot be read, before the answer was whole."""
         self.upstream = None
         connection.abort()
-        if error is None and self._may_try_again(connection):
-            self.retried = True
-            assert self.group is not None
-            self.gateway.spawn(self._connect(self.group))
-        else:
+        group = self.group
+        assert group is not None
+        search = self.search = self.search or Search(self, group)
+        repeatable = error is None and not connection.heard and not self.body_sent and self.method in IDEMPOTENT
+        if not search.again(connection, repeatable=repeatable):
             self.refuse(Refusal.UPSTREAM_BROKEN)
-
-    def _may_try_again(self, connection: UpstreamConnection) -> bool:
-        """RFC 9112 §9.3.1: a kept connection may have been closed while the request was on its way."""
-        return (
-            connection.reused
-            and not connection.heard
-            and not self.body_sent
-            and not self.retried
-            and self.method in IDEMPOTENT
-        )
 
     def client_gone(self) -> None:
         """The client left: nobody waits for the answer any more."""
@@ -486,6 +470,8 @@ class Exchange:
         connection, self.upstream = self.upstream, None
         if connection is not None:
             connection.abort()
+        elif self.search is not None:
+            self.search.leave()
 
 
 def _connection_line(keep_alive: bool) -> bytes:

@@ -8,42 +8,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
-from time import time
+from time import monotonic, time
 from typing import Any, Final
 
-from keystile.config.model import MANAGEMENT_UPSTREAM, Cors, Limits, Listener, Settings, Tls, Upstream
+from keystile.config.model import Cors, Limits, Listener, Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.limits.crowd import Crowd
 from keystile.limits.deadlines import CoarseClock
 from keystile.limits.descriptors import room_for_connections
 from keystile.limits.pace import Floor
+from keystile.limits.servers import Pages
 from keystile.limits.slots import SlotTable
 from keystile.relay.admit import admit, came_in_clear, note_of
 from keystile.relay.callers import Callers
 from keystile.relay.cors import allows, answer_fields, preflight_fields
+from keystile.relay.drain import drain
 from keystile.relay.entrance import Entrance, Terms
 from keystile.relay.exchange import Exchange
 from keystile.relay.forward import Identities
+from keystile.relay.groups import groups_of
 from keystile.relay.handshakes import Handshakes
 from keystile.relay.reaching import Reaching
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
+from keystile.relay.shed import Shedder
 from keystile.relay.tunnel import Tunnel
-from keystile.relay.upstreams import ManagementGroup, UpstreamGroup
+from keystile.relay.upstreams import UpstreamGroup
 from keystile.relay.waiting import NOBODY_WAITS, WaitingRoom
 from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
-from keystile.wire.client import ClientConnection
-from keystile.wire.door import Door, Newcomer, TurnedAway
+from keystile.wire.client import Bounds, ClientConnection
+from keystile.wire.door import Door, Newcomer, TurnedAway, last_of
 from keystile.wire.faults import WireError
 from keystile.wire.outbox import Outbox
 from keystile.wire.peer import Address, Peer
+from keystile.wire.plain_door import PlainDoor, Way
 from keystile.wire.request_head import RequestFields, RequestHeadReader
 
 log = logging.getLogger("keystile.relay")
@@ -82,6 +88,7 @@ class Gateway:
         channel: Channel,
         store_counters: Callable[[Sequence[int]], None],
         wall_clock: Callable[[], float] = time,
+        servers: Pages | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.wall_clock = wall_clock
@@ -97,14 +104,19 @@ class Gateway:
         self.clock = CoarseClock(1.0)
         self.clock.now = self.loop.time()
         self.crowd = Crowd(0, 0)
+        self.servers = servers
         self.upstreams: dict[str, UpstreamGroup] = {}
+        self._opened_before = 0  # by groups of servers that are no more
         self.waiting: WaitingRoom | None = None
         self.connections: set[ClientConnection] = set()
         self.newcomers: set[Newcomer] = set()
         self.tunnels: set[Tunnel] = set()
         self.in_flight = 0
-        self.draining = False
-        self._servers: list[tuple[Listener, asyncio.Server | Door]] = []
+        self.draining = False  # every answer is its connection's last
+        self.replaced = False  # while draining: another process serves in this one's place
+        self.refusing = False  # no request is begun any more
+        self.shedding = False  # set by the shedder: every request asks it first
+        self._servers: list[tuple[Listener, PlainDoor | Door]] = []
         self._entrances: dict[Listener, Entrance] = {}
         self._doors: dict[Listener, Door] = {}
         #: Connections whose version of TLS is accepted for a time only.
@@ -114,30 +126,33 @@ class Gateway:
         # Unique over processes and restarts; a counter costs a fraction of a random number per request.
         self._id_prefix = token_hex(10).encode("ascii")
         self._ids = count(1)
+        self.shedder = Shedder(self)
         self._work_by(rules)
 
     # -- the configuration ------------------------------------------------------------------------
 
     def take(self, accepted: object) -> None:
         """Work by another configuration from the next request on. Raises whatever keeps it from that."""
-        self._work_by(self._make(accepted))
+        rules = self._make(accepted)
+        earlier = Bounds(self.max_body_size, self.body_floor, self.answer_floor, self.request_timeout)
+        self._work_by(rules)
         for listener, entrance in self._entrances.items():
             if listener.tls is not None:
                 entrance.replace(self._terms.get(listener.tls))
         for listener, door in self._doors.items():
             door.tls = self._entrances[listener].securing(self.settings.limits.head_timeout)
         for client in self.connections:
-            client.begin_anew()
+            client.begin_anew(earlier)
 
     def _work_by(self, rules: Rules) -> None:
         """What is asked for at every request stands on the gateway itself: each step to it costs time."""
         settings, limits = rules.settings, rules.settings.limits
+        self._go_by_upstreams(settings, rules.reaching)  # first: it alone can fail, and then nothing has changed
         self.settings = settings
         self.table = rules.table
         self.configuration = rules.number
         self._terms = rules.terms
         self.recorder.logs = settings.access_log.enabled
-        self._go_by_upstreams(settings, rules.reaching)
         self._go_by_times(limits)
         self.body_floor = _floor(limits.min_body_rate, limits.rate_window)
         self.answer_floor = _floor(limits.min_read_rate, limits.rate_window)
@@ -160,6 +175,7 @@ class Gateway:
         query = settings.keys.query_parameter
         self.query_parameter = query.lower().encode("ascii") if query else None
         self.health_path = settings.health_path.encode("ascii") if settings.health_path else None
+        self.shedder.go_by(limits, self.health_path, settings.management_routes)
         if self.waiting is not None:
             self.waiting.rules = limits.over_limit or NOBODY_WAITS
         elif limits.over_limit is not None:
@@ -167,18 +183,12 @@ class Gateway:
 
     def _go_by_upstreams(self, settings: Settings, reaching: Mapping[str, Reaching]) -> None:
         """Those that are as they were keep their connections; the others' close, once what they carry has ended."""
-        before, timeout = self.upstreams, settings.limits.connect_timeout
-        self.upstreams = {
-            each.name: _same(before, each, timeout, reaching.get(each.name)) for each in settings.upstreams
-        }
-        if settings.management_routes is not None:
-            here = before.get(MANAGEMENT_UPSTREAM)
-            self.upstreams[MANAGEMENT_UPSTREAM] = here or ManagementGroup(settings.store, timeout)
-        kept = list(self.upstreams.values())
-        for group in before.values():
-            if group not in kept:
-                for pool in group.pools:
-                    pool.close()
+        before, self.upstreams = self.upstreams, groups_of(settings, reaching, self.upstreams)
+        for name, group in before.items():
+            here = self.upstreams.get(name)
+            if here is not group:
+                group.hand_over_to(here)
+                self._opened_before += group.opened
 
     def _go_by_times(self, limits: Limits) -> None:
         clock = CoarseClock(
@@ -204,8 +214,8 @@ class Gateway:
     async def start(self) -> None:
         """Load the keys and start the clocks. Raises ``StoreUnreadable``."""
         self.follower.load()
-        self.spawn(self._tick())
-        self.spawn(self._flush())
+        self.spawn(self._for_ever(self._tick))
+        self.spawn(self._for_ever(self._flush))
 
     async def listen(self, sock: socket.socket, listener: Listener) -> None:
         """Accept connections on ``sock``, which listens already."""
@@ -215,8 +225,19 @@ class Gateway:
             self._servers.append((listener, door))
         else:
             entrance = self._entrance(listener)
-            server = await self.loop.create_server(lambda: self._connection(entrance), sock=sock, backlog=4096)
-            self._servers.append((listener, server))
+            plain = PlainDoor(self.loop, sock, lambda: self._connection(entrance), self.spawn)
+            await plain.open()
+            self._servers.append((listener, plain))
+        if self.shedder.holds:
+            self._servers[-1][1].hold()
+
+    def is_overloaded(self) -> bool:
+        """Whether no new connections are taken on but a few."""
+        return self.shedder.holds
+
+    def doors(self) -> Sequence[tuple[Listener, Way]]:
+        """What connections come in by, each with its listener."""
+        return self._servers
 
     def unlisten(self, listener: Listener) -> None:
         """Accept no more from one socket of ``listener``; its connections stay."""
@@ -269,18 +290,32 @@ class Gateway:
         client.entrance = entrance
         return client
 
+    def leave(self, *, replaced: bool = False) -> None:
+        """From now on every answer is its connection's last; and unless another serves in its place, health says so."""
+        self.draining = True
+        self.replaced = replaced
+
     async def drain(self) -> None:
         """Accept nothing more, answer what is in flight, for at most ``drain_timeout``; then cut what is left."""
-        self.draining = True
-        for _, server in self._servers:
-            server.close()
-        for client in list(self.connections):
-            client.close_if_idle()
-        give_up = self.loop.time() + self.settings.limits.drain_timeout
-        # Two collections are watched, and only while stopping: looking is simpler than signalling.
-        while (self.in_flight or self.connections) and self.loop.time() < give_up:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        self.close()
+        await drain(self)
+
+    async def accept_no_more(self) -> None:
+        """Serve who has connected already, and nobody after that; who was ``replaced`` leaves them to the other."""
+        waiting: list[tuple[socket.socket, Listener]] = []
+        for listener, server in self._servers:
+            for each in server.sockets:
+                same = socket.socket(fileno=os.dup(each.fileno()))
+                server.stop() if isinstance(server, Door) else server.close()
+                if not self.replaced:
+                    waiting += [(accepted, listener) for accepted in last_of(same)]
+                same.close()
+        for accepted, listener in waiting:
+            await self.adopt(accepted, listener)
+
+    def turn_newcomers_away(self) -> None:
+        """Close what has not said yet for whom it comes."""
+        for newcomer in list(self.newcomers):
+            newcomer.close()
 
     def close(self) -> None:
         """End now: cut every connection and hand over what was recorded."""
@@ -292,8 +327,8 @@ class Gateway:
                 client.served.client_gone()
             client.transport.abort()
         for group in self.upstreams.values():
-            for pool in group.pools:
-                pool.close()
+            group.close()
+        self.shedder.close()
         for task in self._tasks:
             task.cancel()
         self._hand_over()
@@ -309,6 +344,15 @@ class Gateway:
         if not task.cancelled() and task.exception() is not None:
             log.error("a task of the relay failed", exc_info=task.exception())
 
+    async def _for_ever(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A fault of ours (no memory, a bug) in one look must not end all further ones: time-outs would be no more."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("what runs beside requests has failed, and begins anew")
+                await asyncio.sleep(TICK_SECONDS)
+
     async def _tick(self) -> None:
         """Everything that happens by the clock: time-outs, unused connections, the store."""
         checked = 0.0
@@ -321,14 +365,28 @@ class Gateway:
                 newcomer.out_of_time()
             if now - checked >= TICK_SECONDS:
                 checked = now
-                for group in self.upstreams.values():
-                    for pool in group.pools:
-                        pool.close_unused(now)
+                self._look_at_servers(now)
                 self._look_at_clients()
                 self._look_at_old_ones()
                 self.follower.check()
                 for tunnel in list(self.tunnels):
                     tunnel.look()
+
+    def _look_at_servers(self, now: float) -> None:
+        """What the health checks say, what this relay itself says, and names that should be looked up again."""
+        pages, states = self.servers, bytearray()
+        said = None if pages is None else pages.checks.read(self.configuration)
+        for upstream in self.settings.upstreams:
+            group = self.upstreams[upstream.name]
+            group.hear(said, len(states))
+            states += bytes(member.said for member in group.members)
+        if pages is not None:
+            pages.own.write(self.configuration, bytes(states))
+        for group in self.upstreams.values():
+            group.tick(now)
+            for member in group.members:
+                if member.pool.addresses.due():
+                    self.spawn(member.pool.look_up())
 
     def _look_at_old_ones(self) -> None:
         """Close connections whose version of TLS is not accepted any more, each after the request it serves."""
@@ -366,12 +424,23 @@ class Gateway:
 
     def _hand_over(self) -> None:
         unreadable = self.follower.unreadable_since is not None
+        self.recorder.keys_unavailable = self._refuses_keys()
+        groups = self.upstreams.values()
+        self.recorder.waiting_for_server = sum(len(group.line) for group in groups)
+        self.recorder.servers_left_out = self._opened_before + sum(group.opened for group in groups)
         self.recorder.flush(len(self.connections), self.in_flight, unreadable)
+
+    def _refuses_keys(self) -> bool:
+        """Whether the store has been away for longer than the keys in memory are trusted (as ``admit`` sees it)."""
+        since = self.follower.unreadable_since
+        return since is not None and monotonic() - since > self.trust_without_store
 
     # -- requests ---------------------------------------------------------------------------------
 
     def begin(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> None:
         """A request has been read: decide, then forward or refuse."""
+        if self.shedding and self.shedder.sheds(client, method, target, fields):
+            return
         exchange = self._exchange(client, method, target, fields)
         try:
             if self.health_path is not None and target == self.health_path and method in (b"GET", b"HEAD"):
@@ -382,7 +451,7 @@ class Gateway:
             if exchange.announces_body and client.fault is not None:
                 exchange.broken(client.fault)
                 return
-            if self.draining:
+            if self.refusing:
                 exchange.path = target.partition(b"?")[0]
                 exchange.refuse(Refusal.DRAINING)
                 return
@@ -405,6 +474,10 @@ class Gateway:
         exchange = self._exchange(client, method, b"", fields)
         exchange.detail = error.detail
         exchange.refuse(of_fault(error.fault))
+
+    def request_id(self, fields: RequestFields) -> bytes:
+        """The id of a request that gets no exchange."""
+        return fields.request_id or b"%b%012x" % (self._id_prefix, next(self._ids))
 
     def _exchange(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> Exchange:
         request_id = fields.request_id or b"%b%012x" % (self._id_prefix, next(self._ids))
@@ -439,10 +512,9 @@ class Gateway:
 
     def _answer_health(self, exchange: Exchange) -> None:
         """Whether this relay takes requests; for load balancers, without a key."""
-        since = self.follower.unreadable_since
-        refusing = since is not None and time() - since > self.trust_without_store
         exchange.path = exchange.target
-        state = b"draining" if self.draining else b"keys unavailable" if refusing else b"ok"
+        leaves = self.draining and not self.replaced
+        state = b"draining" if leaves else b"keys unavailable" if self._refuses_keys() else b"ok"
         body = b'{"status": "%b"}\n' % state
         exchange.own_answer(
             200 if state == b"ok" else 503,
@@ -505,7 +577,7 @@ class Gateway:
         return peer
 
     def gave_up(self) -> None:
-        """A TLS handshake did not end."""
+        """A TLS handshake did not end: its client left."""
         self.handshakes.gave_up()
 
     def crowd_name(self, ip: Address) -> bytes:
@@ -539,19 +611,6 @@ _WARNINGS: Final = {
     TurnedAway.UNTRUSTED: "%s connected to a listener with proxy_protocol and is none of trusted_proxies: closed",
     TurnedAway.BAD_HEADER: "a trusted proxy sent no PROXY protocol header: %s: closed",
 }
-
-
-def _same(
-    before: Mapping[str, UpstreamGroup], wanted: Upstream, connect_timeout: float, reaching: Reaching | None
-) -> UpstreamGroup:
-    """The group of an upstream: the one that is there, where it is as wanted."""
-    made_of = wanted, connect_timeout, None if reaching is None else reaching.files
-    here = before.get(wanted.name)
-    if here is not None and here.made_of == made_of:
-        return here
-    group = UpstreamGroup.of(wanted, connect_timeout, None if reaching is None else reaching.make())
-    group.made_of = made_of
-    return group
 
 
 def _floor(rate: float | None, window: float) -> Floor | None:

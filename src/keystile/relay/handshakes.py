@@ -27,6 +27,7 @@ _WHY: Final = {
     Reason.REJECTED: "it does not accept our certificate, or gave up",
     Reason.HTTP: "it speaks plain HTTP",
     Reason.GARBAGE: "it does not speak TLS",
+    Reason.TOO_SLOW: "it did not end in time",
     Reason.OTHER: "the handshake failed",
 }
 
@@ -58,7 +59,7 @@ class Handshakes:
             log.warning("TLS handshake of %s refused: %s", refusal.peer or "somebody", _told(refusal))
 
     def gave_up(self) -> None:
-        """One that did not end: its client left, or took too long."""
+        """One that did not end: its client left."""
         self.abandoned += 1
 
     def _may_tell(self, peer: str) -> bool:

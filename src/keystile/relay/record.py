@@ -51,6 +51,7 @@ _FIXED: Final = (
     "uses_dropped",
     "usage_dropped",
     "store_unreadable",
+    "keys_unavailable",
     "connections_too_many",
     "connections_untrusted",
     "connections_bad_header",
@@ -61,6 +62,14 @@ _FIXED: Final = (
     "handshakes",
     "handshakes_resumed",
     "handshakes_abandoned",
+    "upstream_retries",
+    "upstream_breaker_opened",
+    "upstream_queued",
+    "requests_shed",
+    "connections_shed",
+    "relays_holding_back",
+    "relays_shedding",
+    "loop_lag_microseconds",
 )
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
@@ -79,7 +88,20 @@ COUNTERS: Final = (
     *(f"handshakes_refused_{reason.name.lower()}" for reason in Reason),
 )
 #: Those that say how things are now: a dead relay's do not count on.
-GAUGES: Final = frozenset({"connections", "in_flight", "store_unreadable", "websockets_open", "bytes_held"})
+GAUGES: Final = frozenset(
+    {
+        "connections",
+        "in_flight",
+        "store_unreadable",
+        "keys_unavailable",
+        "websockets_open",
+        "bytes_held",
+        "upstream_queued",
+        "relays_holding_back",
+        "relays_shedding",
+        "loop_lag_microseconds",
+    }
+)
 
 _NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
 _NULL: Final = b"null"
@@ -120,11 +142,19 @@ class Recorder:
         self.log_lines_dropped = 0
         self.uses_dropped = 0
         self.usage_dropped = 0
+        self.keys_unavailable = False
         self.turned_away = dict.fromkeys(TurnedAway, 0)
         self.cut_for_memory = 0
         self.tunnels_opened = 0
         self.tunnels_open = 0
         self.bytes_held = 0
+        self.retried_elsewhere = 0
+        self.servers_left_out = 0
+        self.waiting_for_server = 0
+        self.requests_shed = 0
+        self.connections_shed = 0
+        self.level = 0
+        self.lag = 0.0
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
         self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
@@ -146,8 +176,8 @@ class Recorder:
             self.refused[exchange.refusal] += 1
         if exchange.cut:
             self.cut += 1
-        if exchange.retried:
-            self.retries += 1
+        if exchange.search is not None:
+            self.retries += exchange.search.sent
         key = exchange.key
         if key is not None:
             self._use(key, exchange.note.peer.text)
@@ -155,7 +185,7 @@ class Recorder:
             self._sums[place] = self._sums.get(place, 0) + 1
             if exchange.note.peer.tls in _OLD_TLS:
                 self._saw_old_tls(key, exchange.note.peer)
-        if self.logs:
+        if exchange.configuration:  # by which it was to be logged
             self._log(exchange)
 
     def _use(self, key: HeldKey, address: str) -> None:
@@ -241,6 +271,7 @@ class Recorder:
             self.uses_dropped,
             self.usage_dropped,
             int(store_unreadable),
+            int(self.keys_unavailable),
             *self.turned_away.values(),
             self.cut_for_memory,
             self.tunnels_opened,
@@ -249,6 +280,14 @@ class Recorder:
             self._handshakes.done_ones,
             self._handshakes.resumed,
             self._handshakes.abandoned,
+            self.retried_elsewhere,
+            self.servers_left_out,
+            self.waiting_for_server,
+            self.requests_shed,
+            self.connections_shed,
+            int(self.level > 0),
+            int(self.level > 1),
+            int(self.lag * 1e6),
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),

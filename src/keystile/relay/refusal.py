@@ -116,6 +116,18 @@ class Refusal(Enum):
         "The API behind the gateway cannot be reached.",
     )
     UPSTREAM_BROKEN = (502, "upstream-broken", "Bad gateway", "The API behind the gateway gave no readable answer.")
+    NO_SERVER = (
+        503,
+        "no-server",
+        "No server available",
+        "No server of the API behind the gateway is well now.",
+    )
+    SERVERS_BUSY = (
+        503,
+        "servers-busy",
+        "Servers busy",
+        "The API behind the gateway has as many requests in hand as it may.",
+    )
     OVERLOADED = (503, "overloaded", "Overloaded", "The gateway cannot take the request now.")
     TOO_MANY_CONNECTIONS = (
         503,
@@ -144,6 +156,8 @@ class Refusal(Enum):
 #: Seconds after which a caller may try again, by refusal.
 RETRY_AFTER: Final = {
     Refusal.TOO_MANY_AT_ONCE: 1,
+    Refusal.NO_SERVER: 5,
+    Refusal.SERVERS_BUSY: 1,
     Refusal.OVERLOADED: 1,
     Refusal.TOO_MANY_CONNECTIONS: 1,
     Refusal.DRAINING: 1,

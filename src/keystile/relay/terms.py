@@ -13,7 +13,7 @@ from keystile.config.model import Certificate, Legacy, Tls
 from keystile.relay.entrance import Terms
 from keystile.wire import tls as contexts
 from keystile.wire import tls_policy
-from keystile.wire.certificates import certificate_facts, check_certificate
+from keystile.wire.certificates import certificate_facts, check_certificate, share_a_name
 from keystile.wire.tls import ClientCertificates, Pair
 from keystile.wire.tls_gate import Certificates, CertificateSet
 from keystile.wire.tls_policy import Policy, Version, is_retired
@@ -48,6 +48,23 @@ def _check(one: Certificate, pair: Pair, now: float | None) -> None:
     faults = check_certificate(pair.chain, pair.private_key, now)
     if faults:
         raise UnusableCertificate(f"{one.certificate} with {one.private_key}: {'; '.join(faults)}")
+
+
+def check_names(tls: Tls, contents: Contents, in_force: Contents) -> None:
+    """A file whose certificate has changed must be for one of the names that it was for, or it is another's.
+
+    Raises UnusableCertificate. ``in_force`` raises KeyError for files that are newly named.
+    """
+    for one in tls.certificates:
+        try:
+            before = certificate_facts(in_force(one.certificate)).names
+        except KeyError:
+            continue
+        names = certificate_facts(contents(one.certificate)).names
+        if not share_a_name(names, before):
+            said = f"the certificate is for {', '.join(names)}, and not for any of {', '.join(before)}"
+            remedy = "name a new file in the settings if that is meant"
+            raise UnusableCertificate(f"{one.certificate}: {said}; {remedy}")
 
 
 def _set(

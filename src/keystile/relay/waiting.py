@@ -79,6 +79,8 @@ class WaitingRoom:
             if exchange.answered:  # refused meanwhile; its end is on its way
                 self.leave(exchange)
                 continue
+            if exchange.configuration:  # it is logged: by the rules that decide now
+                exchange.configuration = self._gateway.configuration
             refusal = admit(self._gateway, exchange)
             if refusal is Refusal.TOO_MANY_AT_ONCE and now < exchange.waits_until:
                 return

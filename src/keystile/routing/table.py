@@ -145,12 +145,13 @@ def rows(table: RouteTable) -> list[dict[str, object]]:
     one of several is enough, null for a public route. ``method``: ``*`` where the row names none.
     """
     return [
-        {"method": method, "path": route.path, "scopes": _scopes(route), "upstream": route.upstream}
+        {"method": method, "path": route.path, "scopes": scopes_of(route), "upstream": route.upstream}
         for route, method in table.effective()
     ]
 
 
-def _scopes(route: Route) -> object:
+def scopes_of(route: Route) -> object:
+    """What it needs, as ``keystile routes --json`` writes it."""
     needs = route.needs
     if needs.public:
         return None

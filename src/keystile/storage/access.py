@@ -8,13 +8,22 @@ hands in its SHA-256. What slows down attempts and what an API repeats lie in th
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from keystile.storage.connection import Connection, Row
+from keystile.storage.doorbell import LOCK_TIMEOUT
+from keystile.storage.errors import StoreError
 from keystile.storage.passwords import passwords_of, prepared
+from keystile.storage.turn import in_turn
+
+log = logging.getLogger(__name__)
+NOTES_PAUSE = 60.0
+"""Seconds without another note after one that could not be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +75,11 @@ _ADD_TOKEN = """INSERT INTO tokens (id, account_id, name, hint, created, expires
 class AccessFile:
     """The file beside the store at ``store``: one writes at a time, readers see only what is committed."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, patience: float = LOCK_TIMEOUT) -> None:
         path = passwords_of(store)
         self._turn = asyncio.Lock()
+        self._patience = patience
+        self._notes_from = float("-inf")
         self._writes = Connection(path, "synchronous = FULL")
         self._reads = Connection(path, "query_only = ON")
 
@@ -79,14 +90,28 @@ class AccessFile:
 
     async def write(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Run one statement by itself; return what it returns."""
-        async with self._turn:
+        async with self._in_turn():
             await self._writes.renew()
             return await self._writes.ask(sql, values)
+
+    async def note(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Run one statement that keeps what is only good to know; that it cannot is logged, and no error.
+
+        Whoever reads does not wait for those who write, nor again and again for a file that cannot be written: what
+        is left out now is noted the next time.
+        """
+        if self._turn.locked() or time.monotonic() < self._notes_from:
+            return
+        try:
+            await self.write(sql, values)
+        except StoreError as error:
+            self._notes_from = time.monotonic() + NOTES_PAUSE
+            log.warning("who was here last cannot be noted for now: %s", error)
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Connection]:
         """Return one transaction; raising in the block undoes all of it."""
-        async with self._turn:
+        async with self._in_turn():
             try:
                 await self._writes.begin()
                 yield self._writes
@@ -94,6 +119,9 @@ class AccessFile:
             except BaseException:
                 await self._writes.roll_back()
                 raise
+
+    def _in_turn(self) -> AbstractAsyncContextManager[None]:
+        return in_turn(self._turn, self._patience, self._writes.path)
 
     async def close(self) -> None:
         """Close both connections."""
@@ -137,8 +165,8 @@ class AccessStore:
         return tuple(Session(*row) for row in found)
 
     async def see_session(self, session_id: str, at: float, address: str) -> None:
-        """Note when and from where a session was last used."""
-        await self.file.write("UPDATE sessions SET seen = ?, address = ? WHERE id = ?", (at, address, session_id))
+        """Note when and from where a session was last used; no error where that cannot be."""
+        await self.file.note("UPDATE sessions SET seen = ?, address = ? WHERE id = ?", (at, address, session_id))
 
     async def end_session(self, session_id: str) -> None:
         """Forget a session; none is no error."""
@@ -197,8 +225,8 @@ class AccessStore:
         return tuple(ManagementToken(*row) for row in found)
 
     async def use_token(self, token_id: str, at: float, address: str) -> None:
-        """Note when and from where a token was last used."""
-        await self.file.write("UPDATE tokens SET used = ?, used_from = ? WHERE id = ?", (at, address, token_id))
+        """Note when and from where a token was last used; no error where that cannot be."""
+        await self.file.note("UPDATE tokens SET used = ?, used_from = ? WHERE id = ?", (at, address, token_id))
 
     async def delete_token(self, account_id: str, token_id: str) -> bool:
         """Forget a token of the account; False when it has none of that id."""

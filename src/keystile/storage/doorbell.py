@@ -10,6 +10,7 @@ drawn at random, so that it never shows a count that somebody has already caught
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import random
@@ -20,7 +21,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from keystile.storage.errors import StoreBusy
+from keystile.storage.errors import busy
 from keystile.storage.window import TORN, Window
 
 LOCK_TIMEOUT = 10.0
@@ -115,7 +116,7 @@ class Doorbell:
 
     def _give_up_after(self, end: float) -> None:
         if time.monotonic() > end:
-            raise StoreBusy(f"another process has been changing keys for too long ({self.path} is locked)")
+            raise busy(self._store, "another process has been changing keys for too long")
 
     def _try_lock(self) -> bool:
         if not self._turn.acquire(blocking=False):
@@ -144,8 +145,7 @@ class Doorbell:
 
     def _open(self) -> None:
         self.path = doorbell_of(self._store)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self.path, flags, 0o600)
+        fd = _opened(self.path)
         try:
             _make_whole(fd)
             self._window.show(fd)
@@ -155,6 +155,17 @@ class Doorbell:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # Nobody writes on a read-only file system, but whoever only listens need not.
+        return os.open(path, os.O_RDONLY | flags)
 
 
 def _flock(fd: int) -> bool:

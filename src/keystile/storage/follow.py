@@ -21,7 +21,7 @@ from typing import NamedTuple
 from keystile.keys.keyring import Keyring, KeyRow
 from keystile.storage import migrate
 from keystile.storage.doorbell import Doorbell
-from keystile.storage.errors import StoreUnreadable, told
+from keystile.storage.errors import StoreError, told, unreadable
 from keystile.storage.rows import HELD_KEYS
 from keystile.storage.window import TORN
 
@@ -59,21 +59,29 @@ class _File(NamedTuple):
 
 
 class KeyFollower:
-    """Keeps ``keyring`` as the store at ``path`` says. ``clock`` gives Unix seconds.
+    """Keeps ``keyring`` as the store at ``path`` says. ``clock`` gives Unix seconds, ``steady`` those since some start.
 
     On every request: ``if follower.words[0] != follower.seen: follower.catch_up()``.
-    ``unreadable_since`` is when the store was first found unreadable, None while it can be read, and
-    ``unreadable_because`` says why. Raises StoreUnreadable when there can be no bell beside the store.
+    ``unreadable_since`` is when (by ``steady``, which nobody sets) the store was first found unreadable, None while it
+    can be read, and ``unreadable_because`` says why. Raises StoreError when there can be no bell beside the store.
     """
 
-    def __init__(self, path: Path, keyring: Keyring, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keyring: Keyring,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = path
         self.seen = _NEVER
         self.unreadable_since: float | None = None
         self.unreadable_because: str | None = None
         self._keyring = keyring
         self._clock = clock
+        self._steady = steady
         self._tried = 0.0
+        self._dropped = float("-inf")
         self._place: _Place | None = None
         self._file: _File | None = None
         self._connection: sqlite3.Connection | None = None
@@ -82,7 +90,7 @@ class KeyFollower:
         self.words = self._bell.words
 
     def load(self) -> None:
-        """Fill the keyring with every key of the store. Raises StoreUnreadable."""
+        """Fill the keyring with every key of the store. Raises StoreError."""
         self._place = None
         self._follow()
 
@@ -92,14 +100,19 @@ class KeyFollower:
 
     def catch_up(self) -> bool:
         """Take in what has changed; False when the store cannot be read (again only after a short pause)."""
-        if self.unreadable_since is not None and 0 <= self._clock() - self._tried < RETRY_PAUSE:
+        if self.unreadable_since is not None and self._steady() - self._tried < RETRY_PAUSE:
             return False
         return self._try()
 
     def check(self) -> None:
         """Once a second: hear of what never rang (a writer that died, a bell or a store that was replaced)."""
+        now = self._clock()
+        if now < self._dropped:
+            # The clock was ahead, and overlaps have been forgotten that have not ended after all.
+            self._place, self._dropped = None, float("-inf")
         self._try()
-        self._keyring.drop_ended(self._clock())
+        if self._keyring.drop_ended(now):
+            self._dropped = now
 
     def close(self) -> None:
         """Let go of the store; the keyring stays as it is."""
@@ -107,10 +120,10 @@ class KeyFollower:
         self._bell.close()
 
     def _try(self) -> bool:
-        self._tried = self._clock()
+        self._tried = self._steady()
         try:
             self._follow()
-        except StoreUnreadable as fault:
+        except StoreError as fault:
             self._disconnect()
             self.unreadable_because = str(fault)
             if self.unreadable_since is None:
@@ -187,7 +200,7 @@ class KeyFollower:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT, check_same_thread=False)
         try:
             if migrate.check(connection, self.path, migrate.STORE) == 0:
-                raise StoreUnreadable(f"the store {self.path} is empty")
+                raise unreadable(self.path, "it is empty")
         except BaseException:
             connection.close()
             raise

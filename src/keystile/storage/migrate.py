@@ -7,6 +7,7 @@ both do it. ``PRAGMA user_version`` holds the number of the last one, ``applicat
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from keystile.storage.errors import StoreUnreadable, told
+from keystile.storage.errors import told, unreadable
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a connection waits for another's transaction."""
@@ -49,9 +50,13 @@ PASSWORDS = Series(0x4B535450, "passwords-")
 def make_file(path: Path) -> None:
     """Make the file, empty and for its owner alone, unless it is there. Raises StoreUnreadable."""
     if not path.parent.is_dir():
-        raise StoreUnreadable(f"the store {path}: the directory {path.parent} does not exist")
+        raise unreadable(path, "its directory does not exist")
     with told(path):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            if error.errno != errno.EROFS or not path.exists():
+                raise  # on a read-only file system what is there can be read
 
 
 def prepare(path: Path, series: Series, lock: AbstractContextManager[object]) -> None:
@@ -73,11 +78,11 @@ def check(connection: sqlite3.Connection, path: Path, series: Series) -> int:
     owner, version, tables = connection.execute(_WHOSE).fetchone()
     if owner != series.application_id:
         if owner or version or tables:
-            raise StoreUnreadable(f"the store {path}: this is a database of something else")
+            raise unreadable(path, "this is a database of something else")
         return 0
     newest = max(series.scripts())
     if version > newest:
-        raise StoreUnreadable(f"the store {path} is of a newer Keystile: schema {version}; known: {newest}")
+        raise unreadable(path, f"it is of a newer Keystile: schema {version}; known: {newest}")
     return int(version)
 
 

@@ -24,11 +24,13 @@ from keystile.keys.store import OldTls, OldTlsUse, Recent, UsageSum, Use
 from keystile.storage import rows
 from keystile.storage.connection import Connection, Row
 from keystile.storage.doorbell import LOCK_TIMEOUT, Doorbell
-from keystile.storage.errors import StoreError, told
+from keystile.storage.errors import StoreError, told, unreadable
 from keystile.storage.migrate import STORE, make_file, prepare
+from keystile.storage.passwords import passwords_of
 from keystile.storage.settled import settled
 from keystile.storage.smtp_rows import USED
 from keystile.storage.transaction import SqliteTransaction
+from keystile.storage.turn import in_turn
 
 _NEWEST = 2**63 - 1
 # Its tag as well: in a store that was set back to a copy, the number has been there before.
@@ -107,7 +109,8 @@ class SqliteStore:
 
         Raising in the block undoes all of it. Only one at a time, so never one within another.
         """
-        async with self._turn, self._bell.locked_async(self._lock_timeout):
+        patience = self._lock_timeout
+        async with in_turn(self._turn, patience, self.path), self._bell.locked_async(patience):
             try:
                 await self._changes.begin()
                 yield SqliteTransaction(self._changes)
@@ -248,15 +251,27 @@ class SqliteStore:
     async def _commit_and_ring(self, logged: list[Row]) -> None:
         """Commit; ring unless the log of key changes is as it was when we rang last, for that is all relays read.
 
-        So another's changes ring as well, should it have died before it rang.
+        So another's changes ring as well, should it have died before it rang. What did not happen does not ring.
         """
         try:
             await self._changes.commit()
-        finally:
-            # Rung whatever came of it: a ring too many costs a look, one too few a revoked key that works.
-            if logged != self._rung:
-                with told(self.path):
-                    self._bell.ring()
+        except BaseException:
+            if await self._may_have_happened(logged):
+                self._ring(logged)
+            raise
+        self._ring(logged)
+
+    async def _may_have_happened(self, logged: list[Row]) -> bool:
+        """Whether a commit that failed left its rows; where nobody can say, yes: a ring too many costs a look."""
+        try:
+            return await self._changes.ask(_LAST_LOGGED) == logged
+        except StoreError:
+            return True
+
+    def _ring(self, logged: list[Row]) -> None:
+        if logged != self._rung:
+            with told(self.path):
+                self._bell.ring()
         self._rung = logged
 
 
@@ -268,6 +283,7 @@ def _locked_and_rung(bell: Doorbell) -> Iterator[None]:
 
 
 def _prepared(path: Path) -> Doorbell:
+    _not_lost(path)
     make_file(path)
     with told(path):
         bell = Doorbell(path)
@@ -277,6 +293,17 @@ def _prepared(path: Path) -> Doorbell:
         bell.close()
         raise
     return bell
+
+
+def _not_lost(path: Path) -> None:
+    """Raise StoreUnreadable where a store was, and is gone: an empty one in its place would refuse every key.
+
+    The passwords are made after the store; so whoever makes it for the first time finds none.
+    """
+    passwords = passwords_of(path)
+    if not path.exists() and passwords.exists():
+        remedy = f"put it back, or take {passwords.name} away as well to begin with an empty one"
+        raise unreadable(path, f"it is gone, but the passwords beside it are there; {remedy}")
 
 
 def _digests_of(mark: str) -> tuple[bytes, bytes]:

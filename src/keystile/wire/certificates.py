@@ -6,7 +6,7 @@ Law: PEM bytes and a clock in, plain values out. Nothing here shows a private ke
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -75,13 +75,23 @@ def check_certificate(cert_pem: bytes, key_pem: bytes, now: float | None) -> lis
         facts = certificate_facts(cert_pem)
     except ValueError:
         return ["the certificate cannot be read as PEM"]
-    faults = []
+    faults = [] if facts.names else ["the certificate is for no name"]
     if now is not None and now < facts.not_before:
         faults.append(f"the certificate is not valid before {_day(facts.not_before)}")
     if now is not None and now >= facts.not_after:
         faults.append(f"the certificate has expired on {_day(facts.not_after)}")
     fault = _handshake_fault(Pair(cert_pem, key_pem))
     return [*faults, fault] if fault else faults
+
+
+def share_a_name(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether two certificates are for one name both, of which either may be a wildcard's (RFC 9525 section 6.3)."""
+    others = set(other)
+    return any(_is_for(mine, theirs) or _is_for(theirs, mine) for mine in one for theirs in others)
+
+
+def _is_for(pattern: str, name: str) -> bool:
+    return pattern == name or (pattern.startswith("*.") and name.partition(".")[2] == pattern[2:])
 
 
 def _day(moment: float) -> str:

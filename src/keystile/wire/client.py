@@ -16,8 +16,8 @@ import fcntl
 import struct
 import sys
 from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_INFO
-from termios import TIOCOUTQ
-from typing import Final, Protocol, cast
+from termios import FIONREAD, TIOCOUTQ
+from typing import Final, NamedTuple, Protocol, cast
 
 from keystile.limits.crowd import EXEMPT, Crowd
 from keystile.limits.deadlines import NEVER, CoarseClock
@@ -37,6 +37,8 @@ REMEMBERED_HEAD: Final = 2048
 #: answer before a reset destroys it (RFC 9112 §9.6).
 LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
+#: The same for one that was idle: there is no answer to be read, but a request may have crossed our end.
+FAREWELL_SECONDS: Final = 0.5
 #: ``struct linger`` {on, 0 s}: close() then sends RST and discards what was not sent (socket(7)).
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 #: ``tcpi_state``, the first byte of ``struct tcp_info`` (tcp(7)), of a connection that no side has closed.
@@ -87,6 +89,15 @@ class Tunnel(Protocol):
 
     def client_done(self) -> bool:
         """The client sends no more; whether it may still be sent to."""
+
+
+class Bounds(NamedTuple):
+    """What a request is held to until its end. ``request_timeout``: seconds."""
+
+    max_body_size: int
+    body_floor: Floor | None  # under the rate at which a body must come
+    answer_floor: Floor | None  # under the rate at which an answer must be read
+    request_timeout: float
 
 
 class Application(Protocol):
@@ -152,6 +163,7 @@ class ClientConnection(asyncio.Protocol):
         "counted",
         "deaf",
         "due",
+        "earlier",
         "entrance",
         "fault",
         "first",
@@ -159,6 +171,7 @@ class ClientConnection(asyncio.Protocol):
         "own_lines",
         "paused",
         "peer",
+        "rest",
         "says_hsts",
         "served",
         "slot_row",
@@ -180,6 +193,7 @@ class ClientConnection(asyncio.Protocol):
         self.own_lines = b""  # those of answers of the gateway's own
         self.says_hsts = False  # whether these hold Strict-Transport-Security, and an upstream's is left out
         self.tunnel: Tunnel | None = None
+        self.earlier: Bounds | None = None  # of the rules by which the present request began, where others came since
         self.all_received = False  # the client sends no more
         self._pace: Pace | None = None  # only while it owes bytes
         self.transport = cast(asyncio.Transport, None)
@@ -199,6 +213,7 @@ class ClientConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._last_block = b""
         self._last_fields: RequestFields | None = None
+        self.rest = 0.0  # a place for the application: for how long it was not read last, because it was refused
         self._lingered = 0
         self._head_began = 0.0
 
@@ -340,8 +355,16 @@ class ClientConnection(asyncio.Protocol):
             self._last_fields = fields
         return fields
 
-    def begin_anew(self) -> None:
-        """The application works by other rules: what was worked out by the old ones, for later requests, is gone."""
+    def begin_anew(self, earlier: Bounds) -> None:
+        """The application works by other rules. A request under way is served to its end by the ``earlier`` ones."""
+        if self.served is None:
+            self._forget()
+        elif self.earlier is None:
+            self.earlier = earlier
+
+    def _forget(self) -> None:
+        """What was worked out by earlier rules, for requests to come, is gone."""
+        self.earlier = None
         self._last_block, self._last_fields = b"", None
         self.peer = self.application.meet(self)
 
@@ -408,7 +431,7 @@ class ClientConnection(asyncio.Protocol):
             return body, True, rest
         body = self._chunks.feed(data)
         self._body_bytes += len(body)
-        if self._body_bytes > self.application.max_body_size:
+        if self._body_bytes > (self.earlier or self.application).max_body_size:
             raise WireError(Fault.BODY_TOO_LARGE, "The request's body is larger than allowed.")
         complete, rest = self._chunks.done, self._chunks.rest
         if complete:
@@ -454,6 +477,15 @@ class ClientConnection(asyncio.Protocol):
             self.deaf = False
             self.transport.resume_reading()
 
+    def has_unread(self) -> bool:
+        """Whether bytes have come that were not read yet, in the kernel or here."""
+        if self._waiting:
+            return True
+        socket = self.transport.get_extra_info("socket")
+        if socket is None or self.transport.is_closing():
+            return False
+        return any(fcntl.ioctl(socket.fileno(), FIONREAD, bytes(4)))
+
     def notice_leaving(self) -> None:
         """While nothing is read a close goes unnoticed: ask the kernel (once a second, where it matters)."""
         if self.deaf and self.served is not None and not self.served.answered:
@@ -479,15 +511,15 @@ class ClientConnection(asyncio.Protocol):
         return held + self.transport.get_write_buffer_size() if self.paused else held
 
     def _keep_pace(self, served: ServedRequest) -> None:
-        application = self.application
+        bounds = self.earlier or self.application
         if self.paused:
-            floor, amount = application.answer_floor, -self._unread()
+            floor, amount = bounds.answer_floor, -self._unread()
         elif self.state == BODY and not self.deaf and not served.answered:
-            floor, amount = application.body_floor, -self._left if self._chunks is None else self._body_bytes
+            floor, amount = bounds.body_floor, -self._left if self._chunks is None else self._body_bytes
         else:
             self._pace = None
             return
-        now = application.clock.now
+        now = self.application.clock.now
         if self._pace is None:
             self._pace = Pace(amount, now)
         elif floor is not None and self._pace.is_below(floor, amount, now):
@@ -531,6 +563,8 @@ class ClientConnection(asyncio.Protocol):
         application = self.application
         if self.transport.is_closing():
             return
+        if self.earlier is not None:
+            self._forget()
         if not keep_alive or self.state != ANSWER or application.draining:
             self._close_slowly()
             return
@@ -545,9 +579,18 @@ class ClientConnection(asyncio.Protocol):
             self.due = application.clock.now + application.idle_time
 
     def close_if_idle(self) -> None:
-        """Close a connection on which no request is under way."""
-        if self.served is None and self.state == HEAD and not self._waiting:
-            self.transport.close()
+        """End a connection on which no request is under way, as far as we can know.
+
+        What has come and was not read yet may be one. And one that crosses our end is not answered with a reset:
+        until the client has ended too, we listen for a while.
+        """
+        if self.served is None and self.state == HEAD and not self._waiting and not self._has_come():
+            self._send_end(FAREWELL_SECONDS)
+
+    def _has_come(self) -> bool:
+        """Whether bytes lie in the kernel that were not read."""
+        socket = self.transport.get_extra_info("socket")
+        return socket is not None and fcntl.ioctl(socket.fileno(), FIONREAD, bytes(4)) != bytes(4)
 
     def out_of_time(self) -> None:
         """What was due did not come: the head, the end of the request, the next request, or the client's end."""
@@ -581,11 +624,15 @@ class ClientConnection(asyncio.Protocol):
         if whole:
             self.transport.close()
             return
-        if self.transport.can_write_eof() and self.peer.tls is None:
-            self.transport.write_eof()
+        self._send_end(LINGER_SECONDS)
+
+    def _send_end(self, seconds: float) -> None:
+        """Our end (on TLS with a close_notify); the client's is waited for, not for long."""
+        self.state = LINGER
+        self.transport.write_eof()
         self.deaf = False
         self.transport.resume_reading()
-        self.due = self.application.clock.now + self.application.clock.after(LINGER_SECONDS)
+        self.due = self.application.clock.now + self.application.clock.after(seconds)
 
     def _linger(self, data: bytes) -> None:
         self._lingered += len(data)

@@ -18,12 +18,14 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 from keystile.limits.crowd import EXEMPT
 from keystile.wire.client import Application, ClientConnection
 from keystile.wire.peer import Address, parse_address
+from keystile.wire.plain_door import BACKLOG, HELD_BACKLOG, accepted_from, shorten
 from keystile.wire.proxy_protocol import MAX_V2, BadProxyHeader, ProxyHeader, read_proxy_header
 from keystile.wire.tls_gate import ATTEMPT, Attempt
 from keystile.wire.tls_transport import Securing, TlsConnection
@@ -60,7 +62,7 @@ class Keeper(Application, Protocol):
         """A connection was closed before its first request: count it. ``detail``: for the log, may be empty."""
 
     def gave_up(self) -> None:
-        """A TLS handshake did not end: its client left, or took too long."""
+        """A TLS handshake did not end: its client left."""
 
 
 class Door:
@@ -74,6 +76,7 @@ class Door:
         self._make = make
         self.proxy_protocol = proxy_protocol
         self._listening: socket.socket | None = None
+        self._held = False
 
     # -- accepting --------------------------------------------------------------------------------
 
@@ -82,14 +85,43 @@ class Door:
         self._listening = listening
         self.keeper.loop.add_reader(listening.fileno(), self._accept, listening)
 
-    def close(self) -> None:
-        """Accept no more; who has come in and not got through is closed."""
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """Where it accepts from, while it does."""
+        return () if self._listening is None else (self._listening,)
+
+    def stop(self) -> None:
+        """Accept no more; who has come in may go on."""
         listening, self._listening = self._listening, None
         if listening is not None:
             self.keeper.loop.remove_reader(listening.fileno())
+            if self._held:
+                shorten(listening, BACKLOG)  # others may accept from it on
             listening.close()
+
+    def close(self) -> None:
+        """Accept no more; who has come in and not got through is closed."""
+        self.stop()
         for newcomer in [each for each in self.keeper.newcomers if each.door is self]:
             newcomer.close()
+
+    def hold(self) -> None:
+        """Let nobody in but who is fetched: a handshake costs the most of all (``plain_door.py`` has the reasons)."""
+        self._held = True
+        if self._listening is not None:
+            self.keeper.loop.remove_reader(self._listening.fileno())
+            shorten(self._listening, HELD_BACKLOG)
+
+    def go_on(self) -> None:
+        """Accept again."""
+        self._held = False
+        if self._listening is not None:
+            shorten(self._listening, BACKLOG)
+            self._resume(self._listening)
+
+    def fetch(self) -> socket.socket | None:
+        """Somebody who waits, not blocking; None where nobody does."""
+        return None if self._listening is None else accepted_from(self._listening)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -108,7 +140,7 @@ class Door:
         self.keeper.loop.call_later(PAUSE_SECONDS, self._resume, listening)
 
     def _resume(self, listening: socket.socket) -> None:
-        if self._listening is listening:
+        if self._listening is listening and not self._held:
             self.keeper.loop.add_reader(listening.fileno(), self._accept, listening)
 
     # -- coming in --------------------------------------------------------------------------------
@@ -191,6 +223,24 @@ class Door:
             if not client.made:
                 client.uncount()
                 between.abort()
+
+
+def last_of(listening: socket.socket) -> list[socket.socket]:
+    """Those who wait to be accepted; from now on connections are refused.
+
+    Even where other processes have the socket too: a mere close would leave newcomers waiting until the last of them
+    has closed it, and reset them then.
+    """
+    listening.setblocking(False)
+    accepted: list[socket.socket] = []
+    with suppress(OSError):  # nobody is there any more
+        while True:
+            accepted.append(listening.accept()[0])
+    with suppress(OSError):  # it has been shut down already
+        listening.shutdown(socket.SHUT_RDWR)
+    for each in accepted:
+        each.setblocking(False)
+    return accepted
 
 
 def _peer_name(accepted: socket.socket) -> str:

@@ -51,6 +51,7 @@ class Reason(Enum):
     REJECTED = auto()  # the client sent an alert: it does not want our certificate, mostly
     HTTP = auto()  # plain HTTP on a TLS port
     GARBAGE = auto()
+    TOO_SLOW = auto()  # its handshake did not end in time
     OTHER = auto()
 
 
@@ -73,7 +74,7 @@ _REASONS: Final = {
 class Attempt:
     """One handshake as its owner sees it: who (any text, for the log) and whether the gate has seen its end.
 
-    Where ``ended`` is still False when the loop has given up, the client left or was too slow.
+    Where ``ended`` is still False when its connection is gone, the client left.
     """
 
     peer: str = ""
@@ -297,13 +298,21 @@ class GateObject:
         raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "the hello is not whole yet")
 
     def _refuse(self, reason: Reason, detail: str = "", error: ssl.SSLError | None = None) -> NoReturn:
+        self._fail(reason, detail, error)
+        raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "the refusal leaves first") from error
+
+    def too_slow(self) -> None:
+        """The handshake's time is over. There is no alert for that: whoever drives it cuts the connection."""
+        if self._failed is None:
+            self._fail(Reason.TOO_SLOW, "", None)
+
+    def _fail(self, reason: Reason, detail: str, error: ssl.SSLError | None) -> None:
         hello = self._hello
         self._held = b""
         self._failed = error or ssl.SSLError(ssl.SSL_ERROR_SSL, f"refused: {reason.name.lower()}")
         self._attempt.ended = True
         offered, name = ((), None) if hello is None else (hello.offered, hello.server_name)
         self._gate.watcher.refused(Refused(reason, offered, name, detail, self._attempt.peer))
-        raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "the refusal leaves first") from error
 
     def _finish(self, real: ssl.SSLObject) -> None:
         version = Version.of(real.version() or "")

@@ -27,6 +27,9 @@ SLICE_IN: Final = 16 * 1024
 SLICE_OUT: Final = 32 * 1024
 #: The longest piece of plain text in one record (RFC 8446 section 5.1): a read takes a whole one.
 RECORD: Final = 16 * 1024
+#: Bytes that OpenSSL may say by itself while the peer does not read: answers to its KeyUpdates, mostly (RFC 8446
+#: section 4.6.3), of which it may ask for any number.
+OWN_BOUND: Final = 16 * 1024
 #: Seconds for which a refused client may read why before its connection is cut.
 REFUSED_SECONDS: Final = 2.0
 
@@ -63,6 +66,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         "_loop",
         "_object",
         "_outgoing",
+        "_own",
         "_raw",
         "_seconds",
         "_send",
@@ -87,6 +91,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._state = _SHAKING
         self._deaf = False
+        self._own = -1  # while the peer does not read: bytes of our own since it does not
         self.settled: asyncio.Future[None] = loop.create_future()
 
     # -- what happens on the wire -----------------------------------------------------------------
@@ -95,7 +100,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         """Accepted: the handshake's time begins."""
         self._raw = cast(asyncio.Transport, transport)
         self._send = self._raw.write
-        self._timer = self._loop.call_later(self._seconds, self._raw.abort)
+        self._timer = self._loop.call_later(self._seconds, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
         """Records, or parts of them."""
@@ -133,11 +138,13 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Bytes are left that the kernel did not take."""
+        self._own = 0
         if self._state == _OPEN or self._state == _CLOSING:
             self._above.pause_writing()
 
     def resume_writing(self) -> None:
         """All has reached the kernel."""
+        self._own = -1
         if self._state == _OPEN or self._state == _CLOSING:
             self._above.resume_writing()
 
@@ -165,6 +172,11 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._stop_timer()
         self._timer = self._loop.call_later(REFUSED_SECONDS, self._raw.abort)
         self._raw.write_eof()
+
+    def _too_slow(self) -> None:
+        self._state = _REFUSED
+        self._object.too_slow()
+        self._raw.abort()
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -197,7 +209,16 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             if not incoming.pending:
                 break  # else OpenSSL would say so by an exception, which costs more than the request's bytes
         if self._outgoing.pending:
-            self._flush()
+            self._say_own()
+
+    def _say_own(self) -> None:
+        """What nobody above has written. Who makes us talk has to listen."""
+        if self._own >= 0:
+            self._own += self._outgoing.pending
+            if self._own > OWN_BOUND:
+                self._raw.abort()
+                return
+        self._flush()
 
     def _read_on(self) -> None:
         """What came while nobody read, or together with the end of the handshake."""
@@ -238,6 +259,16 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._raw.close()
         elif self._state == _SHAKING and self._raw is not None:
             self._raw.abort()
+
+    def write_eof(self) -> None:
+        """Say that this is all, and send nothing after it; what still comes is not read, and the peer's end closes."""
+        if self._state == _OPEN:
+            self._state = _CLOSING
+            self._say_goodbye()
+            self._raw.write_eof()
+            if self._deaf:
+                self._deaf = False
+                self._raw.resume_reading()
 
     def _say_goodbye(self) -> None:
         with suppress(ssl.SSLError):  # SSLWantReadError: the peer has not said the same yet, and need not

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from keystile.wire.upstream import Pool, UpstreamConnection
+from keystile.wire.upstream import Counted, Pool, UpstreamConnection
 
 log = logging.getLogger("keystile.wire")
 
@@ -160,23 +160,29 @@ class TlsPool(Pool):
     """
 
     def __init__(
-        self, host: str, port: int, connect_timeout: float, context: ClientContext, server_name: str | None = None
+        self,
+        host: str,
+        port: int,
+        connect_timeout: float,
+        context: ClientContext,
+        server_name: str | None = None,
+        resolve_every: float = 30.0,
     ) -> None:
-        super().__init__(host, port, connect_timeout)
+        super().__init__(host, port, connect_timeout, resolve_every)
         self.context = context
         self.server_name = server_name or host
         self.server = (self.server_name, host, port)
         self._silent_until = float("-inf")
 
-    async def connect(self) -> UpstreamConnection:
+    async def _open(self, address: str, within: float) -> UpstreamConnection:
         """A new connection. Raises ``TlsFailed``, ``TimeoutError`` or another ``OSError``."""
         attempt = _Attempt(self.server)
         mine = _ATTEMPT.set(attempt)
         try:
-            async with asyncio.timeout(self.connect_timeout):
+            async with asyncio.timeout(within):
                 _, connection = await self._loop.create_connection(
                     lambda: TlsConnection(self),
-                    self.host,
+                    address,
                     self.port,
                     ssl=self.context,
                     server_hostname=self.server_name,
@@ -219,3 +225,7 @@ class TlsPool(Pool):
         if isinstance(error, OSError):
             return "it closed the connection during the TLS handshake."
         return f"no certificate can be for the name {self.server_name!r}: {error}."
+
+
+class CountedTlsPool(Counted, TlsPool):
+    """A pool over TLS that counts."""

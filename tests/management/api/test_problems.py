@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+from contextlib import closing
 from typing import Any, get_args
 
 import pytest
@@ -10,6 +12,7 @@ from keystile.keys.secret import generate
 from keystile.management.api.problems import OF_ACCESS, OF_RULE, Problem, answer, of_rule, say
 from keystile.management.entry import AccessCode
 from keystile.storage.errors import StoreUnreadable
+from keystile.storage.passwords import passwords_of
 from tests.management.api.checked import Api, User
 
 
@@ -89,6 +92,28 @@ async def test_a_store_that_cannot_be_used_is_a_problem_for_later(
     assert answer.headers["Retry-After"]
     assert "/srv" not in answer.text
     assert "disk I/O error" in caplog.text
+
+
+async def test_while_the_store_is_locked_changes_fail_whole_and_what_is_there_can_be_read(
+    api: Api, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the two files in turn; with a token whose use cannot be noted either."""
+    monkeypatch.setattr("keystile.storage.connection.BUSY_TIMEOUT", 0.1)
+    kept = await api.new_key(ann)
+    store = api.app.services.settings.store
+    for file in (store, passwords_of(store)):
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            assert len((await api.get(ann, "/api/keys"))["items"]) == 1
+            change = "POST", "/api/keys", {"name": "two"}
+            headers = {"Idempotency-Key": f"ours-{file.name}"}
+            answer = await api.ask(ann, *change, headers=headers, status=503)
+            assert (answer.problem, answer.headers["Retry-After"]) == ("store-unavailable", "1")
+            assert str(store.parent) not in answer.text
+            if file == store:
+                await api.ask(ann, "DELETE", f"/api/keys/{kept['id']}", headers={"If-Match": "*"}, status=503)
+        assert [key["id"] for key in (await api.get(ann, "/api/keys"))["items"]] == [kept["id"]]
+    await api.new_key(ann, "two")
 
 
 async def test_a_fault_of_ours_says_nothing_outside_and_everything_in_the_log(

@@ -39,7 +39,7 @@ async def test_an_operator_sees_the_running_gateway(
     assert told["traffic"]["refused"] == {"scope-missing": 1}
     assert (told["restarts"], told["dropped"]) == (2, {"last uses": 3})
     (server,) = told["upstreams"][0]["servers"]
-    assert server == {"address": "[::1]:9000", "reachable": False, "trouble": "Connection refused"}
+    assert server == {"address": "[::1]:9000", "reachable": False, "trouble": "Connection refused", "left_out": ""}
     assert told["configuration"]["version"] == 1
     assert told["certificates"] == [
         {

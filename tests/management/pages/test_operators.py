@@ -82,6 +82,26 @@ async def test_an_operator_sees_how_the_gateway_does(tmp_path: Path, monkeypatch
             assert said in shown, said
 
 
+async def test_a_file_that_was_not_taken_is_shown_with_its_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = f"gateway.yaml:3: limits.max_fields: 'many' is no number\ngateway.yaml:9: nonsense: {HOSTILE}"
+    made = dataclasses.replace(BUSY.configuration, fault=fault)
+
+    async def status(_: Look) -> Status:
+        return dataclasses.replace(BUSY, configuration=made)
+
+    monkeypatch.setattr(Look, "status", status)
+    async with running(tmp_path, **parts(real_settings(tmp_path))) as app:
+        await signed_in(app)
+        looked = dataclasses.replace(app.services, look=Look())
+        monkeypatch.setattr("keystile.management.pages.operators.services", lambda request: looked)
+        shown = (await page(app, "/operator")).text
+    assert "The file as it is now was not taken; 7 goes on." in shown
+    assert "gateway.yaml:3: limits.max_fields: 'many' is no number" in shown
+    assert "gateway.yaml:9: nonsense: <script>alert(1)" in shown
+
+
 async def test_what_was_never_counted_is_left_out(tmp_path: Path) -> None:
     async with running(tmp_path) as app:
         await signed_in(app)

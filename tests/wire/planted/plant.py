@@ -67,9 +67,12 @@ def unchanged(family: str) -> Found:
 def _run(fault: Planted, source: Path) -> Found:
     environment = {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "tests.wire.planted.family", fault.family]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Found(fault, None, 0, f"its rows were not over after {PATIENCE:g} s")
     last = re.search(r"^rows (\d+) failed (.*)$", done.stdout, re.MULTILINE)
     if last is None:
         return Found(fault, None, 0, done.stdout[-2000:] + done.stderr[-2000:])

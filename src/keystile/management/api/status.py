@@ -67,6 +67,7 @@ class Server(Answer):
     address: str
     reachable: bool
     trouble: str
+    left_out: Annotated[str, Field(description="Why relays send it nothing; empty where all do.")]
 
 
 class Upstream(Answer):
@@ -140,7 +141,8 @@ def _said(status: look.Status, upstreams: tuple[look.UpstreamState, ...]) -> Sta
 
 def _upstream(state: look.UpstreamState) -> Upstream:
     servers = [
-        Server(address=each.address, reachable=each.reachable, trouble=each.trouble) for each in state.servers
+        Server(address=each.address, reachable=each.reachable, trouble=each.trouble, left_out=each.left_out)
+        for each in state.servers
     ]
     return Upstream(name=state.name, servers=servers)
 

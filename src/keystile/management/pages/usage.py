@@ -57,6 +57,8 @@ WHY: Final[Mapping[str, str]] = {
     "out-of-time": "the request took longer than it may",
     "connect-timeout": "the API could not be reached in time",
     "keys-unavailable": "the gateway could not read its keys",
+    "no-server": "no server of the API was well",
+    "servers-busy": "the servers of the API were busy",
     "overloaded": "the gateway was overloaded",
     "draining": "the gateway was stopping",
 }
