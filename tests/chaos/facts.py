@@ -18,6 +18,8 @@ NOTICED_WITHIN = 1.0
 """Seconds within which a caller notices, on a busy machine, that its relay has been killed."""
 SPOILT_AFTER = 0.3
 """Seconds after a server's failure in which connections that it broke may still come to light."""
+LEFT_OUT_AFTER = 5.0
+"""Seconds after it in which a server may still be left out: until a try, or a second health check, finds it well."""
 BELL_FOUND_WITHIN = 2.5
 """Seconds in which every relay finds a new doorbell: they look once a second."""
 FREED_WITHIN = 0.5
@@ -70,10 +72,10 @@ class Facts:
             for event in self._story.excusing(Excuse.INSIDE, entry.ended - NOTICED_WITHIN, entry.ended)
         )
 
-    def was_spoilt(self, entry: Entry) -> bool:
-        """Whether a server of its upstream failed while it lived."""
+    def was_spoilt(self, entry: Entry, after: float = SPOILT_AFTER) -> bool:
+        """Whether a server of its upstream failed while it lived, or up to ``after`` seconds before."""
         upstream = entry.kind.upstream
-        events = self._story.excusing(Excuse.UPSTREAM, entry.sent, entry.ended, SPOILT_AFTER)
+        events = self._story.excusing(Excuse.UPSTREAM, entry.sent, entry.ended, after)
         return bool(upstream) and any(upstream in event.kind.spoils for event in events)
 
     def bell_was_away(self, entry: Entry) -> bool:

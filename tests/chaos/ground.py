@@ -15,6 +15,16 @@ from keystile.wire.certificates import self_signed
 from tests.chaos.kinds import CALM, LONE, SHAKY
 from tests.soak.gateway import RealGateway
 
+CARE: dict[str, dict[str, object]] = {
+    CALM: {},
+    SHAKY: {
+        "health_check": {"path": "/health/now", "interval": "1s", "timeout": "500ms"},
+        "breaker": {"open_for": "500ms"},
+        "retries": {"attempts": 1, "budget": "20%"},
+    },
+    LONE: {"breaker": {"open_for": "500ms"}},
+}
+"""What is done about servers that fail, by upstream."""
 SCOPE, OTHER = "Soak", "Other"
 WORKERS = 2
 
@@ -56,10 +66,14 @@ def written(wanted: Wanted, ports: Ports, servers: dict[str, int]) -> str:
             "workers": WORKERS,
             "store": "sqlite:///keystile.db",
             "keys": {"per_account": 1000},
-            "limits": {"request_timeout": f"{wanted.request_timeout}s", "max_fields": wanted.max_fields},
+            "limits": {
+                "request_timeout": f"{wanted.request_timeout}s",
+                "max_fields": wanted.max_fields,
+                "max_lag": "none",  # how busy this machine is is nobody's promise
+            },
             "access_log": "access.log",
             "upstreams": {
-                name: {"servers": [f"http://127.0.0.1:{servers[server]}" for server in behind]}
+                name: {"servers": [f"http://127.0.0.1:{servers[server]}" for server in behind], **CARE[name]}
                 for name, behind in upstreams.items()
             },
             "routes": _routes(wanted),

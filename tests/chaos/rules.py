@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from tests.chaos.facts import Facts
+from tests.chaos.facts import LEFT_OUT_AFTER, Facts
 from tests.chaos.kinds import CUT, NO_CONNECTION
 from tests.chaos.ledger import Entry
 
@@ -57,6 +57,10 @@ def _spoilt(entry: Entry, facts: Facts) -> bool:
     return facts.was_spoilt(entry)
 
 
+def _left_out(entry: Entry, facts: Facts) -> bool:
+    return facts.was_spoilt(entry, LEFT_OUT_AFTER)
+
+
 def _full(entry: Entry, facts: Facts) -> bool:
     return entry.kind.capped and facts.most_held(entry) >= CAP
 
@@ -72,7 +76,7 @@ RULES = (
     Rule("cut, since its upstream failed", _REFUSED, (CUT,), _spoilt),
     Rule("500 of the failing upstream itself", _REFUSED, ("500",), _spoilt),
     Rule("502, since its upstream failed", _REFUSED, ("502",), _spoilt, ("upstream-unreachable", "upstream-broken")),
-    Rule("503, since its upstream failed", _REFUSED, ("503",), _spoilt, ("upstream-down", "no-server")),
+    Rule("503, since its servers failed and were left out", _REFUSED, ("503",), _left_out, ("no-server",)),
     Rule("504, since its upstream failed", _REFUSED, ("504",), _spoilt, ("connect-timeout", "out-of-time")),
     Rule("429, with 20 of its address in flight", _REFUSED, ("429",), _full, (TOO_MANY,)),
     Rule("changed under a doorbell that was removed", _REFUSED, ("200", "401", "403"), _unheard),

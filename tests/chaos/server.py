@@ -31,6 +31,8 @@ MODES = ("ok", "refuse", "close", "half", "stall", "error", "garbage")
 another mode begins; answers 500; answers what is no HTTP."""
 CHAOS_ID = re.compile(rb"(?i)\r\nx-chaos-id: *(\d+)")
 WEBSOCKET_KEY = re.compile(rb"(?i)\r\nsec-websocket-key: *([^\r]+)")
+HEALTH = -1
+"""The number of a question whether it is well: management's own, which is written down nowhere."""
 HELD_AT_MOST = 8.0
 """Seconds after which a request that nobody releases is answered by itself."""
 BLOCK = b"0123456789abcdef" * 1024
@@ -143,6 +145,9 @@ class Connection(asyncio.Protocol):
             self.serve()
 
     def _begin(self, head: bytes) -> None:
+        if head.startswith(b"GET /health/"):
+            self.number = HEALTH
+            return
         forwarded = FORWARDED.search(head)
         self.address = forwarded[1].decode() if forwarded else "?"
         chaos = CHAOS_ID.search(head)
@@ -233,6 +238,9 @@ class Connection(asyncio.Protocol):
             return
         now = time.monotonic()
         self.look(now)
+        if self.number == HEALTH:
+            self.number = 0
+            return
         if self.gone:
             self.server.write("x", self.alive, now, self.number)
         else:

@@ -236,6 +236,15 @@ def test_a_502_is_explained_by_a_failure_of_its_own_upstream_only() -> None:
     assert told.judged().unexplained == 1
 
 
+def test_a_server_that_failed_may_be_left_out_a_little_longer_and_no_more() -> None:
+    told = Told()
+    told.happened("server: garbage", 1.0, 7.0)
+    told.sent("GET, kept, lone upstream", "503", problem="no-server")
+    assert told.judged().column(Column.REFUSED) == 1
+    told.story.events[0].ended = 4.0
+    assert told.judged().unexplained == 1
+
+
 def test_a_skipped_event_excuses_nothing() -> None:
     told = Told()
     told.sent("GET, kept, shaky upstream", "502", problem="upstream-broken")

@@ -120,3 +120,15 @@ async def test_where_it_refuses_nobody_can_connect_until_it_listens_again(one: O
         await one.begin("/calm/now")
     await one.server.listen(one.port)
     assert await one.ask("/calm/now") == (200, b"ok")
+
+
+async def test_a_question_for_its_health_is_answered_and_written_down_nowhere(one: One) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+    for mode, status in (("ok", b"200"), ("error", b"500")):
+        one.server.mode = mode
+        writer.write(b"GET /health/now HTTP/1.1\r\nHost: a\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head[9:12] == status
+        await reader.readexactly(2 if mode == "ok" else len(b"it is broken"))
+    writer.close()
+    assert one.records.seen == []
