@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from tests.chaos.kinds import CUT, LEFT
 from tests.chaos.ledger import Entry, Ledger
 from tests.chaos.seen import Records
-from tests.chaos.story import Excuse, Story
+from tests.chaos.story import Event, Excuse, Story
 
 NOTICED_WITHIN = 1.0
 """Seconds within which a caller notices, on a busy machine, that its relay has been killed."""
@@ -67,10 +67,8 @@ class Facts:
         relay = self.relay_of(entry)
         if relay and (pid := self._pids.get(relay, 0)):
             return pid in self._doomed or self._killed.get(pid, entry.ended + 1) <= entry.ended
-        return any(
-            entry.client in event.accepted if event.accepted is not None else event.began <= entry.ended
-            for event in self._story.excusing(Excuse.INSIDE, entry.ended - NOTICED_WITHIN, entry.ended)
-        )
+        events = self._story.excusing(Excuse.INSIDE, entry.ended - NOTICED_WITHIN, entry.ended)
+        return any(event.began <= entry.ended and _was_accepted(entry, event) for event in events)
 
     def was_spoilt(self, entry: Entry, after: float = SPOILT_AFTER) -> bool:
         """Whether a server of its upstream failed while it lived, or up to ``after`` seconds before."""
@@ -86,6 +84,11 @@ class Facts:
         """How many slots of its address may have been taken by others, at the moment of its life when most were."""
         crowd = self._held.get(entry.client[0])
         return crowd.most(entry.sent, entry.ended) if crowd is not None else 0
+
+
+def _was_accepted(entry: Entry, event: Event) -> bool:
+    """Whether the dead relay had its connection, as far as is known: no port is known of a handshake that failed."""
+    return event.accepted is None or not entry.client[1] or entry.client in event.accepted
 
 
 class _Crowd:

@@ -164,7 +164,7 @@ class Happenings:
         give_up = time.monotonic() + TAKEN_WITHIN
         while True:
             answer = await asyncio.to_thread(ask_to_reload, self._store)
-            if "management" not in str(answer["fault"]) or time.monotonic() > give_up:
+            if not str(answer["fault"]).startswith("management ") or time.monotonic() > give_up:
                 return answer
             await asyncio.sleep(0.05)
 

@@ -204,6 +204,16 @@ def test_a_new_connection_was_inside_if_the_dead_relay_had_accepted_it() -> None
     assert "cut" in only_fault(told)
 
 
+def test_of_a_handshake_that_failed_no_port_is_known_and_the_moment_decides() -> None:
+    told = Told()
+    told.sent("GET over TLS, new", NO_CONNECTION).client = (ADDRESS, 0)
+    told.happened("relay: stopped, looked into, kill -9", 10.05, 10.3)
+    told.story.events[0].accepted = {("127.0.1.2", 1)}
+    assert told.judged().column(Column.INSIDE) == 1
+    told.story.events[0].began = 11.0
+    assert told.judged().unexplained == 1
+
+
 def test_a_relay_that_died_of_being_stopped_excuses_like_one_that_was_killed() -> None:
     told = Told()
     told.sent("GET, kept connection", CUT).relay = RELAY
