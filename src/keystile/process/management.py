@@ -65,7 +65,10 @@ async def work(charge: Charge, line: Line) -> None:
     offers = Offers(line)
     kept = desk.counters.tally().kept(KEPT)
     counted = {name: kept[name] for name in ("taken", "failed")}
-    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, **counted)
+    replaces = desk.counters.restarts > 0  # this process another one, or who knows
+    watch = offers.watch = desk.watch = Watch(
+        taken, load_settings, check_rules, offers.make, **counted, replaces=replaces
+    )
     watching = asyncio.get_running_loop().create_task(watch.run())
     async with desk.at_work():
         while not line.stop.is_set():
