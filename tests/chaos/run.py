@@ -31,7 +31,7 @@ from tests.chaos.story import Story
 from tests.chaos.traffic import Traffic
 
 CHAOS, QUIET = "chaos", "without kills"
-RELOAD_TAKES = 10.0
+RELOAD_TAKES = 6.0
 """Seconds for each reload and upgrade of the second phase on a slow machine; more than that, and it is given up."""
 PROGRESS = 5.0
 SETTLED_WITHIN = 60.0

@@ -231,7 +231,7 @@ async def test_what_is_held_in_memory_is_told() -> None:
 
 
 async def test_a_server_connection_whose_answer_was_read_slowly_serves_the_next_request() -> None:
-    """Reading is paused while the client does not read; if that is with the answer's last piece, it must go on again."""
+    """Reading is paused while the client does not read; after the answer's last piece it must go on again."""
     body = bytes(200_000)
     large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
