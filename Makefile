@@ -1,6 +1,6 @@
 # Everything a developer types. Needs Python 3.11 or newer and nothing else: each target sets up what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz clean
+.PHONY: help run test check bench fuzz chaos clean
 
 # The first Python that is new enough; PYTHON=... on the command line wins.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -21,6 +21,7 @@ help:
 	@echo 'make check  ruff, mypy --strict, and the import map'
 	@echo 'make bench  CPU per request, side by side with HAProxy'
 	@echo 'make fuzz   10 million executions, guided by coverage; make fuzz ARGS="--runs 100000 --targets relay"'
+	@echo 'make chaos  two minutes of traffic while everything happens; make chaos ARGS="--seconds 30 --seed 7"'
 	@echo 'make clean  away with everything that can be made again'
 
 run: $(RUNTIME)
@@ -39,6 +40,9 @@ bench: $(DEVELOPMENT)
 
 fuzz: $(DEVELOPMENT)
 	nice -n 19 $(BIN)/python -m tests.fuzz $(ARGS)
+
+chaos: $(DEVELOPMENT)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -12,8 +12,8 @@ from keystile.process.snapshot import memory_file
 
 
 def some_files(**changes: object) -> Files:
-    names = ("lock", "control", "slots", "counters", "servers", "sending", "receiving", "snapshot", "before", "management")
-    fields: dict[str, object] = {**dict.fromkeys(names, -1), "calls": -1, "groups": []}
+    single = [name for name in Files.__dataclass_fields__ if name != "groups"]
+    fields: dict[str, object] = {**dict.fromkeys(single, -1), "groups": []}
     return Files(**{**fields, **changes})  # type: ignore[arg-type]
 
 

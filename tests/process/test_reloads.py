@@ -23,10 +23,23 @@ async def test_without_a_management_nothing_is_waited_for() -> None:
     assert await nobody.compare("/etc/gateway.yaml") == {"fault": "management is just being started; try again"}
 
 
+async def test_a_management_that_is_not_ready_yet_is_asked_nothing() -> None:
+    """It would not understand, and whoever asked would wait for an answer that never comes."""
+    loop = asyncio.get_running_loop()
+    told: list[dict[str, Any]] = []
+    starting = SimpleNamespace(tell=told.append, ended=loop.create_future(), ready=loop.create_future())
+    reloads = Reloads(lambda: cast(Child, starting))
+    async with asyncio.timeout(10):
+        assert await reloads.ask() == {"fault": "management is just being started; try again"}
+    assert told == []
+
+
 async def test_a_long_answer_comes_as_a_file() -> None:
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     told: list[dict[str, Any]] = []
-    reloads = Reloads(lambda: cast(Child, SimpleNamespace(tell=told.append, ended=ended)))
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ready.set_result(None)
+    reloads = Reloads(lambda: cast(Child, SimpleNamespace(tell=told.append, ended=ended, ready=ready)))
     asked = asyncio.ensure_future(reloads.compare("/etc/gateway.yaml"))
     await asyncio.sleep(0)
     assert told == [{"compare": 1, "file": "/etc/gateway.yaml"}]

@@ -218,3 +218,31 @@ async def test_a_file_that_comes_to_be_cures_what_was_wrong(
     await seen(lambda: ground.watch.report.fault)
     ground.unusable = None  # nothing that is watched has changed
     await seen(lambda: ground.offered)
+
+
+async def test_what_changed_while_nobody_watched_is_taken_up(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Management was killed, gateway.yaml edited, and its successor begins with what is in force, not what is there."""
+    monkeypatch.setattr(watch, "EVERY", 0.01)
+    in_force = ground.watch.accepted
+    ground.file.write_text("/two")
+    ground.watch = Watch(in_force, ground.read, ground.check, ground.offer, replaces=True)
+    running = asyncio.ensure_future(ground.watch.run())
+    try:
+        async with asyncio.timeout(10):
+            await ground.watch.changed.wait()
+    finally:
+        running.cancel()
+    assert [offered.settings.health_path for offered in ground.offered] == ["/two"]
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+async def test_what_is_as_it_was_when_a_watch_begins_is_offered_to_nobody(
+    ground: Ground, replaces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "EVERY", 0.01)
+    ground.watch = Watch(ground.watch.accepted, ground.read, ground.check, ground.offer, replaces=replaces)
+    running = asyncio.ensure_future(ground.watch.run())
+    await asyncio.sleep(0.2)
+    running.cancel()
+    assert ground.offered == []
+    assert facts(ground.watch.report) == (1, "", False, 0, 0)

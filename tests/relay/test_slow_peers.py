@@ -228,3 +228,29 @@ async def test_what_is_held_in_memory_is_told() -> None:
             client.sendall(request("/any/a", key=relay.key()))
             await until(lambda: relay.counters["bytes_held"] > 0)
             assert relay.counters["bytes_held"] < 1 << 20
+
+
+async def test_a_server_connection_whose_answer_was_read_slowly_serves_the_next_request() -> None:
+    """Reading is paused while the client does not read; after the answer's last piece it must go on again."""
+    body = bytes(200_000)
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    async def answer(connection: RecordedConnection, asked: bytes) -> None:
+        await connection.send(large if b"/any/large" in asked else b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with RecordingUpstream(answer) as upstream, running(upstream.port) as relay:
+        with await slow_reader(relay.port) as slow:
+            await until(lambda: relay.gateway.connections)
+            [served] = relay.gateway.connections
+            served.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(slow, request("/any/large", key=relay.key()))
+            await until(lambda: served.paused)
+            await asyncio.sleep(0.05)  # what is left of the answer has come, and is read in one piece
+            got = 0
+            while got < len(body):
+                got += len(await asyncio.wait_for(loop.sock_recv(slow, 20_000), 5))
+        other = await RawClient.connect(relay.port)
+        await other.send(request("/any/small", key=relay.key()))
+        assert Answer(*await other.answer()).body == b"ok"
+        assert len(upstream.connections) == 1

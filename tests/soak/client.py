@@ -7,13 +7,13 @@ process's own), and says that a connection ended instead of hiding it.
 from __future__ import annotations
 
 import asyncio
-import re
+import ssl
 from collections.abc import Callable
 from itertools import count
-from typing import cast
+from typing import Self, cast
 
-LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
-REQUEST_ID = re.compile(rb"(?i)\r\nx-request-id: *([0-9a-f]{20})")
+from tests.soak.answers import Answer, AnswerReader
+
 ENDED = 0
 """Instead of a status: the connection ended before the answer was whole."""
 _numbers = count(1)
@@ -29,7 +29,10 @@ def request(path: str, key: bytes, number: int = 0) -> bytes:
 
 
 class Client(asyncio.Protocol):
-    """``done(client, status)`` is called for every answer, and with ENDED where a request got none."""
+    """``done(client, status)`` is called for every answer, and with ENDED where a request got none.
+
+    ``answer``: the last one.
+    """
 
     def __init__(self) -> None:
         self.number = next(_numbers)
@@ -39,12 +42,13 @@ class Client(asyncio.Protocol):
         self.busy = False
         self.ended = False
         self.done: Callable[[Client, int], None] = _nobody
-        self._heard = b""
+        self.answer: Answer | None = None
+        self.reader = AnswerReader()
 
     @classmethod
-    async def connect(cls, port: int, source: str) -> Client:
+    async def connect(cls, port: int, source: str, context: ssl.SSLContext | None = None) -> Self:
         loop = asyncio.get_running_loop()
-        _, protocol = await loop.create_connection(cls, "127.0.0.1", port, local_addr=(source, 0))
+        _, protocol = await loop.create_connection(cls, "127.0.0.1", port, local_addr=(source, 0), ssl=context)
         return protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -53,15 +57,24 @@ class Client(asyncio.Protocol):
 
     def send(self, path: str, key: bytes) -> None:
         """Write a request now; the answer goes to ``done``."""
+        self.send_bytes(request(path, key, self.number))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Write these bytes of a request (perhaps not all of it) now; the answer goes to ``done``."""
         assert not self.busy
         self.busy = True
+        self.answer = None
         if self.ended:
             self._finish(ENDED)
         else:
-            self.transport.write(request(path, key, self.number))
+            self.transport.write(data)
 
     async def ask(self, path: str, key: bytes) -> int:
         """The status of the answer to one request, or ENDED."""
+        return await self.ask_bytes(request(path, key, self.number))
+
+    async def ask_bytes(self, data: bytes) -> int:
+        """The same for a request in these bytes."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def done(_: Client, status: int) -> None:
@@ -69,24 +82,22 @@ class Client(asyncio.Protocol):
                 future.set_result(status)
 
         self.done = done
-        self.send(path, key)
+        self.send_bytes(data)
         return await future
 
     def data_received(self, data: bytes) -> None:
-        self._heard += data
-        head_end = self._heard.find(b"\r\n\r\n")
-        if head_end < 0:
+        answer = self.reader.feed(data)
+        if not self.busy or (answer is not None and answer.surplus):
+            self.too_much(data)
+        if answer is None or not self.busy:
             return
-        length = LENGTH.search(self._heard, 0, head_end)
-        whole = head_end + 4 + (int(length[1]) if length else 0)
-        if len(self._heard) < whole:
-            return
-        assert len(self._heard) == whole, "more than one answer"
-        status = int(self._heard[9:12])
-        if not self.relay and (found := REQUEST_ID.search(self._heard, 0, head_end + 2)):
-            self.relay = found[1]
-        self._heard = b""
-        self._finish(status)
+        self.answer = answer
+        self.relay = self.relay or answer.relay
+        self._finish(answer.status)
+
+    def too_much(self, data: bytes) -> None:
+        """More has come than an answer to what was asked."""
+        raise AssertionError(f"more than one answer: {data!r}")
 
     def connection_lost(self, _: Exception | None) -> None:
         self.ended = True

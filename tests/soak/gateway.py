@@ -69,6 +69,7 @@ class RealGateway:
         )
         self.errors = directory / "errors.txt"
         self.port = 0
+        self.ports: list[int] = []
         self.management = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._relays: dict[bytes, int] = {}
@@ -78,12 +79,14 @@ class RealGateway:
             command = [sys.executable, "-m", "keystile", "serve", "-c", str(self.file)]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
         assert self._process.stdout is not None
-        listening, management = (self._process.stdout.readline().decode().strip() for _ in range(2))
-        assert listening.startswith("listening on http://127.0.0.1:"), self.errors.read_text()
-        while management.startswith("listening on "):
-            management = self._process.stdout.readline().decode().strip()
-        self.port = int(listening.rpartition(":")[2])
-        self.management = management.removeprefix("management on ")
+        while not self.management:
+            said = self._process.stdout.readline().decode().strip()
+            assert " on http" in said, self.errors.read_text()
+            if said.startswith("listening on "):
+                self.ports.append(int(said.rpartition(":")[2]))
+            else:
+                self.management = said.removeprefix("management on ")
+        self.port = self.ports[0]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -152,7 +155,7 @@ class RealGateway:
         found = {}
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
-            if int(fields[1].rpartition(":")[2], 16) == self.port and fields[9] != "0":
+            if int(fields[1].rpartition(":")[2], 16) in self.ports and fields[9] != "0":
                 host, _, port = fields[2].partition(":")
                 found[fields[9]] = (".".join(map(str, bytes.fromhex(host)[::-1])), int(port, 16))
         return found

@@ -17,8 +17,8 @@ from aiohttp import web
 from bench.processes import free_port
 
 from tests.e2e.api import answering
+from tests.soak.answers import LENGTH
 from tests.soak.certificates import write
-from tests.soak.client import LENGTH
 from tests.soak.gateway import RealGateway, fill
 from tests.soak.idle import SPARE, Idle, memory_of, raise_descriptors
 

@@ -18,10 +18,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
+from tests.soak.answers import REQUEST_ID
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 FORWARDED = re.compile(rb"(?i)\r\nx-forwarded-for: *([0-9.]+)\r")
 CLIENT = re.compile(rb"(?i)\r\nx-soak-client: *(\d+)")
-REQUEST_ID = re.compile(rb"(?i)\r\nx-request-id: *([0-9a-f]{20})")
 
 
 class Upstream:
@@ -143,16 +144,21 @@ class _Connection(asyncio.Protocol):
 
     def has_ended(self) -> bool:
         """Whether the kernel knows already that the other side has gone."""
-        with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as same:
-            try:
-                return not same.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
-            except OSError:
-                return True
+        return has_ended(self.transport)
 
     def eof_received(self) -> None:
         self._over()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._over()
+
+
+def has_ended(transport: asyncio.Transport) -> bool:
+    """Whether the kernel knows already that the other side of a connection has gone."""
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as same:
+        try:
+            return not same.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True

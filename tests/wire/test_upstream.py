@@ -183,6 +183,15 @@ def test_a_connection_whose_request_is_not_over_is_not_given_back(silent_socket:
     assert (pool.given_back, transport.how()) == ([], "aborted")
 
 
+def test_a_connection_that_was_paused_reads_on_when_it_is_given_back(silent_socket: socket.socket) -> None:
+    connection, transport, answer, pool = carried(silent_socket)
+    connection.data_received(LENGTH[:-1])
+    connection.pause()
+    assert not transport.reading
+    connection.data_received(LENGTH[-1:])
+    assert (answer.outcome, pool.given_back, transport.reading) == ("whole", [connection], True)
+
+
 # -- the pool, with real sockets --------------------------------------------------------------------------
 
 

@@ -66,7 +66,8 @@ async def work(charge: Charge, line: Line) -> None:
     desk = await _open(charge, taken.settings)
     line.hear("leaving", lambda _: desk.leave())
     offers = Offers(line)
-    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make)
+    replaces = desk.counters.restarts > 0  # this process another one, or who knows
+    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, replaces=replaces)
     async with desk.at_work():
         if charge.standby:
             line.hear("take_over", lambda _: desk.take_over(from_another=True))

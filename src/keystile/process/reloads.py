@@ -45,7 +45,7 @@ class Reloads:
 
     async def _ask(self, what: str, **more: str) -> dict[str, Any]:
         management = self._management()
-        if management is None:
+        if management is None or not management.ready.done():  # it hears nothing of the kind before it is ready
             return {"fault": "management is just being started; try again"}
         asked = self._asked = self._asked + 1
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()

@@ -53,10 +53,19 @@ class Watch:
     """``read`` raises ConfigurationError; ``check`` raises whatever keeps relays from working by a snapshot, and is
     given the one in force beside it;
     ``offer`` answers with why it is not taken, or None. ``taken`` and ``failed``: what the one before this counted.
-    ``changed`` is set when another one is in force."""
+    ``replaces``: there was one before this, and since it ended nobody has watched: what is there is read once in any
+    case. ``changed`` is set when another one is in force."""
 
     def __init__(
-        self, accepted: Snapshot, read: Read, check: Check, offer: Offer, *, taken: int = 0, failed: int = 0
+        self,
+        accepted: Snapshot,
+        read: Read,
+        check: Check,
+        offer: Offer,
+        *,
+        taken: int = 0,
+        failed: int = 0,
+        replaces: bool = False,
     ) -> None:
         self.accepted = accepted
         self.report = Report(accepted.number, time.time(), taken=taken, failed=failed)
@@ -68,8 +77,8 @@ class Watch:
         self._offer = offer
         self._reading = asyncio.Lock()
         self._named = _named_by(accepted.settings)
-        self._known = _look_at(self._named)
-        self._before = self._known
+        self._before = _look_at(self._named)
+        self._known: Seen = {} if replaces else self._before
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""

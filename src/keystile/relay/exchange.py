@@ -350,14 +350,14 @@ class Exchange:
     def client_clogged(self) -> None:
         """The client reads slowly: so do we."""
         if self.upstream is not None:
-            self.upstream.transport.pause_reading()
+            self.upstream.pause()
 
     def client_drained(self) -> None:
         """The client reads again, or has read all."""
         if self.all_written:
             end(self)
         elif self.upstream is not None:
-            self.upstream.transport.resume_reading()
+            self.upstream.resume()
 
     # -- what may come between --------------------------------------------------------------------
 

@@ -64,11 +64,11 @@ class Tunnel:
 
     def client_clogged(self) -> None:
         """The client reads slowly: so do we."""
-        self.upstream.transport.pause_reading()
+        self.upstream.pause()
 
     def client_drained(self) -> None:
         """The client has read all."""
-        self.upstream.transport.resume_reading()
+        self.upstream.resume()
 
     def upstream_clogged(self) -> None:
         """The server reads slowly: so do we."""

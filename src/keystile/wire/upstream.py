@@ -83,6 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_reusable",
         "address",
         "carried",
+        "deaf",
         "heard",
         "idle_since",
         "paused",
@@ -97,6 +98,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.carried: ForwardedRequest | None = None
         self.address = ""  # which of the server's it is to
         self.paused = False
+        self.deaf = False  # we do not read at present
         self.reused = False
         self.heard = False  # a byte of the present answer has arrived
         self.idle_since = 0.0
@@ -256,10 +258,22 @@ class UpstreamConnection(asyncio.Protocol):
         """Nothing has arrived that nobody asked for, and the server has not closed."""
         return self._reusable and not self._poll.poll(0)
 
+    def pause(self) -> None:
+        """Read no more for now: who gets the answer reads slowly."""
+        self.deaf = True
+        self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        self.deaf = False
+        self.transport.resume_reading()
+
     def release(self, clean: bool) -> None:
         """Give the connection back: to the pool after a complete exchange (``clean``), else it is cut."""
         self.carried = None
         if clean and self._reusable and not self.paused and not self._in_body and not self.transport.is_closing():
+            if self.deaf:  # since the answer's last piece: nobody else would ever have it read on
+                self.resume()
             self.heard = False
             self.reused = True
             self._interim = 0
