@@ -18,6 +18,7 @@ COMMANDS = {
     "status": set(),
     "diff": set(),
     "reload": set(),
+    "upgrade": set(),
     "demo": set(),
     "backup": set(),
     "accounts": {"create", "password", "link", "setup-link", "list", "delete"},
