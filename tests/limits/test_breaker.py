@@ -112,7 +112,7 @@ def test_the_end_of_an_old_trial_says_nothing_of_a_closed_one(well: bool) -> Non
     breaker = opened()
     breaker.begin_trial(5.0)
     breaker.close(6.0, 0)
-    breaker.end_trial(7.0, 0, well=well)
+    assert breaker.end_trial(7.0, 0, well=well) is False
     assert breaker.state is State.CLOSED
 
 

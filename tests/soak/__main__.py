@@ -12,7 +12,20 @@ from typing import Any
 
 import uvloop
 
-from tests.soak import bursts, certificates, cpu, deletes, idle, idle_tls, kills, management, slow, stopped, table
+from tests.soak import (
+    bursts,
+    certificates,
+    cpu,
+    deletes,
+    idle,
+    idle_tls,
+    kills,
+    management,
+    slow,
+    stopped,
+    table,
+    upstreams,
+)
 
 Found = tuple[list[dict[str, object]], list[str]]
 TITLES = {
@@ -25,6 +38,7 @@ TITLES = {
     "idle": "Idle connections",
     "idle-tls": "Idle TLS connections",
     "certificates": "Certificates that change under load",
+    "upstreams": "Three servers that stop, die, get slow and answer with errors under load",
     "stopped": "One relay stopped (SIGSTOP)",
 }
 
@@ -33,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "management", "stopped", "certificates"):
+    if chosen.what in ("kills", "management", "stopped", "certificates", "upstreams"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -62,6 +76,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return idle_tls.main(chosen.connections)
         case "certificates":
             return certificates.main(chosen.changes, chosen.relays)
+        case "upstreams":
+            return upstreams.main(chosen.seconds, chosen.relays, chosen.seed, chosen.balance)
         case _:
             return stopped.main(chosen.seconds, chosen.times, chosen.relays, chosen.seed)
 
@@ -104,6 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     one = what.add_parser("certificates")
     one.add_argument("--changes", type=int, default=1000)
     one.add_argument("--relays", type=int, default=2)
+    one = what.add_parser("upstreams")
+    one.add_argument("--seconds", type=float, default=60.0, help="of disturbances")
+    one.add_argument("--relays", type=int, default=2)
+    one.add_argument("--balance", default="round_robin", help="as in gateway.yaml")
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser

@@ -95,15 +95,16 @@ class Breaker:
         self.state = State.TRIED
         self._until = now + self.rules.open_for
 
-    def end_trial(self, now: float, asked: int, *, well: bool) -> None:
-        """The request that tried it was answered well, or not."""
+    def end_trial(self, now: float, asked: int, *, well: bool) -> bool:
+        """The request that tried it was answered well, or not; whether that closed it."""
         if self.state is State.CLOSED:
-            return
+            return False  # another has found out meanwhile
         if well:
             self.close(now, asked)
         else:
             self._times = min(2 * self._times, LONGEST)
             self._open(now)
+        return well
 
     def close(self, now: float, asked: int) -> None:
         """Use the server again; what was counted before counts no more."""

@@ -63,7 +63,7 @@ class Search:
                 self._refuse(found)
             return
         found.asked += 1
-        connection = None if self._fresh else found.pool.take()
+        connection = None if self._fresh or self.trial is found else found.pool.take()
         if connection is not None:
             exchange.send(connection)
         else:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from keystile.config.model import MANAGEMENT_UPSTREAM, Server, Upstream
-from keystile.limits.breaker import Breaker, State
+from keystile.limits.breaker import Breaker
 from keystile.limits.budget import Budget
 from keystile.limits.servers import DOWN, Said
 from keystile.relay.line import Line
@@ -162,8 +162,7 @@ class UpstreamGroup:
     def _end_trial(self, search: Search, member: Member, breaker: Breaker, *, well: bool) -> None:
         search.trial = None
         now = self._loop.time()
-        breaker.end_trial(now, member.asked, well=well)
-        if breaker.state is State.CLOSED:
+        if breaker.end_trial(now, member.asked, well=well):
             member.back_since = now
             log.warning("upstream %s: %s is used again", self.name, member.name)
         self.refresh()
