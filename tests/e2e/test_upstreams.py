@@ -108,7 +108,7 @@ def test_a_server_that_the_checks_find_ill_gets_nothing_until_it_is_well_whateve
             health = json.loads(gateway.look("/health"))
             assert health == {"status": "degraded", "warnings": ["upstreams: api lacks 1 of 2"]}
             states = {one["server"]: one["state"] for one in gateway.status()["upstream_servers"]}
-            assert states == {f"127.0.0.1:{a.port}": "down", f"127.0.0.1:{b.port}": "used"}
+            assert states == {f"127.0.0.1:{a.port}": "the health checks find it down", f"127.0.0.1:{b.port}": "used"}
 
             # The servers change places: what was said of the first is never taken for the other.
             change(gateway, upstreams=upstream(b, a))

@@ -418,6 +418,25 @@ async def test_a_put_whose_body_was_still_to_come_is_sent_whole_to_the_other_ser
     leaving.close()
 
 
+async def test_an_answer_that_never_comes_is_an_error_of_the_server_but_not_a_request_that_never_does() -> None:
+    async def never(connection: RecordedConnection, _: bytes) -> None:
+        await connection.closed.wait()
+
+    rules = replace(QUICK, of_at_least=2)
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(RecordingUpstream(one)) for one in (never, counting)]
+        api = Upstream("api", tuple(Server("127.0.0.1", one.port) for one in servers), breaker=rules)
+        relay = await stack.enter_async_context(running(0, upstreams=(api,), limits={"request_timeout": 0.1}))
+        group = relay.gateway.upstreams["api"]
+        for _ in range(8):
+            answer = await relay.ask("/open", b"Content-Length: 5", method=b"POST")
+            assert answer.slug == "out-of-time"
+        assert len(group.usable) == 2
+        statuses = [(await relay.ask("/open")).status for _ in range(16)]
+        assert statuses.count(504) == 4  # of the eight requests that it had then: half
+        assert [member.server.port for member in group.usable] == [servers[1].port]
+
+
 async def test_a_server_on_a_unix_socket_serves_beside_one_on_tcp(tmp_path: Path) -> None:
     folder = tmp_path / ("deep" * 40)
     folder.mkdir()

@@ -21,6 +21,8 @@ from keystile.config.model import Breaker as Rules
 
 #: So many times longer than ``open_for`` a server is left out at most.
 LONGEST: Final = 12
+#: Parts of ``within`` that are told apart, at most; and none shorter than a second.
+PARTS: Final = 60
 
 
 class State(Enum):
@@ -75,7 +77,7 @@ class Breaker:
     def look(self, now: float, asked: int) -> None:
         """Once a second: what is older than ``within`` counts no more."""
         window = self._window
-        if now - window[-1][0] >= 1.0:
+        if now - window[-1][0] >= max(1.0, self.rules.within / PARTS):
             window.append((now, asked, self._errors))
         while len(window) > 1 and window[1][0] <= now - self.rules.within:
             window.popleft()

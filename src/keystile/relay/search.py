@@ -131,4 +131,5 @@ class Search:
     def change_to(self, group: UpstreamGroup) -> None:
         """Another configuration's servers are the ones to wait for."""
         self.group = self.exchange.group = group
-        self.tried.clear()
+        tried = {member.pool for member in self.tried}
+        self.tried = [member for member in group.members if member.pool in tried]
