@@ -202,17 +202,42 @@ async def test_a_request_that_would_be_refused_may_be_the_one_that_tries_whateve
 
 
 async def test_while_one_tries_the_others_are_refused_and_a_trial_without_an_end_makes_way_for_another() -> None:
-    ground = Ground(1, breaker=QUICK)
-    ground.down(0)
-    await many(ground, 3)
-    ground.up(0)
+    ground = Ground(1, breaker=replace(QUICK, even_the_last=True))
+    await many(ground, 10, 500)
     ground.now += 5
     trying = await ground.asked()
     assert trying.to == ["a"]
     assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
     trying.leave()
+    assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
     ground.now += 5
     assert await many(ground, 2) == {"a": 2}
+
+
+async def test_a_connection_is_enough_to_know_that_a_server_can_be_reached_again() -> None:
+    """An answer may take minutes; nobody else is refused that long."""
+    ground = Ground(1, breaker=QUICK)
+    ground.down(0)
+    await many(ground, 3)
+    ground.up(0)
+    ground.now += 5
+    slow = await ground.asked()
+    assert slow.to == ["a"]
+    assert await many(ground, 5) == {"a": 5}
+
+
+async def test_while_a_connection_is_tried_the_others_are_refused() -> None:
+    ground = Ground(1, breaker=QUICK)
+    ground.down(0)
+    await many(ground, 3)
+    ground.now += 5
+    ground.pool(0).may.clear()
+    trying = ground.ask()
+    assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
+    ground.pool(0).may.set()
+    await ground.settled()
+    assert trying.refusal is Refusal.UPSTREAM_UNREACHABLE
+    assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
 
 
 async def test_too_many_errors_leave_a_server_out_and_a_good_answer_brings_it_back() -> None:
@@ -370,7 +395,7 @@ async def test_an_answer_of_503_and_when_to_come_back_is_given_at_once_while_no_
                 assert (await relay.ask("/open")).slug == "upstream-unreachable"
             for _ in range(10):
                 answer = await relay.ask("/open")
-                assert (answer.slug, answer.field(b"Retry-After")) == ("no-server", b"5")
+                assert (answer.slug, answer.field(b"Retry-After")) == ("no-server", b"1")
             assert relay.counters["refused_no_server"] == 10
             at = COUNTERS.index("upstream_breaker_opened")
             await until(lambda: relay.stored[at : at + 1] == [1])

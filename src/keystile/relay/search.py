@@ -88,7 +88,7 @@ class Search:
             member.pool.unreserve()
 
     def _connected(self, member: Member, connection: UpstreamConnection) -> None:
-        self.group.connected(member)
+        self.group.connected(self, member)
         if self.exchange.answered or self.exchange.ended:
             connection.release(clean=True)
         else:

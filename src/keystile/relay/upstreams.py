@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from keystile.config.model import MANAGEMENT_UPSTREAM, Server, Upstream
-from keystile.limits.breaker import Breaker
+from keystile.limits.breaker import Breaker, State
 from keystile.limits.budget import Budget
 from keystile.limits.servers import DOWN, Said
 from keystile.relay.line import Line
@@ -129,10 +129,14 @@ class UpstreamGroup:
             member.left_out_for_errors = False
             self._leave_out(member, breaker, f"{breaker.rules.connect_failures} connections in a row could not be made")
 
-    def connected(self, member: Member) -> None:
-        """A connection has been made."""
-        if member.breaker is not None:
-            member.breaker.connected()
+    def connected(self, search: Search, member: Member) -> None:
+        """A connection has been made: nobody has to wait for an answer to know that it can be reached."""
+        breaker = member.breaker
+        if breaker is None:
+            return
+        breaker.connected()
+        if breaker.state is not State.CLOSED and not member.left_out_for_errors:
+            self._end_trial(search, member, breaker, well=True)
 
     def answered(self, search: Search | None, member: Member, *, well: bool) -> None:
         """An answer has begun; ``well`` False: it is an error, or there will be none."""
@@ -140,7 +144,7 @@ class UpstreamGroup:
         if breaker is None:
             return
         if search is not None and search.trial is member:
-            self._end_trial(search, member, breaker, well=well or not member.left_out_for_errors)
+            self._end_trial(search, member, breaker, well=well)
         elif not well:
             self._error(member, breaker)
 
