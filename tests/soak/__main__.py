@@ -123,7 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     one = what.add_parser("upstreams")
     one.add_argument("--seconds", type=float, default=60.0, help="of disturbances")
     one.add_argument("--relays", type=int, default=2)
-    one.add_argument("--balance", default="round_robin", help="as in gateway.yaml")
+    # By a hash, two callers' addresses would have two servers at most.
+    one.add_argument("--balance", default="round_robin", choices=["round_robin", "least_in_flight"])
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser
