@@ -1,3 +1,4 @@
+import ssl
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,26 @@ async def test_keys_follow_the_settings(file: Path) -> None:
         assert made.warnings == ("no route uses the scope Odd",)
         with pytest.raises(Exception, match="as many keys"):
             await keys.create(account.email, "two", actor="test", origin="test")
+
+
+def test_servers_are_asked_as_requests_reach_them_and_only_where_the_settings_say_so(file: Path) -> None:
+    file.write_text(
+        "upstreams:\n"
+        "  plain: {servers: ['http://a', 'http://b']}\n"
+        "  safe:\n"
+        "    servers: ['https://c', 'https://d:8443']\n"
+        "    tls: {server_name: api.internal, verify: false}\n"
+        "    health_check: {path: /health}\n"
+        "  local: {servers: ['unix:run/s'], health_check: {path: /h}}\n"
+        "routes: [{path: /x, scope: X, upstream: plain}]\n"
+    )
+    targets = app.probe_targets(snapshot.take(1, app.load_settings(file)))
+    assert [(one.at, one.server.address, one.host_field, one.server_name) for one in targets] == [
+        (2, "c:443", "c", "api.internal"),
+        (3, "d:8443", "c", "api.internal"),
+        (4, f"unix:{file.parent / 'run/s'}", "localhost", None),
+    ]
+    assert targets[0].context is not None
+    assert targets[0].context is targets[1].context
+    assert targets[0].context.verify_mode is ssl.CERT_NONE
+    assert targets[2].context is None

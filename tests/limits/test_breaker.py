@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystile.config.model import Breaker as Rules
-from keystile.limits.breaker import LONGEST, Breaker, State
+from keystile.limits.breaker import LONGEST, PARTS, Breaker, State
 
 RULES = Rules(connect_failures=3, errors=0.5, of_at_least=10, within=10.0, open_for=5.0)
 
@@ -55,6 +55,13 @@ def test_errors_of_long_ago_count_no_more() -> None:
             assert not breaker.too_many(float(second), asked)
     breaker.error()
     assert not breaker.too_many(30.0, asked)
+
+
+def test_a_long_time_takes_no_more_memory_than_a_short_one() -> None:
+    breaker = Breaker(Rules(within=86400.0))
+    for second in range(0, 200_000, 7):
+        breaker.look(float(second), second)
+    assert len(breaker._window) <= PARTS + 2
 
 
 def test_what_a_server_was_asked_before_its_breaker_was_made_does_not_dilute_its_errors() -> None:
@@ -112,7 +119,7 @@ def test_the_end_of_an_old_trial_says_nothing_of_a_closed_one(well: bool) -> Non
     breaker = opened()
     breaker.begin_trial(5.0)
     breaker.close(6.0, 0)
-    breaker.end_trial(7.0, 0, well=well)
+    assert breaker.end_trial(7.0, 0, well=well) is False
     assert breaker.state is State.CLOSED
 
 

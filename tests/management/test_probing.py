@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ def test_another_configuration_goes_on_counting_where_the_question_is_the_same()
         first.heard(target(2, at=1), "down")
     said: list[bytes] = []
     other = HealthCheck("/other")
-    second = Prober([target(2, at=0), target(1, at=1, check=other)], 2, said.append, first.tallies)
+    heavier = replace(target(2), server=replace(target(2).server, weight=7))
+    second = Prober([heavier, target(1, at=1, check=other)], 2, said.append, first.tallies)
     second.publish()
     assert said == [bytes([DOWN, UNKNOWN])]
 

@@ -46,7 +46,7 @@ def test_each_way_has_a_class_that_does_no_more_than_it_needs(
 
 def test_one_server_counts_nothing_unless_something_needs_it() -> None:
     for balance in ("round_robin", "least_in_flight", "hash_key", "hash_address"):
-        assert class_for(Upstream("api", TWO[:1], balance=balance)) is OneServer  # type: ignore[arg-type]
+        assert class_for(Upstream("api", TWO[:1], balance=balance)) is OneServer
     assert class_for(Upstream("api", TWO[:1], max_in_flight=1)) is InTurnWithRoom
     assert class_for(Upstream("api", TWO[:1], breaker=Breaker(even_the_last=True))) is InTurn
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 import ssl
 import time
@@ -243,11 +244,12 @@ async def test_who_came_with_an_old_version_is_told_by_key_version_and_address(t
             assert await status(relay.port, version, key) == 200
         await until(lambda: relay.gateway.recorder.requests == 5)
         relay.gateway.recorder.flush(0, 0, False)
-        seen = relay.channel.rows(b"O")
-    told: Counter[tuple[str, str]] = Counter()
+        batches = [json.loads(payload) for kind, payload in relay.channel.messages if kind == b"O"]
+    seen = [each for batch in batches for each in batch]
+    counts: Counter[tuple[str, str]] = Counter()
     for _, version, address, _, requests in seen:
-        told[version, address] += requests
-    assert told == {("1.0", "127.0.0.1"): 2, ("1.1", "127.0.0.1"): 1}
+        counts[version, address] += requests
+    assert counts == {("1.0", "127.0.0.1"): 2, ("1.1", "127.0.0.1"): 1}
     assert len({key for key, *_ in seen}) == 1
     assert all(abs(at - time.time()) < 60 for *_, at, _ in seen)
 
@@ -285,12 +287,27 @@ async def test_plain_http_on_the_port_gets_a_readable_answer(tmp_path: Path) -> 
         assert relay.counters["handshakes_refused_http"] == 1
 
 
-async def test_a_handshake_that_never_ends_is_counted(tmp_path: Path) -> None:
+async def test_a_handshake_that_takes_too_long_is_counted_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with over_tls(Tls((certificate(tmp_path),)), limits={"head_timeout": 0.1}) as (relay, _):
+        for sent in (b"\x16\x03\x01", b""):
+            client = await RawClient.connect(relay.port)
+            await client.send(sent)
+            await client.closed()
+        await until(lambda: relay.counters["handshakes_refused_too_slow"] == 2)
+        lines = [record.getMessage() for record in caplog.records]
+        assert lines == ["TLS handshake of 127.0.0.1 refused: it did not end in time"]
+        assert relay.counters["handshakes_abandoned"] == 0
+
+
+async def test_a_client_that_leaves_in_its_handshake_is_counted(tmp_path: Path) -> None:
+    async with over_tls(Tls((certificate(tmp_path),))) as (relay, _):
         client = await RawClient.connect(relay.port)
         await client.send(b"\x16\x03\x01")
-        await client.closed()
+        client.reset()
         await until(lambda: relay.counters["handshakes_abandoned"] == 1)
+        assert relay.counters["handshakes_refused_too_slow"] == 0
 
 
 # -- certificates and names ---------------------------------------------------------------------------------

@@ -4,14 +4,28 @@ import asyncio
 import logging
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Awaitable
+from hashlib import sha1
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keystile.config.model import Certificate, Listener, Needs, Operation, Tls
+from keystile.config.model import (
+    Certificate,
+    HealthCheck,
+    Listener,
+    Needs,
+    Operation,
+    Server,
+    ServerQueue,
+    Tls,
+    Upstream,
+)
+from keystile.limits.servers import DOWN, UP, Pages, ServerTable
+from keystile.wire.names import Addresses
 from tests.config.certificates import make
 from tests.relay.running import OPERATIONS, Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -381,3 +395,85 @@ async def test_one_request_is_answered_by_one_table() -> None:
         await client.send(request("/any/x", key=relay.secrets[0]))
         assert (await client.answer())[0] == 404
         assert OPERATIONS[3].path == "/any/*"
+
+
+# -- servers of upstreams: what a relay hears and says -----------------------------------------------------------
+
+
+async def test_a_relay_hears_the_checks_of_its_own_configuration_and_says_what_it_has_seen() -> None:
+    table = ServerTable.create(relays=1)
+    check = HealthCheck("/health", interval=60.0)
+    async with RecordingUpstream() as one, RecordingUpstream() as other:
+        servers = tuple(Server("127.0.0.1", each.port) for each in (one, other))
+        upstreams = (Upstream("unchecked", servers), Upstream("api", servers, health_check=check))
+        async with running(0, upstreams=upstreams) as relay:
+            gateway = relay.gateway
+            gateway.servers = Pages(table.page(0), table.page(1))
+            table.page(0).write(2, bytes([DOWN] * 4))  # another configuration's
+            gateway._look_at_servers(gateway.loop.time())
+            assert [len(gateway.upstreams[name].usable) for name in ("unchecked", "api")] == [2, 2]
+            table.page(0).write(1, bytes([DOWN, DOWN, UP, DOWN]))
+            gateway._look_at_servers(gateway.loop.time())
+            assert [len(gateway.upstreams[name].usable) for name in ("unchecked", "api")] == [2, 1]
+            for _ in range(6):
+                assert (await relay.ask("/open")).status == 200
+            assert (len(one.requests), len(other.requests)) == (6, 0)
+            assert table.relays(1) == [bytes([UP] * 4)]  # it has seen nothing wrong itself
+            breaker = gateway.upstreams["unchecked"].members[1].breaker
+            assert breaker is not None
+            breaker.open(gateway.loop.time())
+            gateway._look_at_servers(gateway.loop.time())
+            assert table.relays(1) == [bytes([UP, DOWN, UP, UP])]
+
+
+async def test_names_of_servers_are_looked_up_again_beside_requests() -> None:
+    asked: list[str] = []
+
+    async def look_up(host: str) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    async with RecordingUpstream() as upstream:
+        api = Upstream("api", (Server("api.internal", upstream.port),), resolve_every=30.0)
+        async with running(0, upstreams=(api,)) as relay:
+            now = [100.0]
+            pool = relay.gateway.upstreams["api"].members[0].pool
+            pool.addresses = Addresses("api.internal", 30.0, look_up, lambda: now[0])
+            for seconds, times in ((0, 1), (29, 1), (1, 2), (5, 2)):
+                now[0] += seconds
+                relay.gateway._look_at_servers(relay.gateway.loop.time())
+                await asyncio.sleep(0.01)
+                assert len(asked) == times
+            assert (await relay.ask("/open")).status == 200
+
+
+async def test_a_websocket_holds_its_place_at_its_server_as_long_as_it_is_open() -> None:
+    async def take_up(connection: RecordedConnection, sent: bytes) -> None:
+        key = sent.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
+        accept = b64encode(sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        await connection.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
+        )
+
+    ask = request(
+        "/ws",
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        b"Sec-WebSocket-Version: 13",
+    )
+    row = Operation(("GET",), "/ws", Needs(public=True), "api", "test", 8, websocket=True)
+    async with RecordingUpstream(take_up) as upstream:
+        api = Upstream("api", (Server("127.0.0.1", upstream.port),), max_in_flight=1, queue=ServerQueue(0, 1.0))
+        async with running(0, upstreams=(api,), operations=(*OPERATIONS, row)) as relay:
+            pool = relay.gateway.upstreams["api"].members[0].pool
+            client = await RawClient.connect(relay.port)
+            await client.send(ask)
+            assert (await client.answer())[0] == 101
+            assert pool.in_flight == 1
+            assert (await relay.ask("/open")).slug == "servers-busy"
+            client.reset()
+            await until(lambda: pool.in_flight == 0)
+            upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+            assert (await relay.ask("/open")).status == 200

@@ -225,7 +225,7 @@ ROWS = [
     Row(Refusal.UPSTREAM_UNREACHABLE, 502, "upstream-unreachable", ask("/gone/x")),
     Row(Refusal.UPSTREAM_BROKEN, 502, "upstream-broken", ask("/any/garbage")),
     Row(Refusal.UPSTREAM_BROKEN, 502, "upstream-broken", ask("/any/reset")),
-    Row(Refusal.NO_SERVER, 503, "no-server", ask("/gone/x"), {b"Retry-After": b"5"}, prepare=leave_out),
+    Row(Refusal.NO_SERVER, 503, "no-server", ask("/gone/x"), SOON, prepare=leave_out),
     Row(Refusal.SERVERS_BUSY, 503, "servers-busy", ask("/gone/x"), SOON, prepare=fill_server),
     Row(Refusal.OVERLOADED, 503, "overloaded", ask(), SOON, prepare=crowd),
     Row(Refusal.DRAINING, 503, "draining", ask(), SOON, prepare=stop, closes=True),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keystile.config.model import AccessLog, KeyPolicy, Limits, Needs, Operation, Server, Upstream, Waiting
-from keystile.relay.upstreams import UpstreamGroup
+from keystile.relay import gateway as gateway_module
 from tests.relay.running import OPERATIONS, Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
@@ -245,7 +245,7 @@ async def test_what_cannot_be_made_changes_nothing(monkeypatch: pytest.MonkeyPat
         assert relay.gateway.settings is before
         assert (await here.ask()).status == 200
         monkeypatch.undo()
-        monkeypatch.setattr(UpstreamGroup, "of", fail)
+        monkeypatch.setattr(gateway_module, "groups_of", fail)
         with pytest.raises(OSError, match="no such certificate"):
             change(relay, operations=(), upstreams=(Upstream("api", (Server("127.0.0.1", 1),)),))
         assert relay.gateway.settings is before

@@ -130,14 +130,14 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 QUICK = Breaker(connect_failures=3, errors=0.5, of_at_least=10, within=10.0, open_for=5.0)
 
 
-async def many(ground: Ground, times: int, status: int = 200, **how: Any) -> Counter[str]:
+async def many(ground: Ground, times: int, status: int | dict[str, int] = 200, **how: Any) -> Counter[str]:
     """So many requests, one after the other, each answered so where it was sent; where they went, or why not."""
     went: Counter[str] = Counter()
     for _ in range(times):
         asking = await ground.asked(**how)
         went[asking.to[-1] if asking.to else str(asking.refusal)] += 1
         if asking.upstream is not None:
-            asking.answer(status if not isinstance(status, dict) else status.get(asking.to[-1], 200))
+            asking.answer(status.get(asking.to[-1], 200) if isinstance(status, dict) else status)
     return went
 
 
@@ -202,22 +202,47 @@ async def test_a_request_that_would_be_refused_may_be_the_one_that_tries_whateve
 
 
 async def test_while_one_tries_the_others_are_refused_and_a_trial_without_an_end_makes_way_for_another() -> None:
-    ground = Ground(1, breaker=QUICK)
-    ground.down(0)
-    await many(ground, 3)
-    ground.up(0)
+    ground = Ground(1, breaker=replace(QUICK, even_the_last=True))
+    await many(ground, 10, 500)
     ground.now += 5
     trying = await ground.asked()
     assert trying.to == ["a"]
     assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
     trying.leave()
+    assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
     ground.now += 5
     assert await many(ground, 2) == {"a": 2}
 
 
+async def test_a_connection_is_enough_to_know_that_a_server_can_be_reached_again() -> None:
+    """An answer may take minutes; nobody else is refused that long."""
+    ground = Ground(1, breaker=QUICK)
+    ground.down(0)
+    await many(ground, 3)
+    ground.up(0)
+    ground.now += 5
+    slow = await ground.asked()
+    assert slow.to == ["a"]
+    assert await many(ground, 5) == {"a": 5}
+
+
+async def test_while_a_connection_is_tried_the_others_are_refused() -> None:
+    ground = Ground(1, breaker=QUICK)
+    ground.down(0)
+    await many(ground, 3)
+    ground.now += 5
+    ground.pool(0).may.clear()
+    trying = ground.ask()
+    assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
+    ground.pool(0).may.set()
+    await ground.settled()
+    assert trying.refusal is Refusal.UPSTREAM_UNREACHABLE
+    assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
+
+
 async def test_too_many_errors_leave_a_server_out_and_a_good_answer_brings_it_back() -> None:
     ground = Ground(2, breaker=QUICK, retries=Retries(0))
-    ill: Any = {"a": 500}
+    ill = {"a": 500}
     assert (await many(ground, 19, ill)) == {"a": 9, "b": 10}
     assert len(ground.group.usable) == 2
     await many(ground, 1, ill)
@@ -370,7 +395,7 @@ async def test_an_answer_of_503_and_when_to_come_back_is_given_at_once_while_no_
                 assert (await relay.ask("/open")).slug == "upstream-unreachable"
             for _ in range(10):
                 answer = await relay.ask("/open")
-                assert (answer.slug, answer.field(b"Retry-After")) == ("no-server", b"5")
+                assert (answer.slug, answer.field(b"Retry-After")) == ("no-server", b"1")
             assert relay.counters["refused_no_server"] == 10
             at = COUNTERS.index("upstream_breaker_opened")
             await until(lambda: relay.stored[at : at + 1] == [1])
@@ -408,7 +433,7 @@ async def test_a_put_whose_body_was_still_to_come_is_sent_whole_to_the_other_ser
                 before = len(heads)
                 client = await RawClient.connect(relay.port)
                 await client.send(request("/open", b"Content-Length: 5", method=b"PUT"))
-                await until(lambda before=before: len(heads) > before or good.connections)  # type: ignore[misc]
+                await until(lambda before=before: len(heads) > before or good.connections)
                 await asyncio.sleep(0.02)
                 await client.send(b"whole")
                 assert (await client.answer())[0] == 200
@@ -416,6 +441,25 @@ async def test_a_put_whose_body_was_still_to_come_is_sent_whole_to_the_other_ser
             assert len(good.requests) == 4
             assert all(sent.endswith(b"\r\n\r\nwhole") for sent in good.requests)
     leaving.close()
+
+
+async def test_an_answer_that_never_comes_is_an_error_of_the_server_but_not_a_request_that_never_does() -> None:
+    async def never(connection: RecordedConnection, _: bytes) -> None:
+        await connection.closed.wait()
+
+    rules = replace(QUICK, of_at_least=2)
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(RecordingUpstream(one)) for one in (never, counting)]
+        api = Upstream("api", tuple(Server("127.0.0.1", one.port) for one in servers), breaker=rules)
+        relay = await stack.enter_async_context(running(0, upstreams=(api,), limits={"request_timeout": 0.1}))
+        group = relay.gateway.upstreams["api"]
+        for _ in range(8):
+            answer = await relay.ask("/open", b"Content-Length: 5", method=b"POST")
+            assert answer.slug == "out-of-time"
+        assert len(group.usable) == 2
+        statuses = [(await relay.ask("/open")).status for _ in range(16)]
+        assert statuses.count(504) == 4  # of the eight requests that it had then: half
+        assert [member.server.port for member in group.usable] == [servers[1].port]
 
 
 async def test_a_server_on_a_unix_socket_serves_beside_one_on_tcp(tmp_path: Path) -> None:

@@ -28,12 +28,13 @@ from tests.soak import (
     stopped,
     table,
     upgrades,
+    upstreams,
 )
 
 Found = tuple[list[dict[str, object]], list[str]]
 #: Whose one row is shown as a list of facts.
 ONE_ROW = frozenset(
-    {"certificates", "kills", "management", "memory", "overload", "reloads", "stopped", "upgrades"}
+    {"certificates", "kills", "management", "memory", "overload", "reloads", "stopped", "upgrades", "upstreams"}
 )
 TITLES = {
     "bursts": "Bursts of 25 at once from one address",
@@ -49,6 +50,7 @@ TITLES = {
     "reloads": "Configurations that change under load",
     "overload": "Overload: several times what it carries, from rude callers",
     "upgrades": "Upgrades under traffic",
+    "upstreams": "Three servers that stop, die, get slow and answer with errors under load",
     "stopped": "One relay stopped (SIGSTOP)",
 }
 
@@ -97,6 +99,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             )
         case "upgrades":
             return upgrades.main(chosen.upgrades, chosen.relays)
+        case "upstreams":
+            return upstreams.main(chosen.seconds, chosen.relays, chosen.seed, chosen.balance)
         case _:
             return stopped.main(chosen.seconds, chosen.times, chosen.relays, chosen.seed)
 
@@ -154,6 +158,11 @@ def _parser() -> argparse.ArgumentParser:
     one = what.add_parser("upgrades")
     one.add_argument("--upgrades", type=int, default=20)
     one.add_argument("--relays", type=int, default=2)
+    one = what.add_parser("upstreams")
+    one.add_argument("--seconds", type=float, default=60.0, help="of disturbances")
+    one.add_argument("--relays", type=int, default=2)
+    # By a hash, two callers' addresses would have two servers at most.
+    one.add_argument("--balance", default="round_robin", choices=["round_robin", "least_in_flight"])
     for each in what.choices.values():
         each.add_argument("--seed", type=int, default=20)
     return parser

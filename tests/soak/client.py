@@ -19,12 +19,15 @@ ENDED = 0
 _numbers = count(1)
 
 
-def request(path: str, key: bytes, number: int = 0) -> bytes:
-    """The bytes of one call; ``number`` tells the upstream which client it came from."""
-    return b"GET %b HTTP/1.1\r\nHost: soak.example\r\nX-Api-Key: %b\r\nX-Soak-Client: %d\r\n\r\n" % (
+def request(path: str, key: bytes, number: int = 0, body: bytes | None = None) -> bytes:
+    """The bytes of one call: a POST where it has a body. ``number`` tells the upstream which client it came from."""
+    return b"%b %b HTTP/1.1\r\nHost: soak.example\r\nX-Api-Key: %b\r\nX-Soak-Client: %d\r\n%b\r\n%b" % (
+        b"GET" if body is None else b"POST",
         path.encode(),
         key,
         number,
+        b"" if body is None else b"Content-Length: %d\r\n" % len(body),
+        body or b"",
     )
 
 
@@ -55,9 +58,9 @@ class Client(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.address = transport.get_extra_info("sockname")[:2]
 
-    def send(self, path: str, key: bytes) -> None:
+    def send(self, path: str, key: bytes, body: bytes | None = None) -> None:
         """Write a request now; the answer goes to ``done``."""
-        self.send_bytes(request(path, key, self.number))
+        self.send_bytes(request(path, key, self.number, body))
 
     def send_bytes(self, data: bytes) -> None:
         """Write these bytes of a request (perhaps not all of it) now; the answer goes to ``done``."""
@@ -69,9 +72,9 @@ class Client(asyncio.Protocol):
         else:
             self.transport.write(data)
 
-    async def ask(self, path: str, key: bytes) -> int:
+    async def ask(self, path: str, key: bytes, body: bytes | None = None) -> int:
         """The status of the answer to one request, or ENDED."""
-        return await self.ask_bytes(request(path, key, self.number))
+        return await self.ask_bytes(request(path, key, self.number, body))
 
     async def ask_bytes(self, data: bytes) -> int:
         """The same for a request in these bytes."""

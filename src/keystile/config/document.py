@@ -353,7 +353,7 @@ class BreakerSection(Section):
     )
     within: Duration = _setting("10s", description="Over how long both are counted.")
     open_for: Duration = _setting(
-        "5s",
+        "1s",
         description="How long it stays out before one request tries it; twice as long after each try that fails, "
         "up to 12 times.",
     )

@@ -190,7 +190,7 @@ class Breaker:
     errors: float = 0.5
     of_at_least: int = 20
     within: float = 10.0
-    open_for: float = 5.0
+    open_for: float = 1.0
     even_the_last: bool = False
 
 

@@ -21,6 +21,8 @@ from keystile.config.model import Breaker as Rules
 
 #: So many times longer than ``open_for`` a server is left out at most.
 LONGEST: Final = 12
+#: Parts of ``within`` that are told apart, at most; and none shorter than a second.
+PARTS: Final = 60
 
 
 class State(Enum):
@@ -75,7 +77,7 @@ class Breaker:
     def look(self, now: float, asked: int) -> None:
         """Once a second: what is older than ``within`` counts no more."""
         window = self._window
-        if now - window[-1][0] >= 1.0:
+        if now - window[-1][0] >= max(1.0, self.rules.within / PARTS):
             window.append((now, asked, self._errors))
         while len(window) > 1 and window[1][0] <= now - self.rules.within:
             window.popleft()
@@ -95,15 +97,16 @@ class Breaker:
         self.state = State.TRIED
         self._until = now + self.rules.open_for
 
-    def end_trial(self, now: float, asked: int, *, well: bool) -> None:
-        """The request that tried it was answered well, or not."""
+    def end_trial(self, now: float, asked: int, *, well: bool) -> bool:
+        """The request that tried it was answered well, or not; whether that closed it."""
         if self.state is State.CLOSED:
-            return
+            return False  # another has found out meanwhile
         if well:
             self.close(now, asked)
         else:
             self._times = min(2 * self._times, LONGEST)
             self._open(now)
+        return well
 
     def close(self, now: float, asked: int) -> None:
         """Use the server again; what was counted before counts no more."""

@@ -12,7 +12,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aiohttp import (
@@ -147,7 +147,7 @@ def _tally(target: Target, known: bytes) -> Tally:
 
 
 def _key(target: Target) -> tuple[str, Server, HealthCheck]:
-    return target.upstream, target.server, target.check
+    return target.upstream, replace(target.server, weight=1), target.check
 
 
 async def probe(target: Target) -> str:

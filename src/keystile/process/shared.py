@@ -14,8 +14,9 @@ from typing import Any
 
 from keystile.config.live import needs_restart
 from keystile.config.model import Listener, Settings, Tls
-from keystile.limits.servers import DOWN, TRIED, UNKNOWN, ServerTable
+from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
+from keystile.management.servers import seen
 from keystile.process import channel, snapshot, sockets
 from keystile.process.charge import Charge
 from keystile.process.handover import Files
@@ -202,16 +203,11 @@ class Shared:
     def _server_states(self) -> list[dict[str, str]]:
         """What relays are told of each upstream's servers, and what they have seen themselves."""
         number = self.in_force.snapshot.number
-        said, relays = self.servers.page(0).read(number), self.servers.relays(number)
-        states = b"" if said is None else said.states
-        found: list[dict[str, str]] = []
-        for upstream in self.settings.upstreams:
-            for server in upstream.servers:
-                at = len(found)
-                left_out = sum(at < len(one) and one[at] in (DOWN, TRIED) for one in relays)
-                state = _told(states[at] if at < len(states) else UNKNOWN, left_out, len(relays))
-                found.append({"upstream": upstream.name, "server": server.address, "state": state})
-        return found
+        said = self.servers.page(0).read(number)
+        known = seen(self.settings, b"" if said is None else said.states, self.servers.relays(number))
+        return [
+            {"upstream": one.upstream, "server": one.address, "state": one.trouble or "used"} for one in known
+        ]
 
     def status(self) -> dict[str, Any]:
         """Its part of what ``keystile status`` shows."""
@@ -230,14 +226,6 @@ class Shared:
             "upstream_servers": self._server_states(),
             "restarts": self.counters.restarts,
         }
-
-
-def _told(checked: int, left_out: int, relays: int) -> str:
-    if checked == DOWN:
-        return "down"
-    if left_out:
-        return f"left out by {left_out} of {relays} relays"
-    return "used"
 
 
 def _address(listener: Listener) -> tuple[str, int]:

@@ -413,7 +413,9 @@ class Exchange:
         self.refuse(of_fault(error.fault))
 
     def out_of_time(self) -> None:
-        """The total time is over: the upstream's part is cut too."""
+        """The total time is over: the upstream's part is cut too, and is the server's fault if it had it all."""
+        if self.upstream is not None and not self.answer_started and self.client.state == ANSWER:
+            self._tell(False)
         seconds = (self.client.earlier or self.gateway).request_timeout
         self.detail = Refusal.OUT_OF_TIME.detail.format(seconds=f"{seconds:g}")
         self.refuse(Refusal.OUT_OF_TIME)

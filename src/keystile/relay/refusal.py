@@ -156,7 +156,7 @@ class Refusal(Enum):
 #: Seconds after which a caller may try again, by refusal.
 RETRY_AFTER: Final = {
     Refusal.TOO_MANY_AT_ONCE: 1,
-    Refusal.NO_SERVER: 5,
+    Refusal.NO_SERVER: 1,
     Refusal.SERVERS_BUSY: 1,
     Refusal.OVERLOADED: 1,
     Refusal.TOO_MANY_CONNECTIONS: 1,

@@ -67,7 +67,7 @@ class Search:
                 self._refuse(found)
             return
         found.asked += 1
-        connection = None if self._fresh else found.pool.take()
+        connection = None if self._fresh or self.trial is found else found.pool.take()
         if connection is not None:
             exchange.send(connection)
         else:
@@ -100,7 +100,7 @@ class Search:
             member.pool.unreserve()
 
     def _connected(self, member: Member, connection: UpstreamConnection) -> None:
-        self.group.connected(member)
+        self.group.connected(self, member)
         if self.exchange.answered or self.exchange.ended:
             connection.release(clean=True)
         else:
@@ -143,4 +143,5 @@ class Search:
     def change_to(self, group: UpstreamGroup) -> None:
         """Another configuration's servers are the ones to wait for."""
         self.group = self.exchange.group = group
-        self.tried.clear()
+        tried = {member.pool for member in self.tried}
+        self.tried = [member for member in group.members if member.pool in tried]

@@ -129,10 +129,14 @@ class UpstreamGroup:
             member.left_out_for_errors = False
             self._leave_out(member, breaker, f"{breaker.rules.connect_failures} connections in a row could not be made")
 
-    def connected(self, member: Member) -> None:
-        """A connection has been made."""
-        if member.breaker is not None:
-            member.breaker.connected()
+    def connected(self, search: Search, member: Member) -> None:
+        """A connection has been made: nobody has to wait for an answer to know that it can be reached."""
+        breaker = member.breaker
+        if breaker is None:
+            return
+        breaker.connected()
+        if breaker.state is not State.CLOSED and not member.left_out_for_errors:
+            self._end_trial(search, member, breaker, well=True)
 
     def answered(self, search: Search | None, member: Member, *, well: bool) -> None:
         """An answer has begun; ``well`` False: it is an error, or there will be none."""
@@ -140,7 +144,7 @@ class UpstreamGroup:
         if breaker is None:
             return
         if search is not None and search.trial is member:
-            self._end_trial(search, member, breaker, well=well or not member.left_out_for_errors)
+            self._end_trial(search, member, breaker, well=well)
         elif not well:
             self._error(member, breaker)
 
@@ -162,8 +166,7 @@ class UpstreamGroup:
     def _end_trial(self, search: Search, member: Member, breaker: Breaker, *, well: bool) -> None:
         search.trial = None
         now = self._loop.time()
-        breaker.end_trial(now, member.asked, well=well)
-        if breaker.state is State.CLOSED:
+        if breaker.end_trial(now, member.asked, well=well):
             member.back_since = now
             log.warning("upstream %s: %s is used again", self.name, member.name)
         self.refresh()
