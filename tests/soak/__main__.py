@@ -17,6 +17,7 @@ from tests.soak import (
     certificates,
     cpu,
     deletes,
+    drains,
     idle,
     idle_tls,
     kills,
@@ -38,6 +39,7 @@ TITLES = {
     "idle": "Idle connections",
     "idle-tls": "Idle TLS connections",
     "certificates": "Certificates that change under load",
+    "drains": "Drains under traffic, while another gateway takes it",
     "upgrades": "Upgrades under traffic",
     "stopped": "One relay stopped (SIGSTOP)",
 }
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ("kills", "management", "stopped", "certificates", "upgrades"):
+    if chosen.what in ("kills", "management", "stopped", "certificates", "upgrades", "drains"):
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -76,6 +78,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return idle_tls.main(chosen.connections)
         case "certificates":
             return certificates.main(chosen.changes, chosen.relays)
+        case "drains":
+            return drains.main(chosen.drains)
         case "upgrades":
             return upgrades.main(chosen.upgrades, chosen.relays)
         case _:
@@ -120,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     one = what.add_parser("certificates")
     one.add_argument("--changes", type=int, default=1000)
     one.add_argument("--relays", type=int, default=2)
+    one = what.add_parser("drains")
+    one.add_argument("--drains", type=int, default=20)
     one = what.add_parser("upgrades")
     one.add_argument("--upgrades", type=int, default=20)
     one.add_argument("--relays", type=int, default=2)

@@ -71,6 +71,12 @@ class RealGateway:
         self._relays: dict[bytes, int] = {}
 
     def __enter__(self) -> RealGateway:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it (again, after its end)."""
+        self.close_output()
         with self.errors.open("ab") as errors:
             command = [sys.executable, "-m", "keystile", "serve", "-c", str(self.file)]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
@@ -81,7 +87,23 @@ class RealGateway:
             management = self._process.stdout.readline().decode().strip()
         self.port = int(listening.rpartition(":")[2])
         self.management = management.removeprefix("management on ")
-        return self
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The supervisor."""
+        assert self._process is not None
+        return self._process
+
+    def close_output(self) -> None:
+        """Nobody reads any more what a process has said that has ended."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def fix_port(self) -> int:
+        """The port that it has; from its next start on the settings name it."""
+        text = self.file.read_text(encoding="utf-8")
+        self.file.write_text(text.replace('"127.0.0.1:0"', f'"127.0.0.1:{self.port}"', 1), encoding="utf-8")
+        return self.port
 
     def __exit__(self, *_: object) -> None:
         process = self._process
