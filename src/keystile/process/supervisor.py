@@ -131,6 +131,7 @@ class Supervisor:
         self.upgrade = Upgrade(self, self._acceptance.nothing_else, self.reloads.while_upgrading)
         self._adopted: State | None = None
         self._upgraded = float("-inf")
+        self._serving = False
         self._began = time.monotonic()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
@@ -145,7 +146,8 @@ class Supervisor:
                 self._go_on(self._adopted)
             else:
                 await self._start()
-            if announce is not None and not self._stop.is_set():
+            self._serving = not self._stop.is_set()
+            if announce is not None and self._serving:
                 self._say_ready(announce)
             await self._stop.wait()
             return 0
@@ -411,7 +413,8 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Relays first, then management, which says until then that all is ending, and writes what they hand over."""
-        asked_to = self._stop.is_set()
+        # Of the end of what has not begun nobody has to be told first.
+        asked_to = self._stop.is_set() and self._serving
         self._stop.set()
         limits = self._shared.settings.limits
         for child in self._children(MANAGEMENT):
