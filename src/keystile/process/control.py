@@ -82,7 +82,9 @@ class Control:
         await self.go_on()
 
     async def go_on(self) -> None:
-        """Answer (again)."""
+        """Answer (again), unless it has been closed meanwhile."""
+        if self._lock < 0:
+            return
         if self._socket is None:
             self._socket = unix.bound(self._path)
             self._socket.listen()
@@ -109,6 +111,7 @@ class Control:
         if self._socket is not None:
             self._socket.close()
         os.close(self._lock)
+        self._lock = -1
 
 
 async def _word(reader: asyncio.StreamReader) -> bytes:
