@@ -81,10 +81,10 @@ async def soak(count: int, folder: Path, calm: float = 0.005) -> Found:
             (folder / name).mkdir()
             gateways.append(RealGateway(folder / name, upstream.port, 1, limits=(f"drain_wait: {WAIT}",)))
         tls = [with_tls(gateway, "health_path: /healthz") for gateway in gateways]
+        ports = [(gateway.fix_port(), port) for gateway, port in zip(gateways, tls, strict=True)]
         [key] = await fill(gateways[0].store, 1)
         shutil.copy(gateways[0].store, gateways[1].store)
         with gateways[0], gateways[1]:
-            ports = [(gateway.fix_port(), port) for gateway, port in zip(gateways, tls, strict=True)]
             found = Found(Traffic(*ports[0], key))
             balancing = asyncio.ensure_future(balance(found.traffic, ports))
             found.traffic.start(pause=calm)

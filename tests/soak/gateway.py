@@ -15,6 +15,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from bench.processes import free_port
+
 from keystile.keys import secret as secrets
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.networks import Networks
@@ -100,10 +102,11 @@ class RealGateway:
             self._process.stdout.close()
 
     def fix_port(self) -> int:
-        """The port that it has; from its next start on the settings name it."""
+        """A port that it has at every start; before the first one."""
+        port = free_port()
         text = self.file.read_text(encoding="utf-8")
-        self.file.write_text(text.replace('"127.0.0.1:0"', f'"127.0.0.1:{self.port}"', 1), encoding="utf-8")
-        return self.port
+        self.file.write_text(text.replace('"127.0.0.1:0"', f'"127.0.0.1:{port}"', 1), encoding="utf-8")
+        return port
 
     def __exit__(self, *_: object) -> None:
         process = self._process
