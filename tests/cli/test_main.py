@@ -17,6 +17,7 @@ COMMANDS = {
     "routes": set(),
     "status": set(),
     "reload": set(),
+    "upgrade": set(),
     "demo": set(),
     "accounts": {"create", "password", "link", "setup-link", "list", "delete"},
     "keys": {"create", "list", "edit", "change", "delete", "import"},
