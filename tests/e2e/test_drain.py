@@ -35,13 +35,11 @@ async def under_traffic(folder: Path, *limits: str, pause: float = 0.0) -> Async
 
 
 def ended(gateway: RealGateway) -> int:
-    assert gateway._process is not None
-    return gateway._process.wait(30)
+    return gateway.process.wait(30)
 
 
 def terminate(gateway: RealGateway) -> None:
-    assert gateway._process is not None
-    gateway._process.send_signal(signal.SIGTERM)
+    gateway.process.send_signal(signal.SIGTERM)
 
 
 def management_says(gateway: RealGateway) -> tuple[int, dict[str, object]]:
@@ -87,7 +85,6 @@ async def test_a_second_sigterm_ends_at_once_also_while_the_first_waits(tmp_path
         await asyncio.sleep(0.2)
         terminate(gateway)
         await asyncio.sleep(0.5)
-        assert gateway._process is not None
-        assert gateway._process.poll() is None
+        assert gateway.process.poll() is None
         terminate(gateway)
         assert await asyncio.to_thread(ended, gateway) == 0

@@ -170,6 +170,9 @@ class StandIn:
     async def drain(self) -> None:
         for server in self.servers:
             server.close()
+        moment = time.monotonic() + 0.3
+        while time.monotonic() < moment:  # noqa: ASYNC110 - who has connected just now may still say a word
+            await asyncio.sleep(0.01)
         until = time.monotonic() + self.settings.limits.drain_timeout
         while (self.busy or self.holding) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -155,6 +155,9 @@ async def test_who_asks_during_a_pause_waits_and_who_has_asked_is_answered_first
     await control.go_on()
     assert await late == {"here": True}
     control.close()
+    await control.go_on()
+    with pytest.raises(NotRunning):
+        await asyncio.to_thread(ask, store)
 
 
 async def test_lock_and_socket_are_taken_up_as_they_are(tmp_path: Path) -> None:

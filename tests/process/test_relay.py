@@ -49,5 +49,6 @@ def test_an_interrupt_from_the_terminal_is_the_supervisors_affair(gateway: Start
     for pid in relays:
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGHUP)
+        os.kill(pid, signal.SIGUSR2)
     assert running.say("pid")
     assert running.pids("relay") == relays

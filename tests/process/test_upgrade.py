@@ -274,7 +274,8 @@ async def test_a_stop_that_was_signalled_in_the_last_moment_is_heard(monkeypatch
     monkeypatch.setattr(handover, "execute", lambda *_: pytest.fail("it was to stop"))
     crew = Crew()
     asyncio.get_running_loop().call_soon(setattr, crew, "stopping", True)
-    assert await Upgrade(crew, asyncio.Lock(), lambda _: None)._go_on({"fault": None}, -1) == {"fault": None}
+    answer = await Upgrade(crew, asyncio.Lock(), lambda _: None)._go_on({"fault": None}, -1)
+    assert answer == {"fault": "the gateway is stopping"}
 
 
 async def test_there_is_room_for_one_upgrade_until_the_last_ones_relays_have_ended() -> None:

@@ -17,6 +17,7 @@ from tests.soak import (
     certificates,
     cpu,
     deletes,
+    drains,
     idle,
     idle_tls,
     kills,
@@ -32,10 +33,8 @@ from tests.soak import (
 )
 
 Found = tuple[list[dict[str, object]], list[str]]
-#: Whose one row is shown as a list of facts.
-ONE_ROW = frozenset(
-    {"certificates", "kills", "management", "memory", "overload", "reloads", "stopped", "upgrades", "upstreams"}
-)
+#: Whose rows are shown as a table; others have one, shown as a list of facts.
+TABLES = frozenset({"bursts", "cpu", "deletes", "idle", "idle-tls", "slow"})
 TITLES = {
     "bursts": "Bursts of 25 at once from one address",
     "kills": "kill -9 of relays under load",
@@ -49,6 +48,7 @@ TITLES = {
     "memory": "A relay without memory",
     "reloads": "Configurations that change under load",
     "overload": "Overload: several times what it carries, from rude callers",
+    "drains": "Drains under traffic, while another gateway takes it",
     "upgrades": "Upgrades under traffic",
     "upstreams": "Three servers that stop, die, get slow and answer with errors under load",
     "stopped": "One relay stopped (SIGSTOP)",
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one measurement."""
     chosen = _parser().parse_args(arguments)
     rows, faults = uvloop.run(_work(chosen))
-    if chosen.what in ONE_ROW:
+    if chosen.what not in TABLES:
         for row in rows:
             table.show_facts(TITLES[chosen.what], row)
     elif rows:
@@ -97,6 +97,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return overload.main(
                 chosen.share, chosen.times, chosen.seconds, chosen.connections, chosen.new, limits, chosen.seed
             )
+        case "drains":
+            return drains.main(chosen.drains)
         case "upgrades":
             return upgrades.main(chosen.upgrades, chosen.relays)
         case "upstreams":
@@ -155,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--limits", default="", help="further limits for gateway.yaml, with commas: max_lag: none")
     one = what.add_parser("memory")
     one.add_argument("--seconds", type=float, default=10.0)
+    one = what.add_parser("drains")
+    one.add_argument("--drains", type=int, default=20)
     one = what.add_parser("upgrades")
     one.add_argument("--upgrades", type=int, default=20)
     one.add_argument("--relays", type=int, default=2)

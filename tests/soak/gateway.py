@@ -15,6 +15,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from bench.processes import free_port
+
 from keystile.keys import secret as secrets
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.networks import Networks
@@ -75,10 +77,17 @@ class RealGateway:
         self._relays: dict[bytes, int] = {}
 
     def __enter__(self) -> RealGateway:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it (again, after its end)."""
+        self.close_output()
         with self.errors.open("ab") as errors:
             command = [sys.executable, "-m", "keystile", "serve", "-c", str(self.file)]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
         assert self._process.stdout is not None
+        self.ports, self.management = [], ""
         while not self.management:
             said = self._process.stdout.readline().decode().strip()
             assert " on http" in said, self.errors.read_text()
@@ -87,7 +96,24 @@ class RealGateway:
             else:
                 self.management = said.removeprefix("management on ")
         self.port = self.ports[0]
-        return self
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The supervisor."""
+        assert self._process is not None
+        return self._process
+
+    def close_output(self) -> None:
+        """Nobody reads any more what a process has said that has ended."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def fix_port(self) -> int:
+        """A port that it has at every start; before the first one."""
+        port = free_port()
+        text = self.file.read_text(encoding="utf-8")
+        self.file.write_text(text.replace('"127.0.0.1:0"', f'"127.0.0.1:{port}"', 1), encoding="utf-8")
+        return port
 
     def __exit__(self, *_: object) -> None:
         process = self._process

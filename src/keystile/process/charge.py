@@ -160,12 +160,13 @@ class Line:
 def run(work: Callable[[Charge, Line], Awaitable[None]], *, last_words: bool) -> None:
     """The main of a child process: one charge as argument, ``work`` until it returns; exits 0 or 1.
 
-    SIGINT and SIGHUP are the supervisor's: a terminal sends them to every process of the group.
+    SIGINT, SIGHUP and SIGUSR2 are the supervisor's: terminals and service managers send them to every process.
     ``last_words``: at the supervisor's death do what ``stop`` asks for, within two seconds, instead of
     ending at once.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     catch_library_logs()
     charge = Charge.from_json(sys.argv[1])
     _end_with(charge.supervisor, signal.SIGTERM if last_words else signal.SIGKILL)

@@ -93,7 +93,9 @@ class Control:
         await self.go_on()
 
     async def go_on(self) -> None:
-        """Answer (again)."""
+        """Answer (again), unless it has been closed meanwhile."""
+        if self._lock < 0:
+            return
         if self._socket is None:
             self._socket = unix.bound(self._path)
             self._socket.listen()
@@ -120,6 +122,7 @@ class Control:
         if self._socket is not None:
             self._socket.close()
         os.close(self._lock)
+        self._lock = -1
 
 
 async def _word(reader: asyncio.StreamReader) -> bytes:

@@ -18,24 +18,25 @@ import signal
 import time
 from collections.abc import Awaitable, Coroutine
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from keystile import __version__
 from keystile.config.model import Settings
-from keystile.process import handover, snapshot
+from keystile.process import snapshot
 from keystile.process.acceptance import ON_TRIAL, TAKEN_WITHIN, Acceptance, Standing
 from keystile.process.charge import AT_ONCE, LEAVING, REPLACED
 from keystile.process.child import Child, StartFailed, how_it_ended
 from keystile.process.control import AlreadyRunning, Control, answer_on
-from keystile.process.handover import SIGNALS, Files, State, layouts
+from keystile.process.handover import SIGNALS, State
 from keystile.process.log import log
 from keystile.process.place import MANAGEMENT, RELAY, Place
 from keystile.process.post import Message
 from keystile.process.reloads import Reloads
 from keystile.process.shared import Shared
 from keystile.process.sockets import CannotListen
+from keystile.process.succession import Succession
 from keystile.process.upgrade import LAST_WORDS, Upgrade
 
 STEADY_AFTER = 1.0
@@ -119,10 +120,10 @@ class Supervisor:
 
     def __init__(self, shared: Shared, control: Control, parts: Parts) -> None:
         self._shared = shared
-        self._control = control
         self._acceptance = Acceptance(shared, self._relays, self._management, parts.taken_within)
         self._parts = parts
-        self._counters = list(importlib.import_module(parts.counters).COUNTERS)
+        counters = importlib.import_module(parts.counters).COUNTERS
+        self._succession = Succession(control, shared, self._acceptance, parts, counters)
         self._patience = parts.silent_at_most
         self.places: list[Place] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,6 +131,7 @@ class Supervisor:
         self.upgrade = Upgrade(self, self._acceptance.nothing_else, self.reloads.while_upgrading)
         self._adopted: State | None = None
         self._upgraded = float("-inf")
+        self._serving = False
         self._began = time.monotonic()
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
@@ -144,7 +146,8 @@ class Supervisor:
                 self._go_on(self._adopted)
             else:
                 await self._start()
-            if announce is not None and not self._stop.is_set():
+            self._serving = not self._stop.is_set()
+            if announce is not None and self._serving:
                 self._say_ready(announce)
             await self._stop.wait()
             return 0
@@ -200,7 +203,7 @@ class Supervisor:
 
     async def _keep(self, place: Place) -> None:
         """One place: child after child, until the gateway stops, it is replaced, or its first child fails."""
-        while not self._stop.is_set() and place.leaves_by is None:
+        while not self._stop.is_set() and (place.leaves_by is None or place.child is not None):
             steady = await self._one_life(place)
             if not place.first.done() or place.first.exception() is not None:
                 break
@@ -289,72 +292,34 @@ class Supervisor:
 
     async def pause(self) -> None:
         """Have questions wait for the next supervisor."""
-        await self._control.pause()
+        await self._succession.control.pause()
 
     async def go_on(self) -> None:
         """Answer them after all."""
-        await self._control.go_on()
+        await self._succession.control.go_on()
 
     def state(self) -> State:
         """What the next supervisor is handed."""
-        configurations, before = self._acceptance.handed()
-        files = Files(**self._control.handed(), **self._shared.handed(), before=before)
-        return State(
-            version=__version__,
-            layouts=layouts(),
-            files=files,
-            places=[_standing(place, place.child) for place in self.places if place.child is not None],
-            empty=[
-                (one.role, one.number, one.page, one.failures)
-                for one in self.places
-                if one.child is None and one.leaves_by is None
-            ],
-            parts=asdict(self._parts),
-            counters=self._counters,
-            charge=self._shared.management_charge(self._parts.counters).to_json(),
-            configurations=configurations,
-            began=self._began,
-        )
+        return self._succession.state(self.places, self._began)
 
     def adopt(self, state: State) -> None:
-        """Know what the supervisor knew that this process was before."""
+        """Know what the supervisor knew that this process was before, and have its children."""
         self._adopted = state
         self._began = state.began
         self._upgraded = time.monotonic()
-        self._acceptance.remember(state.configurations, state.files.before)
+        for place in self._succession.take_up(state, self._hear):
+            self.fill(place)
+            if place.child is not None and place.leaves_by is not None:
+                self._begin(self._see_leaving(place.child, place.leaves_by))
 
     def _go_on(self, state: State) -> None:
-        """The children go on, the one who asked is answered, and what was signalled meanwhile is heard."""
-        for role, number, page, failures in state.empty:
-            place = Place(role, number, page)
-            place.failures = failures
-            place.first.set_result(None)
-            self.fill(place)
-        for one in state.places:
-            self._take_in(one)
-        self.take_over()
+        """What was signalled meanwhile is heard, and the one who asked is answered."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self.take_over()
         told = state.report
         log(f"upgraded from {state.version} to {__version__}: {told['new']} in place of {told['old']}")
         if state.files.answer >= 0:
             answer_on(state.files.answer, {**told, "to": __version__})
-
-    def _take_in(self, one: handover.Filled) -> None:
-        place = Place(one.role, one.number, one.page)
-        place.child = Child.adopt(one.role, one.pid, one.line, self._hear, ready=one.ready)
-        place.standby, place.failures, place.leaves_by = one.standby, one.failures, one.leaves_by
-        place.started_from = self._shared.in_force.snapshot.number
-        place.first.set_result(None)
-        self.places.append(place)
-        if one.leaves_by is None:
-            self._begin(self._keep(place))
-        else:
-            self._begin(self._last_life(place))
-            self._begin(self._see_leaving(place.child, one.leaves_by))
-
-    async def _last_life(self, place: Place) -> None:
-        await self._one_life(place)
-        self.places.remove(place)
 
     # -- what children say ------------------------------------------------------------------------------
 
@@ -448,7 +413,8 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Relays first, then management, which says until then that all is ending, and writes what they hand over."""
-        asked_to = self._stop.is_set()
+        # Of the end of what has not begun nobody has to be told first.
+        asked_to = self._stop.is_set() and self._serving
         self._stop.set()
         limits = self._shared.settings.limits
         for child in self._children(MANAGEMENT):
@@ -494,20 +460,6 @@ class Supervisor:
         changes = {"configurations_put_back": self._acceptance.put_back}
         running = {"version": __version__, "processes": processes}
         return {**running, **self._shared.status(), **changes, "uptime": uptime}
-
-
-def _standing(place: Place, child: Child) -> handover.Filled:
-    return handover.Filled(
-        role=place.role,
-        number=place.number,
-        page=place.page,
-        pid=child.pid,
-        line=child.line,
-        ready=place.at_work,
-        standby=place.standby,
-        failures=place.failures,
-        leaves_by=place.leaves_by,
-    )
 
 
 def _is_stopped(pid: int) -> bool:

@@ -183,7 +183,7 @@ class Upgrade:
             await asyncio.sleep(0)
         try:
             if self._crew.stopping:
-                return report
+                return {**report, "fault": "the gateway is stopping"}
             state = self._crew.state()
             files = replace(state.files, answer=os.dup(answer) if answer >= 0 else -1)
             state = replace(state, report=report, files=files)

@@ -27,6 +27,8 @@ LAST_MOMENT: Final = 0.3
 """Seconds that a request may be on its way to us when accepting ends."""
 FAREWELL: Final = 2.0
 """Seconds before the end of ``drain_timeout`` when idle connections of a relay that was replaced end."""
+TURNS: Final = 20
+"""Turns of the loop in which a connection that was accepted just now comes to be counted: it takes a few."""
 _PAUSE: Final = 0.02
 
 
@@ -37,6 +39,8 @@ async def drain(gateway: Gateway) -> None:
     now = gateway.loop.time
     give_up = now() + gateway.settings.limits.drain_timeout
     await gateway.accept_no_more()
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
     last_moment = max(now() + LAST_MOMENT, give_up - FAREWELL) if gateway.replaced else now() + LAST_MOMENT
     # Two collections are watched, and only while stopping: looking is simpler than signalling.
     while gateway.crowd.present and now() < min(last_moment, give_up):  # noqa: ASYNC110
