@@ -125,6 +125,15 @@ def test_what_is_missing_altogether_is_told(lines_of: Lines) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["tls", "host", "servers", "health_check", "upstreams", "api"])
+def test_an_upstream_may_be_called_what_a_setting_is_called(lines_of: Lines, name: str) -> None:
+    told = lines_of(f"upstreams:\n  {name}: {{preserve: x}}\nroutes:\n  - {{path: /, public: true, upstream: {name}}}")
+    assert [line.split(": ")[1:3] for line in told] == [
+        [f"upstreams.{name}.servers", "is missing"],
+        [f"upstreams.{name}.preserve", "is not a setting; did you mean servers?"],
+    ]
+
+
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "g.yaml").write_bytes(b"\xef\xbb\xbf" + (ROOT / "gateway.yaml").read_bytes())
     assert load_file(tmp_path / "g.yaml").listeners

@@ -6,7 +6,7 @@ Law: this file translates; every rule it tells of stands in ``document.py`` and 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -92,10 +92,15 @@ def _missing(loc: Loc) -> str:
 def _section_of(loc: Loc) -> type[Section]:
     """The section whose field the last step of ``loc`` (with pydantic's tags) names."""
     section: type[Section] = Document
+    is_name = False  # of something below a mapping, such as an upstream's: people may call it what a setting is called
     for step in loc[:-1]:
-        if isinstance(step, str) and (tagged := TAGS.get(step)):
+        if is_name:
+            is_name = False
+        elif isinstance(step, str) and (tagged := TAGS.get(step)):
             section = tagged
         elif isinstance(step, str) and step in section.model_fields:
-            inner = sections_in(section.model_fields[step].annotation)
+            annotation = section.model_fields[step].annotation
+            inner = sections_in(annotation)
             section = inner[0] if inner else section
+            is_name = get_origin(annotation) is dict
     return section

@@ -92,11 +92,14 @@ class Acceptance:
             if started_from != self._shared.in_force.snapshot.number:
                 await self._have_it_taken([one])
 
-    async def doubt(self, started_from: int, reason: str) -> None:
-        """A process has died at its start: where the configuration is new, the one before it comes back."""
+    async def doubt(self, started_from: int, started: float, reason: str) -> None:
+        """A process has died at its start: where the configuration was new then, the one before it comes back.
+
+        ``started``: the moment (monotonic) at which it was started; how long it took to die says nothing.
+        """
         async with self._lock:
             number = self._shared.in_force.snapshot.number
-            if self._before is None or started_from != number or time.monotonic() - self._since > ON_TRIAL:
+            if self._before is None or started_from != number or started - self._since > ON_TRIAL:
                 return
             self._doubts += 1
             if self._doubts < DOUBTS:

@@ -7,11 +7,13 @@ own, and a counter page: while an upgrade goes on, two places have one seat, and
 from __future__ import annotations
 
 import asyncio
+import time
 
 from keystile.process.child import Child
 
-READY_WITHIN = 15.0
-"""Seconds that a child has to begin its work."""
+READY_WITHIN = 60.0
+"""Seconds that a child has to begin its work: a machine with far too much to do takes half of it to import it all, and
+to be killed for that and begun again would never end."""
 RELAY, MANAGEMENT = "relay", "management"
 
 
@@ -19,7 +21,8 @@ class Place:
     """``within``: the seconds that a child has to get ready. ``first``: done when one has got ready here.
 
     ``leaves_by``: once it is not filled any more, the moment (monotonic) at which its last child is killed; until then
-    that finishes what it has begun. ``started_from``: the configuration by which its child was started.
+    that finishes what it has begun. ``started_from``: the configuration by which its child was started, and ``started``
+    when (monotonic).
     """
 
     def __init__(self, role: str, number: int, page: int, within: float = READY_WITHIN) -> None:
@@ -32,6 +35,7 @@ class Place:
         self.standby = False
         self.failures = 0
         self.started_from = 0
+        self.started = time.monotonic()
         self.leaves_by: float | None = None
         self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -246,11 +246,12 @@ class Supervisor:
         since = time.monotonic() - self._upgraded
         log(f"{died}, {since:.0f} s after the upgrade to {__version__}" if since < ON_TRIAL else died)
         if worked < STEADY_AFTER and place.first.done() and place.first.exception() is None:
-            self._begin(self._acceptance.doubt(place.started_from, f"{died} at its start"))
+            self._begin(self._acceptance.doubt(place.started_from, place.started, f"{died} at its start"))
 
     def _spawn(self, place: Place) -> Child:
         parts = self._parts
         place.started_from = self._shared.in_force.snapshot.number
+        place.started = time.monotonic()
         if place.role == RELAY:
             charge = self._shared.relay_charge(place.number, parts.relay, place.page)
             return Child.spawn(RELAY, parts.relay_process, charge, self._hear)

@@ -34,8 +34,6 @@ PROOF: Final = "keystile.process.proof"
 NEXT: Final = "keystile.process.resume"
 PROVED_WITHIN: Final = 30.0
 """Seconds that the new code has to look at the state."""
-READY_WITHIN: Final = 60.0
-"""Seconds that a new child has to get ready: more than otherwise, since the old ones serve meanwhile."""
 LAST_WORDS: Final = 3.0
 """Seconds that the old management has to write what relays have handed over."""
 
@@ -140,8 +138,8 @@ class Upgrade:
         free = [page for page in range(1, 2 * len(seats) + 1) if page not in taken]
         if len(free) < len(seats):
             raise UpgradeFailed("relays of the last upgrade still finish their requests; try again after them")
-        places = [Place(RELAY, seat, page, READY_WITHIN) for seat, page in zip(seats, free, strict=False)]
-        management = Place(MANAGEMENT, 0, 0, READY_WITHIN)
+        places = [Place(RELAY, seat, page) for seat, page in zip(seats, free, strict=False)]
+        management = Place(MANAGEMENT, 0, 0)
         management.standby = True
         return [*places, management]
 
