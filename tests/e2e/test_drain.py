@@ -69,16 +69,6 @@ async def test_health_says_so_first_and_who_goes_by_it_loses_nothing(tmp_path: P
         assert await answer_of(gateway.port, HEALTH) == b""
 
 
-async def test_without_a_wait_what_was_sent_before_accepting_ended_is_answered(tmp_path: Path) -> None:
-    async with under_traffic(tmp_path, pause=0.005) as (gateway, traffic):
-        terminate(gateway)
-        await asyncio.to_thread(ended, gateway)
-        await traffic.stop()
-        # New connections are refused, and nothing else befalls anybody.
-        assert set(traffic.broken) <= {"connecting: ConnectionRefusedError"}
-        assert set(traffic.statuses) == {200}
-
-
 async def test_a_second_sigterm_ends_at_once_also_while_the_first_waits(tmp_path: Path) -> None:
     async with under_traffic(tmp_path, "drain_wait: 60s") as (gateway, traffic):
         traffic.path = b"/soak/hold"
