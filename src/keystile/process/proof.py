@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from keystile import __version__
+from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import handover, snapshot
 from keystile.process.charge import Charge
@@ -41,6 +42,7 @@ def _attach(state: State) -> None:
     """Open what is shared as a supervisor would."""
     SlotTable.attach(os.dup(state.files.slots)).close()
     CounterPages.attach(os.dup(state.files.counters)).close()
+    ServerTable.attach(os.dup(state.files.servers)).close()
     if state.files.before >= 0:
         snapshot.read(state.files.before)
     store = snapshot.read(state.files.snapshot).settings.store
