@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from keystile.config import templates
 from keystile.routing.template import parse_template
+from tests.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_what_is_no_template_is_refused(value: object, said: str) -> None:
         templates.template(value)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(st.text("/{}*ab.%;?#\\é \x7f~$2eEfF5c0C", max_size=12).map("/".__add__) | st.text(max_size=12).map("/".__add__))
 def test_routing_can_take_every_template_that_is_one(path: str) -> None:
     try:

@@ -21,8 +21,8 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 @asynccontextmanager
 async def under_traffic(folder: Path, *limits: str, pause: float = 0.0) -> AsyncIterator[tuple[RealGateway, Traffic]]:
     async with Upstream() as upstream:
-        gateway = RealGateway(folder, upstream.port, 2, limits=limits)
-        tls = with_tls(gateway, "health_path: /healthz")
+        gateway = RealGateway(folder, upstream.port, 2, limits=limits, health_path="/healthz")
+        tls = with_tls(gateway)
         [key] = await fill(gateway.store, 1)
         with gateway:
             traffic = Traffic(gateway.port, tls, key)

@@ -225,7 +225,8 @@ def carried_out(run: Run) -> Run:
     deleted = gateway.create_key("deleted")
     changed = gateway.create_key("changed")
     overlapping = gateway.create_key("overlapping")
-    expired = gateway.create_key("expired", more=["--expires", iso(time.time() + 1)])
+    end = time.time() + 10  # a command may take seconds to begin
+    expired = gateway.create_key("expired", more=["--expires", iso(end)])
     imported = hashlib.sha512(b"issued elsewhere").hexdigest()[:96].upper()
     digest = hashlib.sha256(imported.encode()).hexdigest()
     gateway.keys("import", "imported", "--digest", digest, "--hint", imported[-5:])
@@ -237,6 +238,7 @@ def carried_out(run: Run) -> Run:
     mistakes_at_the_command_line(run, kept)
     run.secrets = [*gateway.secrets, imported]
 
+    time.sleep(max(0.0, end - time.time()))
     used = [kept, deleted, changed, new, overlapping, newer, expired, imported]
     for secret in used:
         for data in requests_with(secret):

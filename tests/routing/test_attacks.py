@@ -14,6 +14,7 @@ from keystile.config.model import Operation
 from keystile.routing import paths, table
 from keystile.routing.route import NoRoute, Route
 from keystile.routing.table import Habits, RouteTable
+from tests.examples import examples
 from tests.routing.rules import row, slowly
 from tests.routing.servers import IGNORES_CASE, SERVERS, STEPS, decoded, split
 from tests.routing.test_tree import OPERATION
@@ -193,7 +194,7 @@ def assert_harmless(checked: Route, operations: list[Operation], method: str, se
 
 
 @pytest.mark.parametrize("server", SERVERS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(TABLE, st.sampled_from(["GET", "POST"]), ATTEMPT)
 @example([row("/a/{x}", "A"), row("/a/b/c", "B")], "GET", "/a/b%2fc")
 @example([row("/*"), row("/a", "A")], "GET", "/a/")
@@ -209,7 +210,7 @@ def test_no_common_server_reads_an_admitted_path_as_one_with_other_needs(
         assert_harmless(answer, operations, method, segments, fold)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(TABLE, ATTEMPT, st.lists(st.sampled_from(STEPS), max_size=4), st.sampled_from([split, *SERVERS.values()]))
 def test_no_chain_of_servers_does_either(
     operations: list[Operation],

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from keystile.config.model import Operation
 from keystile.routing.route import AMBIGUOUS, NoRoute, Route
 from keystile.routing.table import Habits, RouteTable
+from tests.examples import examples
 from tests.routing.rules import row, slowly
 from tests.routing.test_tree import OPERATION
 
@@ -277,7 +278,7 @@ TABLE = st.lists(OPERATION.filter(lambda operation: operation.path[-1] != "/"), 
 
 
 @pytest.mark.parametrize("server", SERVERS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(TABLE, st.sampled_from(["GET", "POST"]), ATTEMPT)
 @example([row("/a/{x}", "A"), row("/a/b/c", "B")], "GET", "/a/b%2fc")
 @example([row("/{x}"), row("/a", "A")], "GET", "/%c1%a1")
@@ -344,7 +345,7 @@ def test_an_escaped_literal_is_refused_where_express_would_take_it_for_a_paramet
     assert other.needs.all_of == {"Page"}
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(TABLE, ATTEMPT)
 @example([row("/a"), row("/{x}", "X")], "/%61")
 @example([row("/{x}/a"), row("/{x}/{y}", "X")], "/%41/%61")
@@ -403,7 +404,7 @@ def test_a_server_that_drops_the_end_of_a_name_reaches_no_more_than_was_checked(
 
 
 @pytest.mark.parametrize("reading", DROP_EXTENSIONS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(TABLE, ATTEMPT.map(lambda path: path.replace("admin", "a.b").replace("export", "b.json")))
 @example([row("/{x}"), row("/a", "A")], "/a.json")
 @example([row("/{x}"), row("/a", "A")], "/a.b.c")

@@ -79,8 +79,9 @@ async def soak(count: int, folder: Path, calm: float = 0.005) -> Found:
         gateways = []
         for name in ("one", "two"):
             (folder / name).mkdir()
-            gateways.append(RealGateway(folder / name, upstream.port, 1, limits=(f"drain_wait: {WAIT}",)))
-        tls = [with_tls(gateway, "health_path: /healthz") for gateway in gateways]
+            wait = (f"drain_wait: {WAIT}",)
+            gateways.append(RealGateway(folder / name, upstream.port, 1, limits=wait, health_path="/healthz"))
+        tls = [with_tls(gateway) for gateway in gateways]
         ports = [(gateway.fix_port(), port) for gateway, port in zip(gateways, tls, strict=True)]
         [key] = await fill(gateways[0].store, 1)
         shutil.copy(gateways[0].store, gateways[1].store)

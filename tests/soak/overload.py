@@ -271,14 +271,20 @@ async def watch_health(port: int, phase: Phase) -> None:
         began = time.monotonic()
         try:
             async with asyncio.timeout(5):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % HEALTH.encode())
-                ok = (await reader.read(15)).startswith(b"HTTP/1.1 200")
-                writer.transport.abort()
+                ok = await _is_well(port)
         except (OSError, TimeoutError):
             ok = False
         phase.health.append(time.monotonic() - began)
         phase.health_failed += not ok
+
+
+async def _is_well(port: int) -> bool:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % HEALTH.encode())
+        return (await reader.read(15)).startswith(b"HTTP/1.1 200")
+    finally:
+        writer.transport.abort()
 
 
 @dataclass

@@ -118,8 +118,8 @@ async def answer_of(port: int, data: bytes) -> bytes:
     return b""
 
 
-def with_tls(gateway: RealGateway, *more: str) -> int:
-    """Give the gateway a TLS listener too, and further lines, before it is started; the listener's port."""
+def with_tls(gateway: RealGateway) -> int:
+    """Give the gateway a TLS listener too, before it is started; the listener's port."""
     folder = gateway.file.parent
     for name, content in zip(("cert.pem", "key.pem"), self_signed(["localhost"], 5), strict=True):
         (folder / name).write_bytes(content)
@@ -127,5 +127,5 @@ def with_tls(gateway: RealGateway, *more: str) -> int:
     tls = f'{{address: "127.0.0.1:{port}", tls: {{certificate: cert.pem, private_key: key.pem}}}}'
     text = gateway.file.read_text(encoding="utf-8")
     text = text.replace('[{address: "127.0.0.1:0"}]', f'[{{address: "127.0.0.1:0"}}, {tls}]', 1)
-    gateway.file.write_text(text + "".join(f"{line}\n" for line in more), encoding="utf-8")
+    gateway.file.write_text(text, encoding="utf-8")
     return port

@@ -30,6 +30,7 @@ from keystile.wire.tls_gate import (
 )
 from keystile.wire.tls_policy import Legacy, Policy, Rehearsal, Version
 from tests.e2e.running import make_certificate
+from tests.examples import examples
 
 DAY = 1_800_000_000.0
 POLICY = Policy(Version.TLS_1_2, Legacy(Version.TLS_1_0, DAY))
@@ -454,7 +455,7 @@ def hello(version: str) -> bytes:
     return to_server.read()
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(
     st.sampled_from(["1.0", "1.2", "1.3"]),
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=4),

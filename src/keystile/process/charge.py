@@ -96,7 +96,8 @@ class Line:
         self._last_words = last_words
         self._terminations = 0
         self._is_ready = False
-        self._orders: dict[str, Callable[[Message], None]] = {}
+        # Whoever has not begun yet has nothing to leave, and nothing to say to that either.
+        self._orders: dict[str, Callable[[Message], None]] = {"leaving": Message.close}
         self.how = LEAVING
         self.stop = asyncio.Event()
         loop = asyncio.get_running_loop()
