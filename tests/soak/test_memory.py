@@ -12,4 +12,4 @@ async def test_nobody_who_asks_for_little_notices_that_a_relay_has_no_memory(tmp
 
 
 def test_what_would_be_wrong_is_noticed() -> None:
-    assert len(Shortage(sent=1, restarts=1).faults()) == 3
+    assert len(Shortage(sent=1, restarts=2).faults()) == 3

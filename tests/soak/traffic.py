@@ -89,6 +89,8 @@ class Traffic:
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request that has been counted; whether another may follow on the connection."""
+        if writer.is_closing():  # on uvloop, writing would be a RuntimeError then
+            raise ConnectionResetError
         writer.write(ASK % (self.path, self.key))
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWERED_WITHIN)).lower()
         await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))

@@ -327,13 +327,13 @@ async def test_an_address_that_cannot_be_connected_to_costs_no_connection(dead: 
 
 async def test_an_address_that_never_answers_leaves_time_for_the_others() -> None:
     with socket.socket() as full, listening_at("127.0.0.2") as upstream:
-        full.bind(("127.0.0.1", upstream.getsockname()[1]))
+        full.bind(("127.9.0.1", upstream.getsockname()[1]))  # where nobody else has this port
         full.listen(0)
         waiting = [socket.socket() for _ in range(4)]
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-        pool, _ = named(upstream.getsockname()[1], "127.0.0.2", "127.0.0.1", timeout=1.0)
+        pool, _ = named(upstream.getsockname()[1], "127.0.0.2", "127.9.0.1", timeout=1.0)
         connection = await pool.connect()
         assert connection.address == "127.0.0.2"
         connection.abort()
