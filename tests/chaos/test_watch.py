@@ -54,6 +54,13 @@ def test_deaths_that_are_ours_are_none_of_the_gateways() -> None:
     assert of_log(log, {11}) == ["relay 12 was ended by SIGSEGV and nobody did that"]
 
 
+def test_a_configuration_that_was_put_back_is_told_unless_we_had_killed_who_died_by_it() -> None:
+    why = "management 11 was ended by SIGKILL at its start"
+    line = f"{STAMP}configuration 8 is put back, because processes die by it: {why}"
+    assert of_log(line, {11}) == []
+    assert of_log(line, {12}) == [f"in the log: {line}"]
+
+
 def test_a_traceback_in_the_log_is_told() -> None:
     assert of_log("Traceback (most recent call last):\n  File\n", set()) != []
 

@@ -34,6 +34,7 @@ OF_MANAGEMENT = frozenset(
 """Counters that management keeps for itself: they begin anew with each management process."""
 ENDED = re.compile(r"(?m)keystile: relay (\d+) (was ended by \S+|ended with status [1-9]\d*)")
 DOOMED = re.compile(r"(?m)keystile: relay (\d+) (?:is stopped while it counts for all|gave no sign of life)")
+PUT_BACK = re.compile(r"is put back, because processes die by it: \w+ (\d+) was ended by SIGKILL at its start")
 STEADY_AFTER = 1.3
 """Seconds at work after which a process may be killed: who dies at its start is a new configuration's fault."""
 
@@ -135,7 +136,7 @@ def of_log(log: str, ours: set[int]) -> list[str]:
     """What must not stand in the gateway's own log: faults of programs, and deaths that are not ours."""
     found = [f"relay {pid} {how} and nobody did that" for pid, how in ENDED.findall(log) if int(pid) not in ours]
     for sign in ("Traceback", "internal error", "Task exception was never retrieved", " is put back"):
-        found += [f"in the log: {line.strip()}" for line in log.splitlines() if sign in line]
+        found += [f"in the log: {line.strip()}" for line in log.splitlines() if sign in line and not _by_us(line, ours)]
     return found
 
 
@@ -157,3 +158,9 @@ def secrets_in(files: list[Path], secrets: list[bytes]) -> list[str]:
         text = file.read_bytes() if file.exists() else b""
         found += [f"secret {number} stands in {file.name}" for number, each in enumerate(secrets) if each in text]
     return found
+
+
+def _by_us(line: str, ours: set[int] | frozenset[int]) -> bool:
+    """Whether a configuration was put back because we had killed somebody at their start: that is as it must be."""
+    found = PUT_BACK.search(line)
+    return found is not None and int(found[1]) in ours

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 from keystile.process import desk
+from keystile.process.memory import CounterPages
 from keystile.relay.record import GAUGES
 from tests.process.running import Running
 from tests.process.test_management import _get
@@ -39,3 +40,30 @@ async def test_overloaded_relays_are_a_warning_that_says_what_they_do() -> None:
     said = "2 of 3 relays take few new connections, 1 refuse requests"
     assert await desk.Desk._check_overload(one) == said
     assert {desk.HOLDING_BACK, desk.SHEDDING} <= GAUGES
+
+
+def counting(pages: CounterPages, *, standing_by: bool = False) -> desk.Desk:
+    """A desk that only counts."""
+    writers = [SimpleNamespace(dropped=0, failures=0) for _ in range(3)]
+    lines, receiver = SimpleNamespace(dropped=0, dropped_before=0), SimpleNamespace(unknown=0)
+    nothing = cast(Any, None)
+    parts = [cast(Any, part) for part in (*writers, nothing, lines, receiver)]
+    return desk.Desk(nothing, nothing, pages, (), (), nothing, *parts, nothing, standing_by=standing_by)
+
+
+def test_who_stands_by_shows_what_the_one_before_has_counted_and_keeps_nothing_of_its_own() -> None:
+    pages = CounterPages.create(1)
+    before, after = counting(pages), counting(pages, standing_by=True)
+    before.uses.dropped, before.usage.failures, before.receiver.unknown = 3, 2, 1
+    before.keep()
+    after.keep()  # which would be nothing but zeros
+    after.count_on()
+    assert (after.uses.dropped, after._write_failures(), after.receiver.unknown) == (3, 2, 1)
+    before.usage.failures += 5
+    before.keep()
+    after.standing_by = False
+    after.count_on()
+    after.usage.failures += 1
+    after.keep()
+    assert pages.tally().kept(desk.KEPT)["write_failures"] == 8
+    pages.close()

@@ -135,8 +135,9 @@ class RealGateway:
         return ask(self.store)
 
     def pids(self, role: str = "relay") -> list[int]:
-        """The processes of a role that run now."""
-        return [each["pid"] for each in self.status()["processes"] if each["role"] == role]
+        """The processes of a role that work now: not those that were replaced and only finish."""
+        here = [each for each in self.status()["processes"] if not each.get("draining")]
+        return [each["pid"] for each in here if each["role"] == role]
 
     def metric(self, name: str) -> int:
         """One sample of the metrics: such as ``connections`` or ``refusals_total{refusal="draining"}``."""

@@ -42,7 +42,7 @@ COUNT_KEYS_EVERY = 60.0
 """Seconds between two counts of the keys: the store has to read them all."""
 KEEP_EVERY = 1.0
 """Seconds after which at the latest what this process has counted is kept for the next one."""
-KEPT = ("unknown", "lines", "uses", "usage", "old_tls", "taken", "failed")
+KEPT = ("unknown", "lines", "uses", "usage", "old_tls", "taken", "failed", "write_failures")
 """What this process counts itself, in the order in which it is kept."""
 UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
@@ -76,6 +76,7 @@ class Desk:
     watch: Watch | None = None
     watching: asyncio.Task[None] | None = None
     standing_by: bool = False
+    failures_before: int = 0
     leaving: bool = False
     keys: int = 0
     keys_counted: float = float("-inf")
@@ -185,6 +186,7 @@ class Desk:
     def count_on(self) -> None:
         """Go on counting from where the process before this one has ended."""
         kept = self.counters.tally().kept(KEPT)
+        self.failures_before = kept["write_failures"]
         self.receiver.unknown, self.lines.dropped_before = kept["unknown"], kept["lines"]
         self.uses.dropped, self.usage.dropped, self.old_tls.dropped = kept["uses"], kept["usage"], kept["old_tls"]
         if self.watch is not None:
@@ -196,7 +198,11 @@ class Desk:
             return  # it has counted nothing yet, and the one before it still counts
         writers = (self.lines, self.uses, self.usage, self.old_tls)
         dropped = (writer.dropped for writer in writers)
-        self.counters.tally().keep([self.receiver.unknown, *dropped, self.report.taken, self.report.failed])
+        report, failures = self.report, self._write_failures()
+        self.counters.tally().keep([self.receiver.unknown, *dropped, report.taken, report.failed, failures])
+
+    def _write_failures(self) -> int:
+        return self.failures_before + sum(writer.failures for writer in self.writers)
 
     async def _keep_on(self) -> None:
         while True:
@@ -204,7 +210,9 @@ class Desk:
             self.keep()
 
     async def samples(self) -> list[Sample]:
-        """All metrics. What was shown once never goes back, whoever dies."""
+        """All metrics. What was shown once never goes back, whoever dies or takes over."""
+        if self.standing_by:
+            self.count_on()  # what the one before has counted by now
         self.keep()
         return [
             *counter_samples(self.counters.totals(self.names, self.gauges), self.gauges),
@@ -220,7 +228,7 @@ class Desk:
             ("last_uses_unwritten_total", "", self.uses.dropped),
             ("usage_unwritten_total", "", self.usage.dropped),
             ("old_tls_unwritten_total", "", self.old_tls.dropped),
-            ("store_write_failures_total", "", sum(writer.failures for writer in self.writers)),
+            ("store_write_failures_total", "", self._write_failures()),
             *(("certificate_expiry_timestamp_seconds", _of(one), one.ends) for one in self.certificates),
             *upstream_servers.samples(self.seen_servers()),
             *await self._key_samples(),
