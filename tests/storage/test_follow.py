@@ -488,6 +488,24 @@ async def test_a_relay_of_the_version_before_goes_on_and_then_says_that_the_stor
         assert admits(follower, secret)
 
 
+async def test_what_is_written_as_soon_as_a_store_is_back_counts_at_once(path: Path, start: Start) -> None:
+    async with writing(path) as service:
+        old = await service.create(ANN, "old", **BY)
+        follower = start()
+        await service.create(ANN, "other", **BY)
+    away = path.with_name("away")
+    os.replace(path, away)
+    assert not follower.catch_up()
+    os.replace(away, path)
+    assert not follower.catch_up()  # within the pause
+    async with writing(path) as service:
+        new = await service.create(ANN, "new", **BY)
+        await service.delete(ANN, "old", **BY)
+    assert follower.catch_up()  # within the pause as well, but it has rung
+    assert admits(follower, new.secret)
+    assert not admits(follower, old.secret)
+
+
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
 async def test_a_wall_clock_that_jumps_neither_shortens_nor_lengthens_what_is_trusted(path: Path, jump: float) -> None:
     wall, steady = Clock(), Clock()

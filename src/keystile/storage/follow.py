@@ -81,6 +81,7 @@ class KeyFollower:
         self._clock = clock
         self._steady = steady
         self._tried = 0.0
+        self._tried_at = _NEVER  # the bell's count then
         self._dropped = float("-inf")
         self._place: _Place | None = None
         self._file: _File | None = None
@@ -99,8 +100,13 @@ class KeyFollower:
         return self.words[0] == self.seen
 
     def catch_up(self) -> bool:
-        """Take in what has changed; False when the store cannot be read (again only after a short pause)."""
-        if self.unreadable_since is not None and self._steady() - self._tried < RETRY_PAUSE:
+        """Take in what has changed; False when the store cannot be read.
+
+        Tried again only after a short pause, or when it has rung since: then somebody could write, and their next
+        request must find what they wrote.
+        """
+        pauses = self.unreadable_since is not None and self._steady() - self._tried < RETRY_PAUSE
+        if pauses and self.words[0] == self._tried_at:
             return False
         return self._try()
 
@@ -120,7 +126,7 @@ class KeyFollower:
         self._bell.close()
 
     def _try(self) -> bool:
-        self._tried = self._steady()
+        self._tried, self._tried_at = self._steady(), self.words[0]
         try:
             self._follow()
         except StoreError as fault:
