@@ -26,6 +26,8 @@ FREED_WITHIN = 0.5
 """Seconds in which the slot of a request is back whose end the gateway has to notice first."""
 NO_SLOT = frozenset({"400", "401", "403", "404", "405", "429"})
 """Outcomes of requests that never held a slot."""
+HELD_UP_FOR = 0.5
+"""Seconds after a relay that had the slots' mutex woke up or died, in which others may still wait for it."""
 
 
 class Facts:
@@ -68,7 +70,13 @@ class Facts:
         if relay and (pid := self._pids.get(relay, 0)):
             return pid in self._doomed or self._killed.get(pid, entry.ended + 1) <= entry.ended
         events = self._story.excusing(Excuse.INSIDE, entry.ended - NOTICED_WITHIN, entry.ended)
-        return any(event.began <= entry.ended and _was_accepted(entry, event) for event in events)
+        killed = any(event.began <= entry.ended and _was_accepted(entry, event) for event in events)
+        return killed or (not relay and self.met_a_held_mutex(entry))
+
+    def met_a_held_mutex(self, entry: Entry) -> bool:
+        """Whether it lived while a relay was stopped that had the slots' mutex then, and was killed for it."""
+        events = (event for event in self._story.done() if event.pid in self._doomed)
+        return any(event.began <= entry.ended and entry.sent <= event.ended + HELD_UP_FOR for event in events)
 
     def was_spoilt(self, entry: Entry, after: float = SPOILT_AFTER) -> bool:
         """Whether a server of its upstream failed while it lived, or up to ``after`` seconds before."""

@@ -69,6 +69,10 @@ def _unheard(entry: Entry, facts: Facts) -> bool:
     return "key" in entry.kind.name and bool(entry.note) and facts.bell_was_away(entry)
 
 
+def _held_up(entry: Entry, facts: Facts) -> bool:
+    return facts.met_a_held_mutex(entry)
+
+
 _REFUSED = Column.REFUSED
 RULES = (
     Rule("as it must be", Column.ANSWERED, (), _always),
@@ -79,5 +83,7 @@ RULES = (
     Rule("503, since its servers failed and were left out", _REFUSED, ("503",), _left_out, ("no-server",)),
     Rule("504, since its upstream failed", _REFUSED, ("504",), _spoilt, ("connect-timeout", "out-of-time")),
     Rule("429, with 20 of its address in flight", _REFUSED, ("429",), _full, (TOO_MANY,)),
+    # Others wait 100 ms for whoever is stopped inside the mutex; then nobody can say whether there is a slot.
+    Rule("503, while a stopped relay had the slots' mutex", _REFUSED, ("503",), _held_up, ("overloaded",)),
     Rule("changed under a doorbell that was removed", _REFUSED, ("200", "401", "403"), _unheard),
 )

@@ -221,6 +221,18 @@ def test_a_relay_that_died_of_being_stopped_excuses_like_one_that_was_killed() -
     assert told.judged().column(Column.INSIDE) == 1
 
 
+def test_a_relay_stopped_in_the_mutex_excuses_who_waited_for_it_and_nobody_else() -> None:
+    told = Told()
+    told.happened("relay: stopped for a moment", 9.5, 10.3)
+    told.story.events[0].pid = PID
+    told.sent("GET, kept connection", "503", problem="overloaded")
+    assert told.judged().unexplained == 1
+    told.doomed = frozenset({PID})
+    assert told.judged().column(Column.REFUSED) == 1
+    told.story.events[0].began = told.story.events[0].ended = 5.0
+    assert told.judged().unexplained == 1
+
+
 @pytest.mark.parametrize("event", [row.name for row in EVENTS.values() if not row.excuses])
 @pytest.mark.parametrize("outcome", [CUT, NO_CONNECTION, "502", "503", "504", "500", "429"])
 def test_events_that_excuse_nothing_excuse_nothing(event: str, outcome: str) -> None:
