@@ -44,11 +44,10 @@ async def test_overloaded_relays_are_a_warning_that_says_what_they_do() -> None:
 
 def counting(pages: CounterPages, *, standing_by: bool = False) -> desk.Desk:
     """A desk that only counts."""
-    writers = [SimpleNamespace(dropped=0, failures=0) for _ in range(3)]
-    lines, receiver = SimpleNamespace(dropped=0, dropped_before=0), SimpleNamespace(unknown=0)
-    nothing = cast(Any, None)
-    parts = [cast(Any, part) for part in (*writers, nothing, lines, receiver)]
-    return desk.Desk(nothing, nothing, pages, (), (), nothing, *parts, nothing, standing_by=standing_by)
+    parts: dict[str, Any] = {name: SimpleNamespace(dropped=0, failures=0) for name in ("uses", "usage", "old_tls")}
+    parts |= dict.fromkeys(("settings", "slots", "store", "exposures", "servers"))
+    parts |= {"lines": SimpleNamespace(dropped=0, dropped_before=0), "receiver": SimpleNamespace(unknown=0)}
+    return desk.Desk(counters=pages, names=(), gauges=(), standing_by=standing_by, **parts)
 
 
 def test_who_stands_by_shows_what_the_one_before_has_counted_and_keeps_nothing_of_its_own() -> None:
