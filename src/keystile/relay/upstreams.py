@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,7 +38,7 @@ SAY_AGAIN_AFTER: Final = 60.0
 BELIEVED_FOR: Final = 5
 
 
-class UpstreamGroup:
+class UpstreamGroup(ABC):
     """What answers under one name. ``host_field``: what is sent to all of its servers as Host.
 
     ``is_management``: it is the gateway's own management process, which is told more of who calls. ``made_of``:
@@ -69,17 +70,17 @@ class UpstreamGroup:
 
     # -- which server ---------------------------------------------------------------------------------
 
+    @abstractmethod
     def take(self, exchange: Exchange) -> UpstreamConnection | None:
         """A connection that is ready, to the server whose turn it is; None where it takes longer to say."""
-        raise NotImplementedError
 
+    @abstractmethod
     def order(self, exchange: Exchange) -> Iterable[Member]:
         """Those that are used, each once, in the order in which this request should go to them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def arrange(self, now: float) -> None:
         """Prepare ``take`` and ``order`` for what is ``usable`` now, and ``trial_due``."""
-        raise NotImplementedError
 
     def choose(self, search: Search) -> Member | Refusal:
         """The server for a request that has been to ``search.tried``; or why there is none. Begins a trial."""
