@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -51,7 +52,7 @@ def management_says(gateway: RealGateway) -> tuple[int, dict[str, object]]:
 
 
 async def test_health_says_so_first_and_who_goes_by_it_loses_nothing(tmp_path: Path) -> None:
-    async with under_traffic(tmp_path, "drain_wait: 2s") as (gateway, traffic):
+    async with under_traffic(tmp_path, "drain_wait: 60s") as (gateway, traffic):
         assert (await answer_of(gateway.port, HEALTH)).startswith(b"HTTP/1.1 200 ")
         terminate(gateway)
         while not (await answer_of(gateway.port, HEALTH)).startswith(b"HTTP/1.1 503 "):  # noqa: ASYNC110
@@ -63,10 +64,22 @@ async def test_health_says_so_first_and_who_goes_by_it_loses_nothing(tmp_path: P
         await asyncio.sleep(0.5)
         assert (traffic.sent > before, traffic.connections > connections) == (True, True)
         await traffic.stop()
+        assert gateway.process.poll() is None
+        terminate(gateway)  # else it would wait for the rest of the minute
         assert await asyncio.to_thread(ended, gateway) == 0
         assert not traffic.faults()
         assert traffic.moved > 8
         assert await answer_of(gateway.port, HEALTH) == b""
+
+
+async def test_it_ends_by_itself_when_the_wait_is_over(tmp_path: Path) -> None:
+    async with under_traffic(tmp_path, "drain_wait: 1s") as (gateway, traffic):
+        await traffic.stop()
+        began = time.monotonic()
+        terminate(gateway)
+        assert await asyncio.to_thread(ended, gateway) == 0
+        assert time.monotonic() - began >= 1.0
+        assert not traffic.faults()
 
 
 async def test_a_second_sigterm_ends_at_once_also_while_the_first_waits(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ async def test_a_clock_that_is_set_moves_expiries_and_not_the_trust(monkeypatch:
             assert (await relay.ask(key=expiring)).status == status
 
 
-@pytest.mark.parametrize("secret", [b"abc", b"A" * 96, b"tok.en/with=signs", b"\xfc\xff", b"x" * 512])
+@pytest.mark.parametrize("secret", [b"~!~", b"A" * 96, b"tok.en/with=signs", b"\xfc\xff", b"x" * 512])
 async def test_imported_keys_need_no_check_digits(secret: bytes) -> None:
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
         own = relay.key("ViewContacts")
@@ -225,7 +225,7 @@ async def test_imported_keys_need_no_check_digits(secret: bytes) -> None:
         relay.add(secret, ("ViewContacts",), imported=True)
         assert (await relay.ask(key=secret)).status == 200
         assert (await relay.ask(key=secret + b"x")).status == 401
-        assert secret not in upstream.received or secret == b"abc"
+        assert secret not in upstream.received
         assert own not in upstream.received
 
 

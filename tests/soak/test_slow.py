@@ -14,13 +14,13 @@ from tests.soak.slow import MODES, Slow, is_there, slow
 async def test_others_are_served_while_an_address_attacks(mode: str, tmp_path: Path) -> None:
     found = await slow(mode, 400, 3, tmp_path)
     assert not found.failed
-    assert found.most_open > 0
+    assert found.came > 0
     assert len(found.attacked) > 100
     assert found.slots_left == 0
 
 
 def measured(attacked: float, control: float) -> Slow:
-    return Slow("x", 1, attacked=[attacked] * 200, control=[control] * 200, most_open=1)
+    return Slow("x", 1, attacked=[attacked] * 200, control=[control] * 200, came=1)
 
 
 def test_who_is_served_as_fast_as_the_control_has_noticed_nothing() -> None:
@@ -36,5 +36,5 @@ def test_what_others_notice_is_a_fault() -> None:
     found.slots_left = 1
     assert found.faults() == ["x: 1 slots were not given back"]
     found = measured(1.0, 1.0)
-    found.most_open = 0
+    found.came = 0
     assert found.faults() == ["x: nobody attacked"]
