@@ -16,7 +16,7 @@ from keystile.relay.drain import LAST_MOMENT
 from tests.config.certificates import make
 from tests.relay.running import Answer, Running, request, running, until
 from tests.relay.test_tunnel import FRAME, opened, serving
-from tests.wire.peers import RawClient, RecordingUpstream
+from tests.wire.peers import OK, RawClient, RecordedConnection, RecordingUpstream
 
 HEALTH = {"health_path": "/healthz"}
 
@@ -54,6 +54,35 @@ async def test_who_leaves_serves_on_and_every_answer_is_its_connections_last(rep
             answer = await asked(client, request("/any/x", key=key))
             assert (answer.status, answer.field(b"Connection")) == (200, b"close")
             assert await client.closed() == b""
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_an_answer_that_began_before_is_not_the_last_one_since_it_has_not_said_so(
+    replaced: bool, secure: bool, tmp_path: Path
+) -> None:
+    """Found as one request in 86,155 that failed while the gateway was upgraded."""
+    go_on = asyncio.Event()
+
+    async def in_two_parts(connection: RecordedConnection, request: bytes) -> None:
+        if go_on.is_set():
+            await connection.send(OK)
+            return
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        await go_on.wait()
+        await connection.send(b"after")
+
+    async with RecordingUpstream(in_two_parts) as upstream, running(upstream.port) as relay:
+        port, trusting = await _tls(relay, tmp_path)
+        client = await RawClient.connect(port if secure else relay.port, tls=trusting if secure else None)
+        await client.send(request("/any/x", key=relay.key()))
+        await client.reader.readuntil(b"\r\n\r\n")
+        relay.gateway.leave(replaced=replaced)
+        go_on.set()
+        assert await client.reader.readexactly(5) == b"after"
+        answer = await asked(client, request("/any/x", key=relay.key()))
+        assert (answer.status, answer.field(b"Connection")) == (200, b"close")
+        assert await client.closed() == b""
 
 
 async def _tls(relay: Running, folder: Path) -> tuple[int, ssl.SSLContext]:

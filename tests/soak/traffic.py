@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from bench.processes import free_port
 
@@ -72,12 +74,17 @@ class Traffic:
                 self.broken[f"connecting: {type(error).__name__}"] += 1
                 await asyncio.sleep(0.01)
                 continue
+            number, began = 1, time.monotonic()
             try:
                 while await self._ask(reader, writer) and kept and not self.stopping:
                     await asyncio.sleep(pause)
                     self.sent += 1
+                    number += 1
             except (OSError, EOFError, TimeoutError) as error:
-                self.broken[type(error).__name__] += 1
+                way = f"{'TLS' if secure else 'plain'}, {'kept' if kept else 'new'}"
+                since = f"{time.monotonic() - began:.1f} s after connecting at {datetime.now(UTC):%T.%f}"
+                port = writer.get_extra_info("sockname")[1]
+                self.broken[f"{error!r} ({way}, request {number}, {since} from {port})"] += 1
             writer.transport.abort()
             await asyncio.sleep(pause)
 
@@ -90,7 +97,7 @@ class Traffic:
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request that has been counted; whether another may follow on the connection."""
         if writer.is_closing():  # on uvloop, writing would be a RuntimeError then
-            raise ConnectionResetError
+            raise ConnectionResetError("ended before the request was sent")
         writer.write(ASK % (self.path, self.key))
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWERED_WITHIN)).lower()
         await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))

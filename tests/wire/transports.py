@@ -134,7 +134,6 @@ class KeepingApplication:
         self.answer_floor: Floor | None = None
         self.crowd = Crowd(1000, 1000)
         self.turned_away = 0
-        self.draining = False
         self.connections: set[ClientConnection] = set()
         self.requests: list[tuple[bytes, bytes, bytes]] = []
         self.refusals = 0

@@ -114,7 +114,6 @@ class Application(Protocol):
     body_floor: Floor | None  # under the rate at which a body must come
     answer_floor: Floor | None  # under the rate at which an answer must be read
     crowd: Crowd
-    draining: bool
     connections: set[ClientConnection]
 
     def begin(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> None:
@@ -568,7 +567,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self.earlier is not None:
             self._forget()
-        if not keep_alive or self.state != ANSWER or application.draining:
+        if not keep_alive or self.state != ANSWER:
             self._close_slowly()
             return
         self.state = HEAD

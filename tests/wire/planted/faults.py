@@ -227,8 +227,7 @@ CLIENT_FAULTS = (
             ("relay/exchange.py", "        self.keep_alive = self.fields.keep_alive and client.state == ANSWER"
              " and not self.gateway.draining\n        free_slot(self)\n",
              "        self.keep_alive = self.fields.keep_alive\n        free_slot(self)\n"),
-            (_CLIENT, "if not keep_alive or self.state != ANSWER or application.draining:",
-             "if not keep_alive or application.draining:"),
+            (_CLIENT, "if not keep_alive or self.state != ANSWER:", "if not keep_alive:"),
         ),
     ),
 )
