@@ -378,3 +378,53 @@ async def test_an_account_is_deleted_though_its_password_cannot_be_forgotten(
             other.execute("BEGIN EXCLUSIVE")
             await app.services.access.forget_account(account)
     assert "what a deleted account signed in with cannot be forgotten" in caplog.text
+
+
+# -- the clock jumps -------------------------------------------------------------------------------------
+
+DAY = 86400.0
+
+
+async def test_a_session_that_ended_by_a_clock_that_was_ahead_counts_again_when_it_is_set_right(here: Door) -> None:
+    account = await here.account()
+    signed_in = await here.enter()
+    here.clock.now += 365 * DAY
+    assert not await here.lasts(signed_in)
+    assert await here.access.sessions(account) == ()
+    here.clock.now -= 365 * DAY
+    assert await here.lasts(signed_in)
+    here.clock.now += IDLE_SESSION
+    assert not await here.lasts(signed_in), "and ends when it would have"
+
+
+async def test_who_signs_in_by_a_clock_that_is_ahead_sweeps_away_what_has_ended_by_it(here: Door) -> None:
+    await here.account()
+    earlier = await here.enter()
+    here.clock.now += 365 * DAY
+    later = await here.enter()
+    here.clock.now -= 365 * DAY
+    assert [await here.lasts(each) for each in (earlier, later)] == [False, False], "both sign in again"
+    assert await here.lasts(await here.enter())
+
+
+@pytest.mark.parametrize(("ahead", "lasts"), [(60.0, True), (DAY - 1, True), (DAY + 1, False), (365 * DAY, False)])
+async def test_a_session_made_by_a_clock_that_was_far_ahead_does_not_outlast_others(
+    here: Door, ahead: float, lasts: bool
+) -> None:
+    account = await here.account()
+    here.clock.now += ahead
+    signed_in = await here.enter()
+    here.clock.now -= ahead
+    assert await here.lasts(signed_in) is lasts
+    assert len(await here.access.sessions(account)) == lasts
+
+
+async def test_a_use_by_a_clock_that_was_ahead_makes_no_session_last_for_ever(here: Door) -> None:
+    await here.account()
+    signed_in = await here.enter()
+    here.clock.now += IDLE_SESSION - 1
+    assert await here.lasts(signed_in), "and it is written when"
+    here.clock.now -= IDLE_SESSION - 1
+    assert await here.lasts(signed_in)
+    here.clock.now += LONGEST_SESSION
+    assert not await here.lasts(signed_in)

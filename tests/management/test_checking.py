@@ -199,3 +199,37 @@ async def test_failures_lie_in_few_rows_and_the_worst_are_kept(here: Door) -> No
     rows = await here.access._rows.file.read("SELECT count(*) FROM attempts")
     assert rows[0][0] <= 40
     assert await tries(here, ANN, HOME, password=PASSWORD) == [SlowDown(1)]
+
+
+# -- the clock jumps -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jump", [-365 * 86400.0, -86400.0, -60.0, 60.0, 86400.0, 365 * 86400.0])
+async def test_a_clock_that_jumps_lets_the_owner_in_within_fifteen_minutes(here: Door, jump: float) -> None:
+    await here.account()
+    await tries(here, ANN, HOME, 5)
+    assert await tries(here, ANN, HOME) == [SlowDown(1)]
+    here.clock.now += jump
+    here.clock.now += LONGEST
+    await here.enter()
+
+
+@pytest.mark.parametrize("jump", [-365 * 86400.0, -86400.0, -3600.0])
+async def test_after_a_clock_was_set_back_guesses_are_as_few_as_before_and_the_right_password_is_let_in(
+    here: Door, jump: float
+) -> None:
+    await here.account()
+    await tries(here, ANN, HOME, 5)
+    here.clock.now += jump
+    await here.enter()  # delays of a time that has not come yet hold nobody off
+    guesses = await tries(here, ANN, ELSEWHERE, 20)
+    assert guesses.count(None) == 1, "as after many failures: those of before have not leaked away"
+
+
+async def test_a_clock_that_jumps_ahead_forgets_failures_once_and_counts_anew(here: Door) -> None:
+    await here.account()
+    assert (await tries(here, ANN, HOME, 20)).count(None) == 5
+    here.clock.now += 365 * 86400
+    assert (await tries(here, ANN, HOME, 20)).count(None) == 5
+    here.clock.now -= 365 * 86400
+    assert (await tries(here, ANN, HOME, 20)).count(None) == 1

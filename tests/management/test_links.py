@@ -240,6 +240,19 @@ async def test_without_a_terminal_the_setup_link_goes_into_a_file_that_its_use_r
     assert not file.exists()
 
 
+async def test_who_takes_over_offers_no_setup_link_where_one_was_offered(here: Door) -> None:
+    """A reload, an upgrade, a restart: a newer link would end the one that the operator has."""
+    first = await here.access.offer_setup_link("https://keys.example.com", io.StringIO(), anew=False)
+    assert first is not None, "the one before it died before it could"
+    text = setup_file_of(here.path).read_text()
+    assert await here.access.offer_setup_link("https://keys.example.com", io.StringIO(), anew=False) is None
+    here.clock.now += 2 * LINK_LIFE
+    assert await here.access.offer_setup_link("https://keys.example.com", io.StringIO(), anew=False) is None
+    assert setup_file_of(here.path).read_text() == text
+    assert await here.access.offer_setup_link("https://keys.example.com", io.StringIO()) is not None
+    assert setup_file_of(here.path).read_text() != text
+
+
 async def test_a_file_with_a_link_does_not_outlast_the_need_for_it(here: Door) -> None:
     await here.access.offer_setup_link("https://keys.example.com", io.StringIO())
     await here.account(operator=True)
@@ -285,3 +298,20 @@ async def test_tokens_are_ended_before_the_password_is_set(here: Door, monkeypat
     assert await here.access.tokens(account) == ()
     await here.access.use_link(token, NEW, end_tokens=True)
     assert await here.enter(password=NEW)
+
+
+@pytest.mark.parametrize(("ahead", "ended"), [(1.0, False), (LINK_LIFE / 2, False), (86400.0, True)])
+async def test_a_link_made_by_a_clock_that_was_ahead_is_not_good_for_longer_by_as_much(
+    here: Door, ahead: float, ended: bool
+) -> None:
+    await here.account()
+    here.clock.now += ahead
+    token = await here.access.make_link(ANN, **BY)
+    here.clock.now -= ahead
+    assert (await here.access.link(token) is None) is ended
+    here.clock.now += ahead
+    assert await here.access.link(token) is not None
+    here.clock.now += 365 * 86400
+    assert await here.access.link(token) is None
+    here.clock.now -= 365 * 86400
+    assert await here.access.link(token) is not None, "it was not used, and its hour is not over"

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from keystile.keys.service import KeyService
 from keystile.process import desk
 from keystile.process.memory import CounterPages
 from keystile.relay.record import GAUGES
+from keystile.storage.passwords import Passwords, passwords_of
+from keystile.storage.sqlite import SqliteStore
+from tests.management.coming_in import ANN, BY, CHEAP, PASSWORD
 from tests.process.running import Running
 from tests.process.test_management import _get
 
@@ -65,4 +70,38 @@ def test_who_stands_by_shows_what_the_one_before_has_counted_and_keeps_nothing_o
     after.usage.failures += 1
     after.keep()
     assert pages.tally().kept(desk.KEPT)["write_failures"] == 8
+    pages.close()
+
+
+def _lose(file: Path) -> None:
+    for each in file.parent.glob(f"{file.name}*"):
+        each.unlink()
+
+
+async def test_health_warns_where_the_passwords_file_was_lost_until_one_is_set(tmp_path: Path) -> None:
+    path = tmp_path / "keystile.db"
+    pages = CounterPages.create(1)
+    async with await SqliteStore.open(path) as store:
+        one = counting(pages)
+        one.passwords, one.had_passwords = await Passwords.open(path, CHEAP), await store.had_passwords()
+        assert not one.had_passwords, "nobody was to have one"
+        keys = KeyService(store)
+        account = await keys.create_account(ANN, False, **BY)
+        assert not await store.had_passwords()
+        await keys.note_password_set(ANN, **BY)
+        await one.passwords.set_password(account.id, PASSWORD)
+        one.had_passwords = await store.had_passwords()
+        assert await one._check_passwords() is None
+        _lose(passwords_of(path))
+        said = await one._check_passwords()
+        assert said is not None
+        assert said.startswith("cannot be read, nobody can sign in: ")
+        await one.passwords.close()
+        one.passwords = await Passwords.open(path, CHEAP)
+        assert await one._check_passwords() == desk.LOST
+        await one.passwords.set_password(account.id, PASSWORD)
+        assert await one._check_passwords() is None
+        await one.passwords.close()
+        await keys.delete_account(ANN, **BY)
+        assert not await store.had_passwords(), "there is nobody whom it would keep out"
     pages.close()

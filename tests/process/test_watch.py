@@ -220,6 +220,18 @@ async def test_a_file_that_comes_to_be_cures_what_was_wrong(
     await seen(lambda: ground.offered)
 
 
+async def test_a_wall_clock_that_is_set_back_does_not_put_off_the_next_reading(
+    ground: Ground, looking: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.unusable = OSError("no such certificate")
+    await looking()
+    ground.file.write_text("/two")
+    await seen(lambda: ground.watch.report.fault)
+    monkeypatch.setattr("time.time", lambda: 1.0)
+    ground.unusable = None
+    await seen(lambda: ground.offered)
+
+
 async def test_what_changed_while_nobody_watched_is_taken_up(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """Management was killed, gateway.yaml edited, and its successor begins with what is in force, not what is there."""
     monkeypatch.setattr(watch, "EVERY", 0.01)

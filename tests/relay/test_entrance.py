@@ -158,6 +158,50 @@ async def test_a_kept_connection_ends_at_the_day_and_a_newer_one_does_not(tmp_pa
         new.close()
 
 
+async def test_a_clock_that_jumps_over_the_day_and_back_ends_old_connections_and_lets_new_ones_in(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with over_tls(old(tmp_path), clock) as (relay, _):
+        key = relay.key()
+        ask = request("/any/x", key=key)
+        aged, new = [await OpenSsl.connect(relay.port, version) for version in ("tls1", "tls1_2")]
+        for client in (aged, new):
+            assert b" 200 " in await client.ask(ask)
+        clock.now = DAY + 365 * 86400
+        await aged.ended()
+        assert await status(relay.port, "tls1", key) == 0
+        clock.now = DAY - 1000
+        back = await OpenSsl.connect(relay.port, "tls1")
+        answer = await back.ask(ask)
+        assert b" 200 " in answer
+        assert b"\r\nSunset: " in answer
+        clock.now = DAY - 365 * 86400
+        assert b" 200 " in await back.ask(ask)
+        assert b" 200 " in await new.ask(ask), "no time-out went by that clock"
+        back.close()
+        new.close()
+
+
+async def test_a_rehearsal_that_is_jumped_over_is_noticed_by_nobody_and_one_that_is_jumped_into_counts(
+    tmp_path: Path,
+) -> None:
+    clock = Clock(DAY - 600)
+    async with over_tls(old(tmp_path, Rehearsal(DAY - 500, DAY - 400)), clock) as (relay, _):
+        key = relay.key()
+        ask = request("/any/x", key=key)
+        kept = await OpenSsl.connect(relay.port, "tls1_1")
+        for now in (DAY - 600, DAY - 300, DAY - 600):
+            clock.now = now
+            assert b" 200 " in await kept.ask(ask)
+            assert await status(relay.port, "tls1", key) == 200
+        clock.now = DAY - 450
+        await kept.ended()
+        assert await status(relay.port, "tls1", key) == 0
+        clock.now = DAY - 600
+        assert await status(relay.port, "tls1", key) == 200
+
+
 async def test_a_request_on_its_way_is_answered_and_one_behind_it_is_not(tmp_path: Path) -> None:
     go = asyncio.Event()
 
@@ -318,9 +362,7 @@ async def name_of(port: int, server_name: str | None) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=context, server_hostname=server_name or ""
-    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=server_name or "")
     shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     writer.transport.abort()
     del reader
@@ -456,5 +498,3 @@ async def test_what_a_trusted_proxy_took_over_tls_has_not_come_in_clear() -> Non
         assert (await relay.ask("/any/x", b"X-Forwarded-Proto: http", key=key)).status == 403
         relay.gateway.take(dataclasses.replace(relay.gateway.settings, trusted_proxies=()))
         assert (await relay.ask("/any/x", b"X-Forwarded-Proto: https", key=key)).status == 403
-
-

@@ -76,3 +76,18 @@ async def test_what_happens_by_the_clock_goes_on_after_a_round_that_failed(
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == [
         "what runs beside requests has failed, and begins anew"
     ]
+
+
+async def test_it_goes_on_too_where_there_is_no_memory_for_saying_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[int] = []
+    monkeypatch.setattr(gateway_module, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(gateway_module.log, "exception", fails)
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+
+        def check() -> None:
+            rounds.append(1)
+            if len(rounds) == 1:
+                raise MemoryError
+
+        relay.gateway.follower.check = check  # type: ignore[method-assign]
+        await until(lambda: len(rounds) > 2)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from keystile.config.model import Breaker, Retries
+from keystile.limits.descriptors import EXHAUSTED
 from keystile.relay.refusal import Refusal
 from tests.relay.ground import Ground
 
@@ -31,6 +34,31 @@ async def test_each_server_is_tried_once_and_the_last_reason_is_told() -> None:
     for at in range(3):
         ground.pool(at).fails = TimeoutError()
     assert (await ground.asked()).refusal is Refusal.CONNECT_TIMEOUT
+
+
+@pytest.mark.parametrize("number", sorted(EXHAUSTED))
+async def test_what_this_process_has_no_more_of_is_no_fault_of_a_server(number: int) -> None:
+    ground = Ground(2, breaker=Breaker(connect_failures=1))
+    for at in range(2):
+        ground.pool(at).fails = OSError(number, "there is no more")
+    for _ in range(10):
+        assert (await ground.asked()).refusal is Refusal.OVERLOADED
+    assert sum(ground.pool(at).asked for at in range(2)) == 10, "another server needs the same"
+    for at in range(2):
+        ground.pool(at).fails = None
+    asking = await ground.asked()
+    assert len(asking.to) == 1, "nobody was left out"
+
+
+async def test_a_trial_for_which_there_is_nothing_ends_too() -> None:
+    ground = Ground(1, breaker=Breaker(connect_failures=1, open_for=0.0))
+    ground.down(0)
+    await ground.asked()
+    ground.pool(0).fails = OSError(errno.EMFILE, "there is no more")
+    assert (await ground.asked()).refusal is Refusal.OVERLOADED
+    ground.pool(0).fails = None
+    asking = await ground.asked()
+    assert len(asking.to) == 1
 
 
 async def test_a_kept_connection_that_was_closed_is_replaced_by_a_new_one_once_and_without_a_budget() -> None:

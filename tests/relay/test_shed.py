@@ -18,7 +18,7 @@ import pytest
 from keystile.config.model import Cors, ManagementRoutes
 from keystile.limits.overload import Level
 from keystile.relay import shed
-from keystile.relay.shed import Shedder, resident
+from keystile.relay.shed import Shedder
 from tests.relay.running import Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordingUpstream
 
@@ -37,8 +37,8 @@ def hold_at(relay: Running, level: Level) -> None:
     shedder = relay.gateway.shedder
     rules = shedder.rules
     parts = {Level.CALM: 0.0, Level.NO_NEWCOMERS: 0.9, Level.SHEDDING: 1.0}
-    shedder._weigh = lambda: int((1 << 40) * parts[level])
-    rules.weigh(shedder._weigh())
+    shedder.relief.weigh = lambda: int((1 << 40) * parts[level])
+    rules.weigh(shedder.relief.weigh())
     setattr(rules, "admits", lambda in_flight: False)  # noqa: B010 - a method of this object alone
     shedder._go_to(level, time.monotonic())
 
@@ -335,6 +335,39 @@ async def test_a_look_times_one_whole_turn_without_waiting(monkeypatch: pytest.M
         assert 0.3 <= lags[0] < 10
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "no descriptor")])
+async def test_looks_go_on_after_one_that_failed(error: Exception) -> None:
+    async with loaded(Level.CALM) as (relay, _, _):
+        shedder, failed = relay.gateway.shedder, asyncio.Event()
+
+        def fails() -> int:
+            failed.set()
+            raise error
+
+        shedder.relief.weigh = fails
+        await asyncio.wait_for(failed.wait(), 30)
+        shedder.relief.weigh = lambda: 1 << 40
+        await until(lambda: relay.gateway.shedding)
+        shedder.relief.weigh = lambda: 1
+        await until(lambda: not relay.gateway.is_overloaded())
+
+
+async def test_there_is_one_chain_of_looks_whoever_begins_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with loaded(Level.CALM) as (relay, _, _):
+        shedder, looks = relay.gateway.shedder, 0
+
+        def look(*_: Any, **__: Any) -> None:
+            nonlocal looks
+            looks += 1
+
+        for _ in range(5):
+            shedder._plan()
+        await asyncio.sleep(0)
+        monkeypatch.setattr(shedder.rules, "look", look)
+        await asyncio.sleep(10 * shed.LOOK_SECONDS)
+        assert 1 <= looks <= 12, "and not five times as many"
+
+
 async def test_without_a_bound_nobody_looks() -> None:
     limits = {"max_lag": None, "max_memory": None}
     async with RecordingUpstream() as upstream, running(upstream.port, limits=limits) as relay:
@@ -375,16 +408,10 @@ async def test_memory_at_its_bound_sheds_closes_idle_connections_and_is_over_whe
         clients = [await RawClient.connect(relay.port) for _ in range(9)]
         await until(lambda: len(relay.gateway.connections) == 9)
         shedder: Shedder = relay.gateway.shedder
-        shedder._weigh = lambda: 1 << 40
+        shedder.relief.weigh = lambda: 1 << 40
         await until(lambda: relay.gateway.shedding)
         await until(lambda: len(relay.gateway.connections) == 7)
-        shedder._weigh = lambda: 1
+        shedder.relief.weigh = lambda: 1
         await until(lambda: not relay.gateway.is_overloaded())
         assert (await relay.ask(key=key)).status == 200
         assert clients
-
-
-def test_memory_is_what_the_process_has_resident() -> None:
-    before = resident()
-    held = bytearray(b"x" * (64 << 20))
-    assert resident() - before > len(held) // 2

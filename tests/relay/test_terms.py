@@ -54,6 +54,18 @@ def test_weak_ciphers_are_loaded_only_while_they_are_needed(tmp_path: Path, reti
     assert made.policy.legacy.minimum_version is Version.TLS_1_1
 
 
+def test_who_was_made_by_a_clock_past_the_day_refuses_old_versions_until_it_is_made_anew(tmp_path: Path) -> None:
+    """Set right, the clock says that they may; but what serves them was not built, and no is the safe side."""
+    one = pair(tmp_path, "a")
+    tls = Tls((one,), legacy=Legacy("1.1", NOW + 9))
+    ahead = terms_of(tls, Path.read_bytes, NOW + 10).certificates.find(None)
+    right = terms_of(tls, Path.read_bytes, NOW).certificates.find(None)
+    assert ahead is not None
+    assert right is not None
+    assert ahead.legacy is None
+    assert right.legacy is not None
+
+
 def test_without_a_legacy_part_there_is_none(tmp_path: Path) -> None:
     made = terms(Tls((pair(tmp_path, "a"),), "1.3"))
     found = made.certificates.find(None)

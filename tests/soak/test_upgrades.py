@@ -13,6 +13,8 @@ async def test_nobody_who_calls_notices_an_upgrade(tmp_path: Path) -> None:
     assert found.traffic.moved >= 4, "those that keep their connection were sent to the new relays"
     assert found.crowded[429] > 0
     assert len(found.pids) >= 2
+    said = (tmp_path / "errors.txt").read_text("utf-8")
+    assert said.count("no operator has an account yet") == 1, "a newer link would end the one that was offered"
 
 
 def test_whatever_is_not_as_it_should_be_would_be_noticed() -> None:

@@ -173,5 +173,7 @@ async def test_the_first_question_about_an_unknown_account_takes_no_longer(
 
 
 async def test_an_account_has_a_password_or_not(passwords: Passwords) -> None:
+    assert not await passwords.any()
     await passwords.set_password("a", "long enough")
     assert (await passwords.has("a"), await passwords.has("b")) == (True, False)
+    assert await passwords.any()

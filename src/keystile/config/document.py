@@ -270,7 +270,7 @@ class LimitsSection(Section):
     max_memory: MemoryOrNone = _setting(
         "none",
         description="How much memory each relay may have (resident). From 85 % on it lets in no new connections, from "
-        "95 % on each address may have one request in flight.",
+        "95 % on each address may have one request in flight; above it the greediest connections are cut.",
     )
     drain_timeout: DurationOrZero = _setting(
         "30s", description="How long requests in flight may take to finish when the gateway stops."

@@ -7,6 +7,7 @@ fails because there is no descriptor left for it.
 
 from __future__ import annotations
 
+import errno
 import resource
 from typing import Final
 
@@ -14,6 +15,8 @@ from typing import Final
 RESERVED: Final = 128
 #: More connections than this are never the default: at some KiB each they are memory as well.
 MOST: Final = 65_536
+#: Why a socket cannot be had where this process or machine has no more to give: no peer is to blame for it.
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def room_for_connections() -> int:

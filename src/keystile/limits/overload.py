@@ -47,6 +47,7 @@ SMOOTHING: Final = 0.3
 MEMORY_NO_NEWCOMERS: Final = 0.85
 MEMORY_SHEDDING: Final = 0.95
 MEMORY_SLACK: Final = 0.05
+MEMORY_EASED: Final = MEMORY_SHEDDING - MEMORY_SLACK
 #: New connections, and refused ones that return, at one look: the steps up, and the most.
 STEP: Final = 0.5
 MOST_AT_ONCE: Final = 64.0
@@ -93,6 +94,11 @@ class Overload:
     def is_by_memory(self) -> bool:
         """Whether memory asks for more than lag."""
         return self._by_memory > self._by_lag
+
+    @property
+    def by_memory(self) -> Level:
+        """What memory asks for, whatever lag does."""
+        return self._by_memory
 
     @property
     def is_long(self) -> bool:
@@ -160,11 +166,11 @@ class Overload:
             self._returners = min(self._returners + STEP, MOST_AT_ONCE)
 
     def weigh(self, resident: int) -> None:
-        """The process has ``resident`` bytes in memory."""
+        """The process has ``resident`` bytes in memory, after what is free was given back."""
         if self.max_memory is None:
             return
         part = resident / self.max_memory
-        if part >= MEMORY_SHEDDING - (MEMORY_SLACK if self._by_memory == Level.SHEDDING else 0):
+        if part >= (MEMORY_EASED if self._by_memory == Level.SHEDDING else MEMORY_SHEDDING):
             self._by_memory = Level.SHEDDING
         elif part >= MEMORY_NO_NEWCOMERS - (MEMORY_SLACK if self._by_memory else 0):
             self._by_memory = Level.NO_NEWCOMERS

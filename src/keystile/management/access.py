@@ -46,6 +46,9 @@ LONGEST_SESSION = 30 * 86400.0
 """Seconds after which one signs in again: a stolen session is not for ever, and monthly is no burden."""
 IDLE_SESSION = 7 * 86400.0
 """Seconds without use after which a session ends: a browser left behind, but not a long week-end."""
+MOST_AHEAD = 86400.0
+"""Seconds by which a session may seem to be from the future. Beyond it, the clock was wrong when it was made or is now:
+it would last longer than any by as much."""
 MOST_SESSIONS = 20
 """Sessions of an account; beyond it the one unused for longest ends."""
 _LONGEST_AGENT = 200
@@ -218,4 +221,4 @@ class Access(Links, Tokens):
 
 
 def _lasts(session: Session, now: float) -> bool:
-    return now - session.created < LONGEST_SESSION and now - session.seen < IDLE_SESSION
+    return -MOST_AHEAD <= now - session.created < LONGEST_SESSION and now - session.seen < IDLE_SESSION

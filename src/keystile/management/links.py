@@ -56,26 +56,30 @@ class Links:
         account = await self._keys.note(What.PASSWORD_LINK_MADE, email, actor=actor, origin=origin)
         return await self._put(account.id)
 
-    async def make_setup_link(self) -> str | None:
-        """Make a link by which the first operator makes an account, once, in an hour; None when there is one."""
+    async def make_setup_link(self, *, anew: bool = True) -> str | None:
+        """Make a link by which the first operator makes an account, once, in an hour; None when there is one.
+
+        Unless ``anew``, None too where such a link was made before, good still or not.
+        """
         if await self._has_operator():
             await self._end_setup()
             return None
-        return await self._put("")
+        return None if not anew and await self._rows.has_link_of("") else await self._put("")
 
-    async def offer_setup_link(self, page: str, stream: TextIO) -> str | None:
+    async def offer_setup_link(self, page: str, stream: TextIO, *, anew: bool = True) -> str | None:
         """Make such a link and hand it over: on ``stream``, if that is a terminal, else in a file for its owner alone.
 
         ``page``: where the page is (``https://keys.example.com``). Return a sentence, without the link, for the log;
-        None where there is an operator.
+        None where there is nothing to offer. ``anew``: as of ``make_setup_link``.
         """
-        token = await self.make_setup_link()
+        token = await self.make_setup_link(anew=anew)
         return None if token is None else setup_link.hand_over(self._store, page + link_path(token), stream)
 
     async def link(self, token: str) -> Link | None:
         """Return what this link is for; None when it is unknown, used or over, or no longer makes sense."""
         link = await self._rows.link(digest(token))
-        if link is None or link.expires <= self._clock():
+        # Further ahead than twice its life, it was made by a clock that was wrong: it would be good for as much longer.
+        if link is None or not 0 < link.expires - self._clock() <= 2 * LINK_LIFE:
             return None
         if link.account_id:
             return link if await self.account_of_link(link) else None

@@ -19,7 +19,9 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -172,7 +174,15 @@ def run(work: Callable[[Charge, Line], Awaitable[None]], *, last_words: bool) ->
     charge = Charge.from_json(sys.argv[1])
     _end_with(charge.supervisor, signal.SIGTERM if last_words else signal.SIGKILL)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(_run(charge, work, last_words)))
+        try:
+            code = runner.run(_run(charge, work, last_words))
+        except BaseException:  # noqa: BLE001 - whatever it was, it is told and this process ends by it
+            # Most of all a loop that has ended: uvloop's does by a MemoryError, where it has no memory for telling of
+            # one. Nothing is taken apart then: a relay that did hung until it was killed as silent, and served nobody.
+            with suppress(MemoryError):
+                traceback.print_exc()
+            os._exit(1)
+        sys.exit(code)
 
 
 async def _run(charge: Charge, work: Callable[[Charge, Line], Awaitable[None]], last_words: bool) -> int:

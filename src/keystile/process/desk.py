@@ -30,6 +30,7 @@ from keystile.process import channel
 from keystile.process.memory import CounterPages
 from keystile.process.watch import Report, Watch
 from keystile.storage.errors import StoreError
+from keystile.storage.passwords import Passwords
 from keystile.storage.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ KEEP_EVERY = 1.0
 """Seconds after which at the latest what this process has counted is kept for the next one."""
 KEPT = ("unknown", "lines", "uses", "usage", "old_tls", "taken", "failed", "write_failures")
 """What this process counts itself, in the order in which it is kept."""
+LOST = "there are none any more, though some were set: their file was lost, and nobody can sign in"
+"""What is wrong where the store remembers passwords, and their file none."""
 UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
 REFUSING = "keys_unavailable"
@@ -81,6 +84,8 @@ class Desk:
     keys: int = 0
     keys_counted: float = float("-inf")
     trouble: str = ""
+    passwords: Passwords | None = None
+    had_passwords: bool = False
 
     def leave(self) -> None:
         """The gateway has been told to stop: health says so, while requests are still served."""
@@ -97,6 +102,7 @@ class Desk:
         }
         other: dict[str, Check] = {
             "store": self._check_store,
+            "passwords": self._check_passwords,
             "last uses and usage": self._check_writers,
             "stuck": self._check_stuck,
             "relays and store": self._check_followers,
@@ -117,6 +123,15 @@ class Desk:
             return f"cannot be read: {error.why}" if isinstance(error, StoreError) else "cannot be read"
         self._say_once("")
         return None
+
+    async def _check_passwords(self) -> str | None:
+        """Made anew in silence, their file would keep everybody out, and nobody would know why."""
+        if self.passwords is None or not self.had_passwords:
+            return None
+        try:
+            return None if await self.passwords.any() else LOST
+        except StoreError as error:
+            return f"cannot be read, nobody can sign in: {error.why}"
 
     def _say_once(self, trouble: str) -> None:
         """Log a trouble, or its end: whoever watches health asks every few seconds."""
@@ -285,6 +300,8 @@ class Desk:
         await asyncio.to_thread(self.lines.close, LAST_LINES)
         self.keep()
         await self.store.close()
+        if self.passwords is not None:
+            await self.passwords.close()
 
 
 async def _watched(watch: Watch, *, at_once: bool) -> None:

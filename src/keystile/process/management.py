@@ -18,6 +18,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -42,13 +43,14 @@ from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
 from keystile.process.charge import Charge, Line, run
-from keystile.process.desk import Desk
+from keystile.process.desk import LOST, Desk
 from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
 from keystile.process.sockets import BACKLOG
 from keystile.process.watch import Watch
 from keystile.storage.errors import StoreError
+from keystile.storage.passwords import Passwords, passwords_of
 from keystile.storage.sqlite import SqliteStore
 from keystile.wire.tls import server_context
 
@@ -68,6 +70,7 @@ async def work(charge: Charge, line: Line) -> None:
     offers = Offers(line)
     replaces = desk.counters.restarts > 0  # this process another one, or who knows
     watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, replaces=replaces)
+    is_first = not (replaces or charge.standby)
     async with desk.at_work():
         if charge.standby:
             line.hear("take_over", lambda _: desk.take_over(from_another=True))
@@ -79,9 +82,15 @@ async def work(charge: Charge, line: Line) -> None:
                 desk.lines.write_to(desk.settings.access_log.file)
             desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
             watch.changed.clear()
-            async with _serving(charge, desk, watch.accepted, lambda: LAST_REQUESTS if line.stop.is_set() else OTHERS):
+            patience = partial(_patience, line)
+            async with _serving(charge, desk, watch.accepted, patience, is_first=is_first):
+                is_first = False
                 line.ready()
                 await _until_one_is_set(line.stop, watch.changed)
+
+
+def _patience(line: Line) -> float:
+    return LAST_REQUESTS if line.stop.is_set() else OTHERS
 
 
 async def _until_one_is_set(*events: asyncio.Event) -> None:
@@ -93,11 +102,11 @@ async def _until_one_is_set(*events: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def _serving(
-    charge: Charge, desk: Desk, taken: snapshot.Snapshot, patience: Callable[[], float]
+    charge: Charge, desk: Desk, taken: snapshot.Snapshot, patience: Callable[[], float], *, is_first: bool
 ) -> AsyncIterator[None]:
     """Page, API and key calls by one configuration, to the end of what has begun (``patience``: seconds).
 
-    Who connects between two of them waits for the next.
+    Who connects between two of them waits for the next. ``is_first``: the gateway has just been started.
     """
     # A copy: a site closes what it was given.
     opened = socket.socket(fileno=os.dup(charge.listeners[0]))
@@ -108,7 +117,7 @@ async def _serving(
         site = web.SockSite(runner, opened, ssl_context=_tls(taken), shutdown_timeout=1.0)
         await site.start()
         async with _serving_calls(charge, services, patience):
-            await _offer_setup(services, opened)
+            await _offer_setup(services, opened, anew=is_first)
             async with _asking_servers(desk, taken):
                 yield
         await site.stop()
@@ -147,11 +156,14 @@ def _say_if_it_failed(asking: asyncio.Task[None]) -> None:
         log.error("the health checks have failed", exc_info=asking.exception())
 
 
-async def _offer_setup(services: Services, opened: socket.socket) -> None:
-    """Where there is no operator, whoever started the gateway gets a link for making one."""
+async def _offer_setup(services: Services, opened: socket.socket, *, anew: bool) -> None:
+    """Where there is no operator, whoever started the gateway gets a link for making one.
+
+    Not ``anew`` at a reload, an upgrade or a restart: nobody looks then, and a newer link would end the one they have.
+    """
     page = page_url(services.settings.management, opened.getsockname()[1])
     try:
-        said = await services.access.offer_setup_link(page, sys.stderr)
+        said = await services.access.offer_setup_link(page, sys.stderr, anew=anew)
     except StoreError as error:
         said = f"no link for making the first operator can be kept: {error}"
     if said is not None:
@@ -190,6 +202,10 @@ async def _serving_calls(
 async def _open(charge: Charge, settings: Settings) -> Desk:
     names = charge.made()
     store = await SqliteStore.open(settings.store)
+    passwords = await Passwords.open(settings.store)
+    had_passwords = await store.had_passwords()
+    if had_passwords and not await passwords.any():
+        say(f"passwords: {LOST}; put {passwords_of(settings.store)} back, or set new ones (keystile accounts password)")
     exposures = Exposures(KeyService(store).report_exposed)
     counters = CounterPages.attach(charge.counters)
     uses, usage, old_tls = UseWriter(store), UsageWriter(store, exposures.add), OldTlsWriter(store)
@@ -212,6 +228,8 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
         servers=ServerTable.attach(charge.servers),
         standing_by=charge.standby,
+        passwords=passwords,
+        had_passwords=had_passwords,
     )
 
 

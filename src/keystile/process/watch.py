@@ -79,6 +79,7 @@ class Watch:
         self._named = _named_by(accepted.settings)
         self._before = _look_at(self._named)
         self._known: Seen = {} if replaces else self._before
+        self._read_at = time.monotonic()
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -86,7 +87,7 @@ class Watch:
             await asyncio.sleep(EVERY)
             seen = _look_at(self._named)
             still, self._before = seen == self._before, seen
-            again = self.report.fault and time.time() - self.report.at > AGAIN_AFTER
+            again = self.report.fault and time.monotonic() - self._read_at > AGAIN_AFTER
             if still and (seen != self._known or again):
                 await self.reload()
 
@@ -97,6 +98,7 @@ class Watch:
             self._known = _look_at(self._named)
             fault, changed = await self._take_up()
             taken, failed = self.report.taken + changed, self.report.failed + bool(fault)
+            self._read_at = time.monotonic()  # a wall clock that is set back must not put off the next reading
             self.report = Report(self.accepted.number, time.time(), fault, changed, taken, failed)
             if fault and fault != before:
                 log(f"the configuration was not taken, {self.accepted.number} stays in force: {fault}")

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import token_hex
@@ -350,7 +351,8 @@ class Gateway:
             try:
                 await work()
             except Exception:
-                log.exception("what runs beside requests has failed, and begins anew")
+                with suppress(MemoryError):  # there may be none for saying so either
+                    log.exception("what runs beside requests has failed, and begins anew")
                 await asyncio.sleep(TICK_SECONDS)
 
     async def _tick(self) -> None:
@@ -368,6 +370,7 @@ class Gateway:
                 self._look_at_servers(now)
                 self._look_at_clients()
                 self._look_at_old_ones()
+                self.shedder.revive()
                 self.follower.check()
                 for tunnel in list(self.tunnels):
                     tunnel.look()
@@ -403,14 +406,14 @@ class Gateway:
             held += client.look()
         self.recorder.bytes_held = held
         if held > self.max_buffered:
-            self._free_memory(held)
+            self.cut_greediest(held - self.max_buffered)
 
-    def _free_memory(self, held: int) -> None:
-        """Cut those for whom most is held, until the rest may stay."""
+    def cut_greediest(self, too_much: int) -> None:
+        """Cut those for whom most is held in memory, until so many bytes less are."""
         for client in sorted(self.connections, key=ClientConnection.held_bytes, reverse=True):
-            if held <= self.max_buffered:
+            if too_much <= 0:
                 return
-            held -= client.held_bytes()
+            too_much -= client.held_bytes()
             self.recorder.cut_for_memory += 1
             if client.served is not None:
                 client.served.client_gone()
@@ -527,12 +530,7 @@ class Gateway:
         fields = exchange.fields
         path = exchange.path = exchange.target.partition(b"?")[0]
         found = self.table.find_for_preflight(path, fields.requested_method)
-        if (
-            type(found) is not Route
-            or found.cors is None
-            or not fields.origin
-            or not allows(found.cors, fields.origin)
-        ):
+        if type(found) is not Route or found.cors is None or not fields.origin or not allows(found.cors, fields.origin):
             return False
         exchange.route = found
         exchange.own_answer(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from keystile.limits.descriptors import EXHAUSTED
 from keystile.relay.member import Member
 from keystile.relay.refusal import Refusal
 from keystile.wire.grammar import IDEMPOTENT
@@ -108,11 +109,21 @@ class Search:
 
     def _failed(self, member: Member, error: OSError) -> None:
         """Nothing was sent: the next server may take it, whatever it is."""
+        if error.errno in EXHAUSTED:
+            self._lacks(member)
+            return
         self._refusal = Refusal.CONNECT_TIMEOUT if isinstance(error, TimeoutError) else Refusal.UPSTREAM_UNREACHABLE
         self.tried.append(member)
         self.group.connect_failed(self, member)
         if not (self.exchange.answered or self.exchange.ended):
             self.go()
+
+    def _lacks(self, member: Member) -> None:
+        """What there is none of is this relay's: no server is left out for it, and none can be reached."""
+        if self.trial is member:
+            self.group.connect_failed(self, member)  # or nobody could try it again
+        if not (self.exchange.answered or self.exchange.ended):
+            self.exchange.refuse(Refusal.OVERLOADED)
 
     def again(self, connection: UpstreamConnection, *, repeatable: bool) -> bool:
         """Its connection broke. Send it again where that may be; False where not. ``repeatable``: it could be."""

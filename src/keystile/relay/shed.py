@@ -17,16 +17,12 @@ refused when there is room for its next. Trusted proxies never rest: their conne
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import json
 import logging
-import os
 import socket
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from pathlib import Path
 from time import monotonic, thread_time
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +32,7 @@ from keystile.limits.overload import Level, Overload
 from keystile.relay.admit import note_of
 from keystile.relay.cors import answer_fields
 from keystile.relay.refusal import REASONS, RETRY_AFTER, Refusal
+from keystile.relay.relief import Relief, resident
 from keystile.routing.route import Route
 from keystile.wire import websocket
 from keystile.wire.client import ANSWER, ClientConnection
@@ -50,6 +47,8 @@ log = logging.getLogger("keystile.relay")
 #: Seconds between looks: while all is calm, and while it is not.
 LOOK_SECONDS: Final = 0.05
 CLOSE_LOOK_SECONDS: Final = 0.02
+#: Seconds without a look after which there will be none any more.
+LOST_SECONDS: Final = 1.0
 #: Seconds for which a refused connection is not read: less than Retry-After, so that who obeys it is read at once. Who
 #: does not obey rests twice as long each time, up to this.
 REST_SECONDS: Final = 0.75
@@ -62,16 +61,11 @@ DOOR_SHARE: Final = 0.04
 TRICKLE_SECONDS: Final = 0.05
 #: Connections fetched from one door at one look, besides those that may come in.
 FETCHED: Final = 16
-#: Seconds between two lines about levels, between two looks at memory, and between two attempts to free some.
+#: Seconds between two lines about levels.
 LOG_SECONDS: Final = 5.0
-WEIGH_SECONDS: Final = 1.0
-RELIEVE_SECONDS: Final = 5.0
-#: Of the idle connections, the part that is closed at each attempt to free memory.
-CLOSED_PART: Final = 8
 #: Bytes of a new connection that are looked at, to see whether it asks for health or for the service's own calls.
 PEEKED: Final = 512
 
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _REFUSAL: Final = Refusal.OVERLOADED
 _BODY: Final = json.dumps(
     {
@@ -89,18 +83,13 @@ _LINES: Final = (
 _AT_THE_DOOR: Final = _START + _LINES + b"Connection: close\r\n\r\n" + _BODY
 
 
-def resident() -> int:
-    """Bytes that this process has in memory."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
-
-
 class Shedder:
     """Of one gateway. ``weigh`` tells its memory in bytes. Must be made inside a running loop."""
 
     def __init__(self, gateway: Gateway, weigh: Callable[[], int] = resident) -> None:
         self.gateway = gateway
         self.rules = Overload(None, None)
-        self._weigh = weigh
+        self.relief = Relief(gateway, weigh)
         self._loop = gateway.loop
         self._timer: asyncio.TimerHandle | None = None
         self._health: bytes | None = None
@@ -110,7 +99,7 @@ class Shedder:
         self._numbers = count()
         self._level = Level.CALM
         self._said = Level.CALM
-        self._said_at = self._weighed = self._relieved = float("-inf")
+        self._said_at = float("-inf")
         self._turn_began = self._cpu_began = self._used = self._next_newcomer = 0.0
         self._closed = False
 
@@ -131,6 +120,14 @@ class Shedder:
         if self._timer is None:
             self._plan()
 
+    def revive(self) -> None:
+        """Once a second: look again where looks have ended by a fault, such as no memory to plan the next.
+
+        Else a relay would refuse for ever, or nobody ever again.
+        """
+        if self._timer is not None and monotonic() - self._turn_began > LOST_SECONDS:
+            self._plan()
+
     def close(self) -> None:
         """Look no more."""
         self._closed = True
@@ -141,6 +138,8 @@ class Shedder:
 
     def _plan(self) -> None:
         rules = self.rules
+        if self._timer is not None:
+            self._timer.cancel()  # there is one chain of looks, whoever began it
         if self._closed or (rules.max_lag is None and rules.max_memory is None and not self._resting):
             self._timer = None
             return
@@ -159,14 +158,11 @@ class Shedder:
         used = thread_time() - self._cpu_began
         requests = self.gateway.recorder.requests
         rules.look(now - self._turn_began, used, now, requests, owing=bool(self._resting))
-        if rules.max_memory is not None and now - self._weighed >= WEIGH_SECONDS:
-            self._weighed = now
-            rules.weigh(self._weigh())
+        if rules.max_memory is not None:
+            self.relief.look(rules, rules.max_memory, now)
         self._go_to(rules.level, now)
         if self._level:
             self._let_in(now)
-            if rules.is_by_memory and self._level == Level.SHEDDING:
-                self._relieve(now)
         self._wake(now)
         self._plan()
 
@@ -328,19 +324,6 @@ class Shedder:
         client.rest = min(2 * client.rest, LONGEST_REST_SECONDS) or REST_SECONDS
         heappush(self._resting, (monotonic() + client.rest, next(self._numbers), client))
 
-    # -- memory ---------------------------------------------------------------------------------------
-
-    def _relieve(self, now: float) -> None:
-        """Give back what can be: idle connections, what Python and the C library keep for later."""
-        if now - self._relieved < RELIEVE_SECONDS:
-            return
-        self._relieved = now
-        connections = self.gateway.connections
-        for client in list(connections)[: len(connections) // CLOSED_PART + 1]:
-            client.close_if_idle()
-        gc.collect()
-        _trim()
-
 
 def _connection_line(keep_alive: bool, minor_version: int) -> bytes:
     if keep_alive:
@@ -364,10 +347,3 @@ def _refuse_at_the_door(accepted: socket.socket, seen: bytes) -> None:
         accepted.send(_AT_THE_DOOR)
     except OSError:
         return  # it has gone again
-
-
-def _trim() -> None:
-    """Have the C library give free memory back to the system, where it can (malloc_trim(3), glibc)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

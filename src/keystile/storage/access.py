@@ -195,6 +195,10 @@ class AccessStore:
         found = await self.file.read("SELECT account_id, expires FROM links WHERE digest = ?", (digest,))
         return Link(*found[0]) if found else None
 
+    async def has_link_of(self, account_id: str) -> bool:
+        """Whether there is a link of the account ('': the one that makes the first operator), over or not."""
+        return bool(await self.file.read("SELECT 1 FROM links WHERE account_id = ?", (account_id,)))
+
     async def take_link(self, digest: bytes) -> bool:
         """Forget a link; only one who asks gets True."""
         return bool(await self.file.write("DELETE FROM links WHERE digest = ? RETURNING account_id", (digest,)))

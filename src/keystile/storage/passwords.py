@@ -107,6 +107,11 @@ class Passwords:
         await self._connection.renew()
         return bool(await self._connection.ask("SELECT 1 FROM passwords WHERE account_id = ?", (account_id,)))
 
+    async def any(self) -> bool:
+        """Say whether any account has a password."""
+        await self._connection.renew()
+        return bool(await self._connection.ask("SELECT 1 FROM passwords LIMIT 1"))
+
     async def delete(self, account_id: str) -> None:
         """Forget the account's password and all that signs in as it; none is no error."""
         await self._connection.renew()

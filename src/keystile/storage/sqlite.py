@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from keystile.keys.audit import AuditEvent
+from keystile.keys.audit import AuditEvent, What
 from keystile.keys.key import Account, ApiKey, SmtpCredential
 from keystile.keys.secret import DIGEST_BYTES
 from keystile.keys.store import OldTls, OldTlsUse, Recent, UsageSum, Use
@@ -62,6 +62,8 @@ _OF_KEYS = "key_id IN (SELECT value FROM json_each(?)) AND hour >= ?"
 _USAGE = f"SELECT key_id, hour, refusal, requests FROM usage WHERE {_OF_KEYS} ORDER BY key_id, hour, refusal"
 _RECENT = f"""SELECT key_id, sum(iif(refusal = '', requests, 0)), sum(iif(refusal = '', 0, requests))
     FROM usage WHERE {_OF_KEYS} GROUP BY key_id"""
+_PASSWORD_SET = """SELECT 1 FROM accounts AS a JOIN audit AS e ON e.account = a.email
+    WHERE e.what = ? AND e.at >= a.created LIMIT 1"""
 log = logging.getLogger(__name__)
 
 
@@ -174,6 +176,10 @@ class SqliteStore:
     async def count_smtp_credentials(self, account_id: str | None = None) -> int:
         """Return how many SMTP credentials the account owns, or how many there are."""
         return await (await self._reading()).count_smtp_credentials(account_id)
+
+    async def had_passwords(self) -> bool:
+        """Whether a password was ever set for an account that is there: then the passwords' file is not a new one."""
+        return bool(await self._asked(_PASSWORD_SET, (What.PASSWORD_SET.value,)))
 
     async def events(
         self, limit: int = 100, before: int | None = None, account: str | None = None

@@ -15,7 +15,6 @@ report forever that there is something to read.
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -23,6 +22,7 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 from keystile.limits.crowd import EXEMPT
+from keystile.limits.descriptors import EXHAUSTED
 from keystile.wire.client import Application, ClientConnection
 from keystile.wire.peer import Address, parse_address
 from keystile.wire.plain_door import BACKLOG, HELD_BACKLOG, accepted_from, shorten
@@ -34,8 +34,6 @@ from keystile.wire.tls_transport import Securing, TlsConnection
 AT_ONCE: Final = 32
 #: Seconds without accepting after the process or the machine ran out of descriptors or memory.
 PAUSE_SECONDS: Final = 0.2
-
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class TurnedAway(Enum):
@@ -128,7 +126,7 @@ class Door:
             try:
                 accepted, _ = listening.accept()
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     self._pause(listening)
                 return  # or nobody is there any more, or who was there has gone
             accepted.setblocking(False)
