@@ -61,7 +61,9 @@ def members(name: str) -> set[str]:
     """The calls of a set such as @system-service, as the systemd that is installed has it; or the call itself."""
     if not name.startswith("@"):
         return {name}
-    said = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True
+    ).stdout
     lines = [line.strip() for line in said.splitlines()[1:]]
     return {call for line in lines if line and not line.startswith("#") for call in members(line)}
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,7 @@ import pytest
 from keystile.cli.main import build_parser
 from keystile.config.model import Limits
 from tests.deploy.reading import DEPLOY, ROOT, program, unit
-from tests.e2e.running import Gateway, settings
-from tests.process.running import until
+from tests.e2e.running import Gateway, answered, make_certificate, settings, trusting
 
 UNIT = DEPLOY / "keystile.service"
 LOW_PORTS = DEPLOY / "keystile-low-ports.conf"
@@ -106,30 +106,30 @@ class Confined(Gateway):
 
 @pytest.mark.usefixtures("confinable")
 def test_a_gateway_under_the_units_filters_does_all_that_it_does(tmp_path: Path) -> None:
-    """It starts, serves (over TLS too), takes another configuration and another version, replaces a relay, stops."""
-    made = Gateway(tmp_path, settings(9, [{"path": "/v4/contacts", "key_only": True}]))
-    assert made.run("tls", "self-signed", "--into", str(tmp_path / "tls")).code == 0
-    tls = {"certificate": "tls/cert.pem", "private_key": "tls/key.pem"}
-    listeners = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": tls}]
-    written = settings(9, [{"path": "/v4/contacts", "key_only": True}], listeners=listeners, health_path="/healthz")
-    gateway = Confined(tmp_path, written)
+    """It starts, serves (over TLS too), takes another configuration and another version, stops."""
+    certificate, key = make_certificate(tmp_path)
+    listeners = [
+        {"address": "127.0.0.1:0"},
+        {"address": "127.0.0.1:0", "tls": {"certificate": certificate.name, "private_key": key.name}},
+    ]
+    gateway = Confined(tmp_path, settings(9, [{"path": "/any", "public": True}], listeners=listeners))
     gateway.start()
     try:
         gateway.wait_until_ready()
-        status = Path(f"/proc/{gateway.process.pid}/status").read_text()
-        assert "Seccomp_filters:\t2" in status
-        gateway.create_account()
-        secret = gateway.create_key("one")
-        field = {"headers": {"X-Api-Key": secret}}
-        assert gateway.call(path="/v4/contacts", **field)[0] == 502, "admitted; nothing is behind it"
+        assert "Seccomp_filters:\t2" in Path(f"/proc/{gateway.process.pid}/status").read_text()
+        [before] = gateway.pids("relay")
         assert gateway.run("reload").code == 0
-        [relay] = gateway.pids("relay")
         assert gateway.run("upgrade").code == 0
-        assert until(lambda: gateway.pids("relay") != [relay])
-        assert gateway.call(path="/v4/contacts", **field)[0] == 502
-        assert gateway.call(path="/healthz")[0] == 200
+        assert gateway.pids("relay") != [before]
+        # Let in, and nothing is behind it.
+        assert gateway.call(path="/any")[0] == 502
+        tls = HTTPSConnection("localhost", gateway.ports[1], timeout=30, context=trusting(certificate))
+        assert answered(tls, "GET", "/any")[0] == 502
+        tls.close()
+        assert "keystile_" in gateway.look("/metrics")
         assert gateway.stop() == 0
     finally:
         gateway.close()
-    assert "PermissionError" not in gateway.err.read_text()
-    assert "not permitted" not in gateway.err.read_text()
+    said = gateway.err.read_text()
+    assert "PermissionError" not in said, said
+    assert "not permitted" not in said, said
