@@ -1,4 +1,4 @@
-"""The Dockerfile: hadolint's word, and that what it copies and runs is there. Building it takes a registry of images."""
+"""The Dockerfile: hadolint's word, and that what it copies and runs is there. Building it takes a registry."""
 
 from __future__ import annotations
 
