@@ -34,11 +34,13 @@ PROGRAMS = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}  # wh
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench; 0 when every turn was measured, 1 when one failed, 2 when something is not installed."""
     chosen = _parser().parse_args(arguments)
-    gateways = [GATEWAYS[name] for name in chosen.gateways]
-    missing = [*_missing_programs(), *(said for gateway in gateways if (said := gateway.missing()))]
+    gateways, absent = _present(chosen.gateways)
+    missing = [*_missing_programs(), *(absent if chosen.gateways else ())]
     if missing:
         print("\n".join(missing), file=sys.stderr)
         return 2
+    for said in absent:
+        print(f"skipped: {said}", file=sys.stderr)
     if chosen.gateway_core == chosen.load_core:
         print("bench: one core for everything; latencies and rates will say little", file=sys.stderr)
     turns: list[Turn] = []
@@ -52,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if turns:
         _report(chosen, gateways, turns)
     return code
+
+
+def _present(names: Sequence[str] | None) -> tuple[list[Gateway], list[str]]:
+    """The gateways that can run, of those named or of all; and what has to be installed for the others."""
+    wanted = [GATEWAYS[name] for name in names or GATEWAYS]
+    said = {gateway.name: gateway.missing() for gateway in wanted}
+    return [each for each in wanted if said[each.name] is None], [text for text in said.values() if text]
 
 
 def _run(chosen: argparse.Namespace, gateways: Sequence[Gateway], directory: Path, turns: list[Turn]) -> None:
@@ -94,6 +103,7 @@ def _report(chosen: argparse.Namespace, gateways: Sequence[Gateway], turns: Sequ
         "command": "python -m bench " + " ".join(sys.argv[1:]),
         "machine": _machine(),
         "gateways": versions,
+        "left out": {gateway.name: gateway.leaves_out for gateway in gateways if gateway.leaves_out},
         "operations": len(read_calls(chosen.document)),
         "keys": chosen.keys,
         "connections": CONNECTIONS,
@@ -103,6 +113,9 @@ def _report(chosen: argparse.Namespace, gateways: Sequence[Gateway], turns: Sequ
     table.write_json(file, about, turns, rows)
     print(f"\n{datetime.now():%Y-%m-%d}, {about['machine']}; {', '.join(versions.values())}\n")
     print(table.markdown(rows))
+    for gateway in gateways:
+        if gateway.leaves_out:
+            print(f"{versions[gateway.name]} leaves out: {', '.join(gateway.leaves_out)}.")
     noise = max(row.others for row in rows)
     if noise > 0.1:
         print(f"Not a quiet machine: others used up to {noise:.0%} of a core in a turn.")
@@ -129,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of load in each turn, in whole seconds")
     parser.add_argument("--cases", type=_names(CASES), default=["same", "varied", "log"], help=", ".join(CASES))
-    parser.add_argument("--gateways", type=_names(GATEWAYS), default=list(GATEWAYS), help=", ".join(GATEWAYS))
+    parser.add_argument("--gateways", type=_names(GATEWAYS), default=None, help=", ".join(GATEWAYS))
     parser.add_argument("--keys", type=int, default=1000, help="how many keys the gateways hold")
     parser.add_argument("--gateway-core", type=int, default=cores[-1])
     parser.add_argument("--load-core", type=int, default=cores[0], help="for wrk, nginx and the bench itself")

@@ -17,6 +17,7 @@ class NaiveAiohttp:
     """aiohttp's server and client on uvloop, in one process."""
 
     name = "aiohttp"
+    leaves_out = ("ambiguous paths",)
 
     def missing(self) -> str | None:
         """Nothing: aiohttp and uvloop are dependencies of Keystile."""

@@ -5,11 +5,15 @@ used from outside its network 403; an operation that the API does not have 404; 
 403; more than CAP requests in flight from one address 429. On the request: the key's field removed, and the
 fields that a client could spoof; X-Request-Id (new), X-Forwarded-For, -Proto, -Host, X-Keystile-Account, -Key and
 -Scopes set, Via appended. On the answer: the same X-Request-Id set, Via appended. Kept-alive connections on both
-sides. With the log on: one line of JSON for every request on standard output.
+sides. With the log on: one line of JSON for every request on standard output. What a gateway cannot do of it stands
+in its ``leaves_out``, and why in its file.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -47,6 +51,8 @@ class Gateway(Protocol):
     """A gateway under test."""
 
     name: str
+    leaves_out: tuple[str, ...]
+    """What of the work it does not do, in words for the report."""
 
     def missing(self) -> str | None:
         """What has to be installed before it can run, as a sentence; None when nothing is missing."""
@@ -59,3 +65,9 @@ class Gateway(Protocol):
 
     def version(self) -> str:
         """What it calls itself, for the table."""
+
+
+def found(program: str) -> str | None:
+    """Where a program is: beside this Python, where a wheel brings it, or on the path."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(program, path=os.pathsep.join((beside, os.environ.get("PATH", os.defpath))))

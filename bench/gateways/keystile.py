@@ -39,6 +39,7 @@ class Keystile:
     """Supervisor, management and one relay; the CPU of all three counts."""
 
     name = "keystile"
+    leaves_out: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
         """The package, where the bench is run by another Python than that of the venv."""
