@@ -23,6 +23,12 @@ from bench.gateways.gateway import SPOOFABLE, Scene, found
 from bench.gateways.shapes import PARAMETER
 
 ACCOUNT, KEY, SCOPES, NETWORK = "{account}", "{key}", "{scopes}", "{network}"
+# Without fields, which the others do not log either, and among which it would write the key in clear.
+ENCODER = {
+    "format": "filter",
+    "wrap": {"format": "json"},
+    "fields": {name: {"filter": "delete"} for name in ("request>headers", "resp_headers")},
+}
 
 
 class Caddy:
@@ -71,7 +77,7 @@ def _configuration(scene: Scene, case: Case, port: int) -> dict[str, Any]:
         apps["tls"] = {"certificates": {"load_files": [pem]}}
     if case.log:
         server["logs"] = {"default_logger_name": "access"}
-        logs["access"] = {"writer": {"output": "stdout"}, "include": ["http.log.access.access"]}
+        logs["access"] = {"writer": {"output": "stdout"}, "include": ["http.log.access.access"], "encoder": ENCODER}
     return {"admin": {"disabled": True, "config": {"persist": False}}, "logging": {"logs": logs}, "apps": apps}
 
 
@@ -117,7 +123,7 @@ def _route(call: ApiCall, backend_port: int) -> dict[str, Any]:
 
 def _fields() -> list[dict[str, Any]]:
     """What leaves the request; and what is set on the answer, once it is there."""
-    gone = ["X-Api-Key", "X-Keystile-*", "X-Forwarded-*", *SPOOFABLE]
+    gone = ["X-Keystile-*", "X-Forwarded-*", *SPOOFABLE]
     answer = {"set": {"X-Request-Id": ["{http.request.uuid}"]}, "deferred": True}
     return [{"handler": "headers", "request": {"delete": gone}, "response": answer}]
 
@@ -130,12 +136,14 @@ def _proxy(port: int) -> dict[str, Any]:
         "transport": {"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 512}, "compression": False},
         "headers": {
             "request": {
+                # Only here: the map looks at the key whenever one of its values is used.
+                "delete": ["X-Api-Key"],
                 "set": {
                     "X-Request-Id": ["{http.request.uuid}"],
                     "X-Keystile-Account": [ACCOUNT],
                     "X-Keystile-Key": [KEY],
                     "X-Keystile-Scopes": [SCOPES],
-                }
+                },
             }
         },
     }

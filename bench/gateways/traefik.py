@@ -50,8 +50,8 @@ class Traefik:
         (directory / "traefik-tables.json").write_text(json.dumps(_tables(scene)))
 
     def command(self, scene: Scene, case: Case, port: int, directory: Path) -> list[str]:
-        """Its two files for ``case``: what it starts with, and what it routes by."""
-        static, dynamic = directory / f"traefik-{case.name}.json", directory / f"traefik-routes-{case.name}.json"
+        """Its two files for ``case``: what it starts with, and what it routes by (JSON, which is YAML)."""
+        static, dynamic = directory / f"traefik-{case.name}.yml", directory / f"traefik-routes-{case.name}.yml"
         dynamic.write_text(json.dumps(_dynamic(scene, case, directory)))
         static.write_text(json.dumps(_static(case, port, dynamic)))
         return [_program(), f"--configFile={static}"]

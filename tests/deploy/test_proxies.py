@@ -245,7 +245,8 @@ def test_who_does_not_come_as_the_page_says_is_closed_without_a_word(
 
 
 def test_a_header_that_the_listener_does_not_expect_is_a_bad_request(ground: Ground) -> None:
-    assert said_to(ground.http, BALANCER, b"PROXY TCP4 127.0.0.7 127.0.0.1 1 443\r\n").startswith(b"HTTP/1.1 400 ")
+    first = b"PROXY TCP4 127.0.0.7 127.0.0.1 1 443\r\nGET /v4/contacts HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert said_to(ground.http, BALANCER, first).startswith(b"HTTP/1.1 400 ")
 
 
 def test_every_metric_that_the_page_names_is_there(ground: Ground) -> None:
