@@ -43,9 +43,12 @@ def add_up(readings: Iterable[Cpu]) -> Cpu:
 
 
 class Running:
-    """A started program with all its children, in a process group of its own; stop() ends every one of them."""
+    """A started program with all its children, in a process group of its own; stop() ends every one of them.
 
-    def __init__(self, command: Sequence[str], core: int, directory: Path, label: str) -> None:
+    ``core``: where they may run; several as ``2,3``.
+    """
+
+    def __init__(self, command: Sequence[str], core: int | str, directory: Path, label: str) -> None:
         self.label = label
         self.output = directory / f"{label}.out"
         self.errors = directory / f"{label}.err"

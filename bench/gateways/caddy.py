@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api import ApiCall
-from bench.cases import Case
+from bench.cases import ADDRESSES, EACH_CAP, Case
 from bench.gateways.gateway import SPOOFABLE, Scene, found
 from bench.gateways.shapes import PARAMETER
 
@@ -35,7 +35,7 @@ class Caddy:
     """Caddy on one core."""
 
     name = "caddy"
-    leaves_out = ("SHA-256 of the secret", "the cap for each address", "ambiguous paths")
+    leaves_out = ("SHA-256 of the secret", EACH_CAP, ADDRESSES, "ambiguous paths")
 
     def missing(self) -> str | None:
         """A wheel brings it."""

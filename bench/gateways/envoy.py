@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bench.cases import Case
+from bench.cases import ADDRESSES, EACH_CAP, Case
 from bench.gateways import tables
 from bench.gateways.gateway import SPOOFABLE, Scene, found
 from bench.keyset import BenchKey
@@ -71,7 +71,7 @@ class Envoy:
     """Envoy with one worker thread."""
 
     name = "envoy"
-    leaves_out = ("SHA-256 of the secret", "the cap for each address", "ambiguous paths")
+    leaves_out = ("SHA-256 of the secret", EACH_CAP, ADDRESSES, "ambiguous paths")
 
     def missing(self) -> str | None:
         """A wheel brings it."""
@@ -85,7 +85,7 @@ class Envoy:
         """Its configuration for ``case``; without hot restart, which would share memory between turns."""
         file = directory / f"envoy-{case.name}.json"
         file.write_text(json.dumps(_configuration(scene, case, port, directory)))
-        words = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning")
+        words = ("--concurrency", str(case.relays), "--disable-hot-restart", "--log-level", "warning")
         return [_program(), "-c", str(file), *words]
 
     def version(self) -> str:

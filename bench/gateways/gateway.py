@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.api import ApiCall
+from bench.cases import CAP as CAP
 from bench.cases import Case
 from bench.keyset import KeySet
-
-# All load comes from one address, so the cap stands above wrk's connections: counted, never reached.
-CAP = 1000
 
 # X-Forwarded-* and X-Keystile-* besides.
 SPOOFABLE = ("Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP")
@@ -40,6 +38,12 @@ class Scene:
     gateway_core: int
     certificate: Path
     """PEM: certificate and private key, for clients that come over TLS."""
+    spare_cores: tuple[int, ...] = ()
+    """For more relays than one."""
+
+    def gateway_cores(self, count: int) -> str:
+        """Where a gateway of so many relays may run."""
+        return ",".join(map(str, (self.gateway_core, *self.spare_cores)[:count]))
 
     def scope_names(self) -> list[str]:
         """Every scope that the API or a key names, sorted."""

@@ -19,12 +19,12 @@ import subprocess
 from pathlib import Path
 
 from bench.cases import Case
-from bench.gateways.gateway import CAP, SPOOFABLE, Scene
+from bench.gateways.gateway import SPOOFABLE, Scene
 from bench.gateways.shapes import places, shapes
 
 CONFIGURATION = """\
 global
-    nbthread 1
+    nbthread {relays}
     tune.pattern.cache-size 0
     maxconn 4096
 {global_log}
@@ -42,8 +42,9 @@ defaults
 frontend api
     bind 127.0.0.1:{port}{tls}
     unique-id-format %[uuid()]
-    stick-table type ipv6 size 100k store conn_cur
+    stick-table type ipv6 size {size} store conn_cur
 
+{told}
     http-request set-var(txn.path) path
     http-request set-var(txn.need) {find}
 {find_templates}
@@ -143,7 +144,10 @@ def _configuration(scene: Scene, case: Case, port: int, directory: Path) -> str:
         tls=TLS.format(certificate=scene.certificate) if case.tls else "",
         scheme="https" if case.tls else "http",
         backend_port=scene.backend_port,
-        cap=CAP,
+        cap=case.cap,
+        relays=case.relays,
+        size="2m" if case.addresses else "100k",
+        told="    http-request set-src req.hdr(X-Forwarded-For) if { src 127.0.0.1 }" if case.addresses else "",
         keys=directory / "keys.map",
         networks=directory / "networks.map",
         find=find,

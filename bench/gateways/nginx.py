@@ -4,6 +4,8 @@ Law: writes one configuration and its tables. Choices that a reader may doubt, e
 
 * SHA-256 is OpenSSL's, called by LuaJIT without copying; keys are looked up by the digest's bytes.
 * What nginx can do without Lua (fields set, request id, Via) it does without Lua.
+* Large bodies are collected before they go on: unbuffered, an answer that comes before the body has ended, as the
+  backend's does, makes nginx close the client's connection.
 * Requests in flight are counted in a shared dictionary, which all workers would see.
 * Not done at all: the refusal of ambiguous paths, of a second key, and of wrong methods (404 here, not 405).
 """
@@ -14,9 +16,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.cases import Case
+from bench.cases import KIB, Case
 from bench.gateways import tables
-from bench.gateways.gateway import CAP, SPOOFABLE, Scene
+from bench.gateways.gateway import SPOOFABLE, Scene
 from bench.keyset import BenchKey
 
 MODULES = Path("/usr/lib/nginx/modules")
@@ -27,7 +29,7 @@ load_module {modules}/ndk_http_module.so;
 load_module {modules}/ngx_http_lua_module.so;
 daemon off;
 user root;
-worker_processes 1;
+worker_processes {relays};
 pid {directory}/nginx-lua.pid;
 error_log {directory}/nginx-lua.log warn;
 events {{ worker_connections 4096; }}
@@ -88,6 +90,7 @@ http {{
     server {{
         listen 127.0.0.1:{port}{tls} backlog=4096;
 {tls_lines}
+        {told}
         set $account "";
         set $key_id "";
         set $scopes "";
@@ -96,7 +99,8 @@ http {{
             log_by_lua_block {{ finished() }}
             proxy_pass http://api;
             proxy_http_version 1.1;
-            proxy_request_buffering off;
+            proxy_request_buffering {collect};
+            client_body_buffer_size 2m;
             proxy_buffering off;
             proxy_connect_timeout 5s;
             proxy_read_timeout 600s;
@@ -174,7 +178,10 @@ def _configuration(scene: Scene, case: Case, port: int, directory: Path) -> str:
         policy=tables.POLICY,
         tables=directory / "nginx-tables.lua",
         spoofable=", ".join(f'["{name.lower()}"] = true' for name in SPOOFABLE),
-        cap=CAP,
+        cap=case.cap,
+        collect="on" if case.body > KIB else "off",
+        relays=case.relays,
+        told="set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;" if case.addresses else "",
         port=port,
         tls=" ssl" if case.tls else "",
         tls_lines=TLS.format(certificate=scene.certificate) if case.tls else "",

@@ -14,8 +14,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bench.cases import Case
-from bench.gateways.gateway import CAP, SPOOFABLE, Scene, found
+from bench.cases import ADDRESSES, Case
+from bench.gateways.gateway import SPOOFABLE, Scene, found
 from bench.gateways.shapes import places, shapes
 from bench.keyset import BenchKey
 
@@ -34,7 +34,7 @@ class Traefik:
     """Traefik on one core."""
 
     name = "traefik"
-    leaves_out = ("ambiguous paths",)
+    leaves_out = ("ambiguous paths", ADDRESSES)
 
     def missing(self) -> str | None:
         """A wheel brings it."""
@@ -112,7 +112,7 @@ def _dynamic(scene: Scene, case: Case, directory: Path) -> dict[str, Any]:
     router: dict[str, Any] = {"rule": "PathPrefix(`/`)", "service": "api", "middlewares": [PLUGIN]}
     plugin = {
         "tables": str(directory / "traefik-tables.json"),
-        "cap": CAP,
+        "cap": case.cap,
         "scheme": "https" if case.tls else "http",
     }
     dynamic: dict[str, Any] = {
