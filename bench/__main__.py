@@ -17,28 +17,43 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import backend, table
-from bench.api import read_calls
+from bench.api import read_calls, write_more
 from bench.cases import CASES
 from bench.gateways import GATEWAYS
 from bench.gateways.gateway import Gateway, Scene
 from bench.keyset import make_keys
 from bench.load import CONNECTIONS, Load
 from bench.processes import Running, free_port
-from bench.run import Bench, Turn
+from bench.run import Bench, Stage, Turn, stage_of
 from keystile.wire.certificates import self_signed
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}  # what is run -> Debian's package
 
 
+MOST_CORES = 4
+"""Cores that two relays, the load and the backend need without sharing."""
+
+
+def cores() -> list[int]:
+    """Where this process may run."""
+    return sorted(os.sched_getaffinity(0))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench; 0 when every turn was measured, 1 when one failed, 2 when something is not installed."""
     chosen = _parser().parse_args(arguments)
-    gateways = [GATEWAYS[name] for name in chosen.gateways]
-    missing = [*_missing_programs(), *(said for gateway in gateways if (said := gateway.missing()))]
+    chosen.spare = tuple(core for core in cores() if core not in (chosen.gateway_core, chosen.load_core))
+    gateways, absent = _present(chosen.gateways)
+    missing = [*_missing_programs(), *(absent if chosen.gateways else ())]
     if missing:
         print("\n".join(missing), file=sys.stderr)
         return 2
+    if absent_cores := [name for name in chosen.cases if CASES[name].relays > 1 and len(cores()) < MOST_CORES]:
+        absent.append(f"{', '.join(absent_cores)}: fewer than {MOST_CORES} cores")
+        chosen.cases = [name for name in chosen.cases if name not in absent_cores]
+    for said in absent:
+        print(f"skipped: {said}", file=sys.stderr)
     if chosen.gateway_core == chosen.load_core:
         print("bench: one core for everything; latencies and rates will say little", file=sys.stderr)
     turns: list[Turn] = []
@@ -54,25 +69,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _present(names: Sequence[str] | None) -> tuple[list[Gateway], list[str]]:
+    """The gateways that can run, of those named or of all; and what has to be installed for the others."""
+    wanted = [GATEWAYS[name] for name in names or GATEWAYS]
+    said = {gateway.name: gateway.missing() for gateway in wanted}
+    return [each for each in wanted if said[each.name] is None], [text for text in said.values() if text]
+
+
 def _run(chosen: argparse.Namespace, gateways: Sequence[Gateway], directory: Path, turns: list[Turn]) -> None:
     os.sched_setaffinity(0, {chosen.load_core})
     directory.chmod(0o755)  # nginx's worker is another user
-    calls, keys, port = read_calls(chosen.document), make_keys(chosen.keys), free_port()
-    certificate = directory / "bench.pem"
-    certificate.write_bytes(b"".join(self_signed(["localhost", "127.0.0.1"], 5)))
-    scene = Scene(chosen.document, calls, keys, port, chosen.gateway_core, certificate)
-    for gateway in gateways:
-        gateway.prepare(scene, directory)
+    port = free_port()
+    cases = [CASES[name] for name in chosen.cases]
+    stages = {
+        (keys, routes): _stage(chosen, gateways, port, (keys, routes), directory)
+        for keys, routes in dict.fromkeys(map(stage_of, cases))
+    }
     command = backend.command(backend.write_configuration(directory, port))
     with Running(command, chosen.load_core, directory, "backend") as running:
         running.wait_for_answer(port)
-        bench = Bench(scene, Load(keys, directory, chosen.load_core), running, directory, chosen.seconds)
 
         def keep(turn: Turn) -> None:
             _tell(turn)
             turns.append(turn)
 
-        bench.rounds(chosen.rounds, [CASES[name] for name in chosen.cases], gateways, keep)
+        Bench(stages, running, chosen.seconds).rounds(chosen.rounds, cases, gateways, keep)
+
+
+def _stage(
+    chosen: argparse.Namespace, gateways: Sequence[Gateway], port: int, size: tuple[int, int], directory: Path
+) -> Stage:
+    """Keys and operations, and every gateway prepared for them, in a folder of their own."""
+    keys, routes = make_keys(size[0] or chosen.keys), size[1]
+    folder = directory / f"{size[0]}-{routes}"
+    folder.mkdir(mode=0o755)
+    certificate = folder / "bench.pem"
+    certificate.write_bytes(b"".join(self_signed(["localhost", "127.0.0.1"], 5)))
+    document = chosen.document
+    if routes:
+        document = folder / "document.yaml"
+        write_more(chosen.document, document, routes)
+    scene = Scene(document, read_calls(document), keys, port, chosen.gateway_core, certificate, chosen.spare)
+    for gateway in gateways:
+        gateway.prepare(scene, folder)
+    return Stage(scene, Load(keys, folder, chosen.load_core), folder)
 
 
 def _tell(turn: Turn) -> None:
@@ -94,6 +134,7 @@ def _report(chosen: argparse.Namespace, gateways: Sequence[Gateway], turns: Sequ
         "command": "python -m bench " + " ".join(sys.argv[1:]),
         "machine": _machine(),
         "gateways": versions,
+        "left out": {gateway.name: gateway.leaves_out for gateway in gateways if gateway.leaves_out},
         "operations": len(read_calls(chosen.document)),
         "keys": chosen.keys,
         "connections": CONNECTIONS,
@@ -103,6 +144,9 @@ def _report(chosen: argparse.Namespace, gateways: Sequence[Gateway], turns: Sequ
     table.write_json(file, about, turns, rows)
     print(f"\n{datetime.now():%Y-%m-%d}, {about['machine']}; {', '.join(versions.values())}\n")
     print(table.markdown(rows))
+    for gateway in gateways:
+        if gateway.leaves_out:
+            print(f"{versions[gateway.name]} leaves out: {', '.join(gateway.leaves_out)}.")
     noise = max(row.others for row in rows)
     if noise > 0.1:
         print(f"Not a quiet machine: others used up to {noise:.0%} of a core in a turn.")
@@ -125,14 +169,13 @@ def _missing_programs() -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="CPU per request, side by side.")
-    cores = sorted(os.sched_getaffinity(0))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of load in each turn, in whole seconds")
     parser.add_argument("--cases", type=_names(CASES), default=["same", "varied", "log"], help=", ".join(CASES))
-    parser.add_argument("--gateways", type=_names(GATEWAYS), default=list(GATEWAYS), help=", ".join(GATEWAYS))
+    parser.add_argument("--gateways", type=_names(GATEWAYS), default=None, help=", ".join(GATEWAYS))
     parser.add_argument("--keys", type=int, default=1000, help="how many keys the gateways hold")
-    parser.add_argument("--gateway-core", type=int, default=cores[-1])
-    parser.add_argument("--load-core", type=int, default=cores[0], help="for wrk, nginx and the bench itself")
+    parser.add_argument("--gateway-core", type=int, default=cores()[-1])
+    parser.add_argument("--load-core", type=int, default=cores()[0], help="for wrk, nginx and the bench itself")
     parser.add_argument("--document", type=Path, default=ROOT / "tests" / "data" / "elasticemail-openapi.yaml")
     parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results")
     return parser

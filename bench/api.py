@@ -6,6 +6,7 @@ naive proxy's table must not come out of the code that is being compared with th
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,21 @@ def read_calls(document: Path) -> tuple[ApiCall, ...]:
         for method in METHODS
         if method in item
     )
+
+
+def write_more(document: Path, file: Path, count: int) -> None:
+    """``document`` with so many operations in all, the added ones each with a parameter; JSON, which is YAML."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    parsed = yaml.load(document.read_text(encoding="utf-8"), loader)
+    there = sum(method in item for item in parsed["paths"].values() for method in METHODS)
+    operation = {
+        "description": "Required Access Level: ViewContacts",
+        "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "responses": {"200": {"description": "OK"}},
+    }
+    for number in range(count - there):
+        parsed["paths"][f"/generated/part{number}/{{id}}"] = {"get": operation}
+    file.write_text(json.dumps(parsed, default=str))
 
 
 def _levels(path: str, operation: dict[str, Any]) -> tuple[str, ...]:

@@ -9,7 +9,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bench.cases import KIB, MIB
+
 ECHO = "/v4/domains"  # GET, needs ViewSettings, which every key of the load holds
+
+HELD = "/v4/contacts/held"
+"""Its answer takes days: who asks for it has a request in flight."""
+FILES = {"64KiB": 64 * KIB, "1MiB": MIB}
+"""Answers of a size, below /v4/contacts/."""
 
 # What ECHO tells: name in the answer -> nginx variable.
 ECHOED = {
@@ -57,6 +64,7 @@ http {{
     scgi_temp_path {directory}/scgi;
     keepalive_requests 1000000000;
     keepalive_timeout 600s;
+    client_max_body_size 0;
     default_type application/json;
     split_clients $request_uri $varied {{
 {varied}
@@ -66,6 +74,8 @@ http {{
         add_header Cache-Control no-store;
         location / {{ return 200 $varied; }}
         location = /v4/contacts {{ return 200 '{steady}'; }}
+{files}
+        location = {held} {{ limit_rate 1; alias {directory}/1MiB; }}
         location = {echo_path} {{ return 200 '{echo}'; }}
     }}
 }}
@@ -74,12 +84,16 @@ http {{
 
 def write_configuration(directory: Path, port: int) -> Path:
     """nginx's file for a backend on 127.0.0.1:``port``; everything it writes goes below ``directory``."""
+    for name, size in FILES.items():
+        (directory / name).write_bytes(bytes(size))
     text = CONFIGURATION.format(
         directory=directory,
         port=port,
         varied="\n".join(_varied_lines()),
         steady=json.dumps(CONTACT, separators=(",", ":")),
         echo_path=ECHO,
+        held=HELD,
+        files="\n".join(f"        location = /v4/contacts/{name} {{ alias {directory}/{name}; }}" for name in FILES),
         echo=json.dumps({name: f"${variable}" for name, variable in ECHOED.items()}),
     )
     file = directory / "backend.conf"

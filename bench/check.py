@@ -34,10 +34,13 @@ FOREIGN = ("/v4/subaccounts", "/v4/security/apikeys/x", "/v4/contacts/export/1/s
 UNKNOWN = ("/v4/nothing", "/v4/contacts/a/b/c", "/", "/v4/lists/news/nothing")
 
 
-def check_policy(scene: Scene, port: int, *, tls: bool = False) -> None:
-    """Raise RuntimeError that names every way in which the gateway on ``port`` does not do the work."""
+def check_policy(scene: Scene, port: int, *, tls: bool = False, behind: bool = False) -> None:
+    """Raise RuntimeError that names every way in which the gateway on ``port`` does not do the work.
+
+    ``behind``: it trusts 127.0.0.1 as a proxy, so that fields from there are no spoofed ones.
+    """
     get = partial(_get, port, tls)
-    faults = [*_statuses(scene, get), *_fields(scene, get, "https" if tls else "http")]
+    faults = [*_statuses(scene, get), *_fields(scene, get, "https" if tls else "http", {} if behind else SPOOFED)]
     if faults:
         raise RuntimeError("does not do the work: " + "; ".join(faults))
 
@@ -63,9 +66,9 @@ def _statuses(scene: Scene, get: Get) -> Iterator[str]:
             yield f"GET {path} with {_name(scene, secret)}: {given} instead of {status}"
 
 
-def _fields(scene: Scene, get: Get, scheme: str) -> Iterator[str]:
+def _fields(scene: Scene, get: Get, scheme: str, spoofed: dict[str, str]) -> Iterator[str]:
     key = scene.keys.keys[7]
-    status, fields, body = get(ECHO + "?a=%2f", {**SPOOFED, "X-Api-Key": key.secret, "User-Agent": "bench"})
+    status, fields, body = get(ECHO + "?a=%2f", {**spoofed, "X-Api-Key": key.secret, "User-Agent": "bench"})
     if status != 200:
         yield f"GET {ECHO}: {status}"
         return

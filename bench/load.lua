@@ -1,8 +1,29 @@
 -- wrk's side of the bench: the varied requests, and the figures as one line of JSON.
 -- BENCH_REQUESTS names a file of requests, each as its length in bytes, a line end, and its bytes. They are
--- rendered beforehand so that wrk's own work per request stays small. Without it wrk repeats its one request.
+-- rendered beforehand so that wrk's own work per request stays small. Without it wrk repeats its one request, which
+-- posts BENCH_BODY bytes where that is not 0. BENCH_ADDRESSES: as many clients, one after the other, in X-Forwarded-For.
 
 local file = os.getenv("BENCH_REQUESTS")
+local size, addresses = tonumber(os.getenv("BENCH_BODY")) or 0, tonumber(os.getenv("BENCH_ADDRESSES")) or 0
+
+if size > 0 then
+   wrk.method, wrk.body = "POST", string.rep("x", size)
+   wrk.headers["Content-Type"] = "application/octet-stream"
+end
+
+if addresses > 0 then
+   local number, before, after = 0, nil, nil
+   request = function()
+      if not before then
+         wrk.headers["X-Forwarded-For"] = "@@"
+         before, after = string.match(wrk.format(), "^(.*)@@(.*)$")
+      end
+      number = (number + 1) % addresses
+      local low = number % 65536
+      local address = string.format("127.%d.%d.%d", 1 + (number - low) / 65536, (low - low % 256) / 256, low % 256)
+      return before .. address .. after
+   end
+end
 
 if file then
    local requests, count, last = {}, 0, 0

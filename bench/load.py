@@ -1,4 +1,4 @@
-"""The load: wrk with 64 kept-alive connections and requests as real clients send them.
+"""The load: wrk with kept-alive connections and requests as real clients send them.
 
 Law: knows HTTP requests and wrk; gateways are a port to it.
 """
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.cases import CONNECTIONS as CONNECTIONS
 from bench.cases import Case
 from bench.keyset import KeySet
 
-CONNECTIONS = 64
 VARIED_REQUESTS = 50_000
 HOST = "api.example.com"
 SAME_TARGET = "/v4/contacts?limit=100&offset=0"
@@ -47,7 +47,12 @@ class Load:
 
     def __init__(self, keys: KeySet, directory: Path, core: int) -> None:
         self.core = core
-        self.secret = keys.keys[0].secret
+        self.secrets = {
+            "any": keys.keys[0].secret,
+            "modifies": next((key.secret for key in keys.keys if "ModifyContacts" in key.scopes), ""),
+            "narrow": keys.narrow.secret,
+            "unknown": keys.unknown,
+        }
         self.varied = directory / "varied.requests"
         with self.varied.open("wb") as file:
             for request in varied_requests(keys):
@@ -58,21 +63,23 @@ class Load:
         environment = dict(os.environ)
         if case.load == "varied":
             environment["BENCH_REQUESTS"] = str(self.varied)
+        environment["BENCH_BODY"] = str(case.body)
+        environment["BENCH_ADDRESSES"] = str(case.addresses)
         before = _children_cpu()
         done = subprocess.run(
             self._command(case, port, seconds), env=environment, capture_output=True, text=True, timeout=seconds + 30
         )
-        return _result(done, _children_cpu() - before)
+        return _result(done, _children_cpu() - before, case.refused)
 
     def _command(self, case: Case, port: int, seconds: float) -> list[str]:
-        fields = {**FIELDS, "X-Api-Key": self.secret}
+        fields = {**FIELDS, "X-Api-Key": self.secrets[case.secret]}
         if case.anew:
             fields["Connection"] = "close"
         return [
-            *("taskset", "-c", str(self.core), "wrk", "-t", "1", "-c", str(CONNECTIONS)),
+            *("taskset", "-c", str(self.core), "wrk", "-t", "1", "-c", str(case.connections)),
             *("-d", f"{max(1, round(seconds))}s", "-s", str(SCRIPT)),
             *(part for name, value in fields.items() for part in ("-H", f"{name}: {value}")),
-            f"{'https' if case.tls else 'http'}://127.0.0.1:{port}{SAME_TARGET}",
+            f"{'https' if case.tls else 'http'}://127.0.0.1:{port}{case.target or SAME_TARGET}",
         ]
 
 
@@ -103,12 +110,15 @@ def _request(target: str, secret: str, dice: random.Random) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def _result(done: subprocess.CompletedProcess[str], cpu: float) -> Result:
+def _result(done: subprocess.CompletedProcess[str], cpu: float, refused: int) -> Result:
+    """``refused``: the status of every answer, which wrk then counts as a fault."""
     lines = [line for line in done.stdout.splitlines() if line.startswith("BENCH ")]
     if done.returncode or not lines:
         raise RuntimeError(f"wrk failed ({done.returncode}): {done.stderr or done.stdout}")
     said = json.loads(lines[0].removeprefix("BENCH "))
     faults = {name: said[name] for name in ("status", "connect", "read", "write", "timeout") if said[name]}
+    if refused and faults.pop("status", 0) != said["requests"]:
+        faults["let in"] = said["requests"] - said["status"]
     return Result(said["requests"], said["microseconds"] / 1e6, said["p50"], said["p99"], faults, cpu)
 
 

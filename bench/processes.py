@@ -43,9 +43,12 @@ def add_up(readings: Iterable[Cpu]) -> Cpu:
 
 
 class Running:
-    """A started program with all its children, in a process group of its own; stop() ends every one of them."""
+    """A started program with all its children, in a process group of its own; stop() ends every one of them.
 
-    def __init__(self, command: Sequence[str], core: int, directory: Path, label: str) -> None:
+    ``core``: where they may run; several as ``2,3``.
+    """
+
+    def __init__(self, command: Sequence[str], core: int | str, directory: Path, label: str) -> None:
         self.label = label
         self.output = directory / f"{label}.out"
         self.errors = directory / f"{label}.err"
@@ -75,16 +78,20 @@ class Running:
         """Bytes of memory in all its processes; what they share is counted once in all (proportional set size)."""
         return sum(_memory_of(pid) for pid in self.tree())
 
-    def wait_for_answer(self, port: int, seconds: float = 20.0, *, tls: bool = False) -> None:
-        """Until 127.0.0.1:``port`` answers HTTP, whatever it says; RuntimeError with the program's own words if never.
+    def wait_for_answer(
+        self, port: int, seconds: float = 20.0, *, tls: bool = False, status: int | None = None
+    ) -> None:
+        """Until 127.0.0.1:``port`` answers GET / with ``status`` (None: whatever it says); RuntimeError with the
+        program's own words if never.
 
-        That it accepts is not enough: the socket may be there before whoever answers on it.
+        That it accepts is not enough: the socket may be there before whoever answers on it, and he before his routes.
         """
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.label} ended with {self.process.returncode}: {self.last_words()}")
-            if _answers(port, tls):
+            said = _answer(port, tls)
+            if said is not None and status in (None, said):
                 return
             time.sleep(0.05)
         raise RuntimeError(f"{self.label} does not answer on port {port}: {self.last_words()}")
@@ -135,16 +142,18 @@ def connect(port: int, tls: bool, seconds: float) -> http.client.HTTPConnection:
     return http.client.HTTPSConnection("127.0.0.1", port, timeout=seconds, context=context)
 
 
-def _answers(port: int, tls: bool) -> bool:
+def _answer(port: int, tls: bool) -> int | None:
+    """The status of an answer, None where there is none."""
     connection = connect(port, tls, 1)
     try:
         connection.request("GET", "/")
-        connection.getresponse().read()
+        answer = connection.getresponse()
+        answer.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
-    return True
+    return answer.status
 
 
 def _cpu_of(pid: int) -> Cpu:

@@ -5,18 +5,22 @@ Law: the only place that knows how a measurement is made. Figures are kept raw; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from bench.backend import HELD
 from bench.cases import Case
 from bench.check import check_policy
 from bench.gateways.gateway import Gateway, Scene
-from bench.load import Load, Result
-from bench.processes import Cpu, Running, add_up, free_port, machine_cpu, name_of
+from bench.load import HOST, Load, Result
+from bench.processes import Cpu, Running, add_up, connect, free_port, machine_cpu, name_of
 
 WARM_UP = 1.0
+START = 90.0
+"""Seconds that a gateway has to begin: some read 100,000 keys slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,20 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """All that stays the same over the turns."""
+class Stage:
+    """So many keys and operations: what stands around, its load, and where the gateways were prepared for it."""
 
     scene: Scene
     load: Load
-    backend: Running
     directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All that stays the same over the turns. ``stages``: by the case's keys and operations (``stage_of``)."""
+
+    stages: Mapping[tuple[int, int], Stage]
+    backend: Running
     seconds: float
 
     def rounds(
@@ -63,19 +74,23 @@ class Bench:
         """Every gateway under every case, ``count`` times; each round goes through the gateways the other way."""
         for number in range(count):
             for case in cases:
-                for gateway in gateways if number % 2 == 0 else reversed(gateways):
+                able = [gateway for gateway in gateways if case.asks not in gateway.leaves_out]
+                for gateway in able if number % 2 == 0 else reversed(able):
                     tell(self.turn(number + 1, case, gateway))
 
     def turn(self, number: int, case: Case, gateway: Gateway) -> Turn:
-        """One turn; raises RuntimeError when the gateway does not do the work or an answer was not 200."""
+        """One turn; raises RuntimeError when the gateway does not do the work or an answer was not as it should be."""
         port = free_port()
-        command = gateway.command(self.scene, case, port, self.directory)
-        with Running(command, self.scene.gateway_core, self.directory, gateway.name) as running:
-            running.wait_for_answer(port, tls=case.tls)
+        stage = self.stages[stage_of(case)]
+        scene, load = stage.scene, stage.load
+        command = gateway.command(scene, case, port, stage.directory)
+        with Running(command, scene.gateway_cores(case.relays), stage.directory, gateway.name) as running:
+            running.wait_for_answer(port, START, tls=case.tls, status=401)  # no key
             try:
-                check_policy(self.scene, port, tls=case.tls)
-                self.load.run(case, port, WARM_UP)
-                turn = self._measure(number, case, gateway.name, running, port)
+                check_policy(scene, port, tls=case.tls, behind=bool(case.addresses))
+                with _all_taken(case, port, load.secrets["any"]):
+                    load.run(case, port, WARM_UP)
+                    turn = self._measure(number, case, gateway.name, running, port)
             except (RuntimeError, OSError, HTTPException) as fault:
                 raise RuntimeError(f"{gateway.name}, {case.name}: {fault}\n{running.last_words()}") from fault
         if case.log:
@@ -84,7 +99,7 @@ class Bench:
 
     def _measure(self, number: int, case: Case, name: str, running: Running, port: int) -> Turn:
         machine, backend, before = machine_cpu(), add_up(self.backend.cpu().values()), running.cpu()
-        result = self.load.run(case, port, self.seconds)
+        result = self.stages[stage_of(case)].load.run(case, port, self.seconds)
         after, backend_cpu = running.cpu(), add_up(self.backend.cpu().values()).since(backend).total
         if after.keys() != before.keys():
             raise RuntimeError("its processes changed while it was measured")
@@ -94,6 +109,26 @@ class Bench:
         if result.faults or not result.requests:
             raise RuntimeError(f"{result.requests} requests, with faults: {result.faults}")
         return Turn(number, case.name, name, cpu, shares, result, backend_cpu, max(0.0, others), running.memory())
+
+
+def stage_of(case: Case) -> tuple[int, int]:
+    """Which stage a case is played on: its keys and its operations, 0 for as many as the bench is told."""
+    return case.keys, case.routes
+
+
+@contextmanager
+def _all_taken(case: Case, port: int, secret: str) -> Iterator[None]:
+    """Where a case is about refusals by a cap of one: that one request is in flight meanwhile."""
+    if case.refused != 429:
+        yield
+        return
+    connection = connect(port, case.tls, 5)
+    try:
+        connection.request("GET", HELD, headers={"X-Api-Key": secret, "Host": HOST})
+        connection.getresponse()
+        yield
+    finally:
+        connection.close()
 
 
 def _check_log(running: Running, turn: Turn) -> None:

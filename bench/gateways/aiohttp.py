@@ -7,8 +7,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.cases import Case
-from bench.gateways.gateway import CAP, Scene
+from bench.cases import ADDRESSES, CORES, Case
+from bench.gateways.gateway import Scene
 
 PROGRAM = Path(__file__).parent.parent / "naive_aiohttp.py"
 
@@ -17,6 +17,7 @@ class NaiveAiohttp:
     """aiohttp's server and client on uvloop, in one process."""
 
     name = "aiohttp"
+    leaves_out = ("ambiguous paths", ADDRESSES, CORES)
 
     def missing(self) -> str | None:
         """Nothing: aiohttp and uvloop are dependencies of Keystile."""
@@ -39,7 +40,7 @@ class NaiveAiohttp:
     def command(self, scene: Scene, case: Case, port: int, directory: Path) -> list[str]:
         """Its only way to be told anything: arguments."""
         backend = f"http://127.0.0.1:{scene.backend_port}"
-        arguments = [str(port), backend, str(directory / "aiohttp.json"), str(CAP), "log" if case.log else "quiet"]
+        arguments = [str(port), backend, str(directory / "aiohttp.json"), str(case.cap), "log" if case.log else "quiet"]
         if case.tls:
             arguments.append(str(scene.certificate))
         return [sys.executable, str(PROGRAM), *arguments]

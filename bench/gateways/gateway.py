@@ -5,21 +5,23 @@ used from outside its network 403; an operation that the API does not have 404; 
 403; more than CAP requests in flight from one address 429. On the request: the key's field removed, and the
 fields that a client could spoof; X-Request-Id (new), X-Forwarded-For, -Proto, -Host, X-Keystile-Account, -Key and
 -Scopes set, Via appended. On the answer: the same X-Request-Id set, Via appended. Kept-alive connections on both
-sides. With the log on: one line of JSON for every request on standard output.
+sides. With the log on: one line of JSON for every request on standard output. What a gateway cannot do of it stands
+in its ``leaves_out``, and why in its file.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from bench.api import ApiCall
+from bench.cases import CAP as CAP
 from bench.cases import Case
 from bench.keyset import KeySet
-
-# All load comes from one address, so the cap stands above wrk's connections: counted, never reached.
-CAP = 1000
 
 # X-Forwarded-* and X-Keystile-* besides.
 SPOOFABLE = ("Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP")
@@ -36,6 +38,12 @@ class Scene:
     gateway_core: int
     certificate: Path
     """PEM: certificate and private key, for clients that come over TLS."""
+    spare_cores: tuple[int, ...] = ()
+    """For more relays than one."""
+
+    def gateway_cores(self, count: int) -> str:
+        """Where a gateway of so many relays may run."""
+        return ",".join(map(str, (self.gateway_core, *self.spare_cores)[:count]))
 
     def scope_names(self) -> list[str]:
         """Every scope that the API or a key names, sorted."""
@@ -47,6 +55,8 @@ class Gateway(Protocol):
     """A gateway under test."""
 
     name: str
+    leaves_out: tuple[str, ...]
+    """What of the work it does not do, in words for the report."""
 
     def missing(self) -> str | None:
         """What has to be installed before it can run, as a sentence; None when nothing is missing."""
@@ -59,3 +69,9 @@ class Gateway(Protocol):
 
     def version(self) -> str:
         """What it calls itself, for the table."""
+
+
+def found(program: str) -> str | None:
+    """Where a program is: beside this Python, where a wheel brings it, or on the path."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(program, path=os.pathsep.join((beside, os.environ.get("PATH", os.defpath))))

@@ -6,7 +6,7 @@ Law: writes one configuration and its three maps. Choices that a reader may doub
   scopes there are; a text search for each scope costs more.
 * Operations are found by exact look-up of method and path. Only where that finds nothing is the path looked up
   again with one segment replaced by ``*``, the commonest place of a parameter first (the API has one parameter in a
-  path at most; ``_shapes`` makes sure that the order of the look-ups cannot matter). A ``map_reg`` of the templates,
+  path at most; ``shapes.py`` makes sure that the order of the look-ups cannot matter). A ``map_reg`` of the templates,
   the usual way, tries them one after the other and costs far more.
 * The cache of patterns is off: its look-ups cost more (5 to 15 % of a request) than the tree look-ups they save.
 * Not done at all: the refusal of ambiguous paths, of a second key, and of wrong methods (404 here, not 405).
@@ -14,20 +14,17 @@ Law: writes one configuration and its three maps. Choices that a reader may doub
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
-from collections import Counter
-from itertools import combinations
 from pathlib import Path
 
-from bench.api import ApiCall
 from bench.cases import Case
-from bench.gateways.gateway import CAP, SPOOFABLE, Scene
+from bench.gateways.gateway import SPOOFABLE, Scene
+from bench.gateways.shapes import places, shapes
 
 CONFIGURATION = """\
 global
-    nbthread 1
+    nbthread {relays}
     tune.pattern.cache-size 0
     maxconn 4096
 {global_log}
@@ -45,8 +42,9 @@ defaults
 frontend api
     bind 127.0.0.1:{port}{tls}
     unique-id-format %[uuid()]
-    stick-table type ipv6 size 100k store conn_cur
+    stick-table type ipv6 size {size} store conn_cur
 
+{told}
     http-request set-var(txn.path) path
     http-request set-var(txn.need) {find}
 {find_templates}
@@ -93,8 +91,6 @@ FIND_TEMPLATES = """\
     http-request set-var(txn.path) path,{shape} if !{{ var(txn.need) -m found }}
     http-request set-var(txn.need) {find} if !{{ var(txn.need) -m found }}"""
 
-PARAMETER = re.compile(r"{[^}]+}")
-
 LOG_FORMAT = (
     '{"time":%Ts.%ms,"request_id":"%[unique-id]","address":"%ci",'
     '"account":"%[var(txn.key),field(1,|)]","key":"%[var(txn.key),field(2,|)]",'
@@ -107,6 +103,7 @@ class HAProxy:
     """HAProxy with one thread."""
 
     name = "haproxy"
+    leaves_out = ("ambiguous paths",)
 
     def missing(self) -> str | None:
         """Debian's package brings it."""
@@ -115,8 +112,8 @@ class HAProxy:
     def prepare(self, scene: Scene, directory: Path) -> None:
         """The maps: operations -> bits needed; digest -> account|key|scopes|bits|network; network -> its name."""
         bits = {scope: 1 << place for place, scope in enumerate(scene.scope_names())}
-        shapes = _shapes(scene.calls)
-        _write(directory / "operations.map", {shape: str(_mask(call.scopes, bits)) for shape, call in shapes.items()})
+        found = shapes(scene.calls)
+        _write(directory / "operations.map", {shape: str(_mask(call.scopes, bits)) for shape, call in found.items()})
         networks = {key.network: f"n{key.network.partition('.')[0]}" for key in scene.keys.every()}
         _write(directory / "networks.map", networks)
         rows = {
@@ -147,45 +144,19 @@ def _configuration(scene: Scene, case: Case, port: int, directory: Path) -> str:
         tls=TLS.format(certificate=scene.certificate) if case.tls else "",
         scheme="https" if case.tls else "http",
         backend_port=scene.backend_port,
-        cap=CAP,
+        cap=case.cap,
+        relays=case.relays,
+        size="2m" if case.addresses else "100k",
+        told="    http-request set-src req.hdr(X-Forwarded-For) if { src 127.0.0.1 }" if case.addresses else "",
         keys=directory / "keys.map",
         networks=directory / "networks.map",
         find=find,
         find_templates="\n".join(
-            FIND_TEMPLATES.format(shape=SHAPE.format(before=place - 1), find=find) for place in _places(scene.calls)
+            FIND_TEMPLATES.format(shape=SHAPE.format(before=place - 1), find=find) for place in places(scene.calls)
         ),
         global_log="    log stdout len 4096 format raw local0" if case.log else "",
         log=f"    log global\n    log-format '{LOG_FORMAT}'" if case.log else "",
         del_spoofable="\n".join(f"    http-request del-header {name}" for name in SPOOFABLE),
-    )
-
-
-def _shapes(calls: tuple[ApiCall, ...]) -> dict[str, ApiCall]:
-    """Method and path in one word, ``*`` for the parameter; ValueError where the order of look-ups would matter."""
-    templates = [call for call in calls if _place(call)]
-    for one, other in combinations(templates, 2):
-        if one.method == other.method and _place(one) != _place(other) and _overlap(one, other):
-            raise ValueError(f"a path may be both {one.path} and {other.path}")
-    return {f"{call.method}{PARAMETER.sub('*', call.path)}": call for call in calls}
-
-
-def _places(calls: tuple[ApiCall, ...]) -> list[int]:
-    """Where parameters stand, the commonest place first."""
-    return [place for place, _ in Counter(_place(call) for call in calls if _place(call)).most_common()]
-
-
-def _place(call: ApiCall) -> int:
-    """The number of the segment that is a parameter (the first segment is 1), 0 for none."""
-    places = [place for place, segment in enumerate(call.path.split("/")) if PARAMETER.fullmatch(segment)]
-    if len(places) > 1:
-        raise ValueError(f"{call.path}: more than one parameter")
-    return sum(places)
-
-
-def _overlap(one: ApiCall, other: ApiCall) -> bool:
-    ours, theirs = one.path.split("/"), other.path.split("/")
-    return len(ours) == len(theirs) and all(
-        a == b or PARAMETER.fullmatch(a) or PARAMETER.fullmatch(b) for a, b in zip(ours, theirs, strict=True)
     )
 
 

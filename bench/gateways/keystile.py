@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.api import PREFIX
 from bench.cases import Case
-from bench.gateways.gateway import CAP, Scene
+from bench.gateways.gateway import Scene
 from bench.keyset import BenchKey
 from bench.processes import free_port
 
@@ -21,9 +21,10 @@ SETTINGS = """\
 listeners:
   - {{address: "127.0.0.1:{port}", tls: {tls}}}
 management: {{address: 127.0.0.1:{management_port}}}
-workers: 1
+workers: {relays}
 store: sqlite:///{store}
-limits: {{concurrent_requests_per_ip: {cap}}}
+limits: {{concurrent_requests_per_ip: {cap}, connections_per_ip: 1000}}
+trusted_proxies: {trusted}
 access_log: {access_log}
 upstreams:
   api: {{servers: ["http://127.0.0.1:{backend_port}"], host: preserve}}
@@ -39,6 +40,7 @@ class Keystile:
     """Supervisor, management and one relay; the CPU of all three counts."""
 
     name = "keystile"
+    leaves_out: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
         """The package, where the bench is run by another Python than that of the venv."""
@@ -57,7 +59,9 @@ class Keystile:
                 tls=f"{{certificate: {scene.certificate}, private_key: {scene.certificate}}}" if case.tls else "null",
                 management_port=free_port(),
                 store=STORE,
-                cap=CAP,
+                cap=case.cap,
+                relays=case.relays,
+                trusted="[127.0.0.1/32]" if case.addresses else "[]",
                 access_log="stdout" if case.log else "off",
                 backend_port=scene.backend_port,
                 document=scene.document.resolve(),

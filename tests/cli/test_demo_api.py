@@ -1,3 +1,4 @@
+import argparse
 import json
 import subprocess
 import sys
@@ -62,3 +63,25 @@ def test_the_process_says_its_port_and_ends_with_its_standard_input() -> None:
             assert json.load(answer) == {"status": "ok"}
         process.stdin.close()
         assert process.wait(10) == 0
+
+
+def test_at_an_address_that_is_given_it_stays_without_a_standard_input_until_it_is_terminated() -> None:
+    command = [sys.executable, "-m", "keystile.cli.demo_api", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(("text", "meant"), [("0.0.0.0:9000", ("0.0.0.0", 9000)), ("[::]:0", ("::", 0))])
+def test_an_address_has_a_host_and_a_port(text: str, meant: tuple[str, int]) -> None:
+    assert demo_api.endpoint(text) == meant
+
+
+@pytest.mark.parametrize("text", ["9000", ":9000", "host", "host:http", "host:65536", "host:-1"])
+def test_another_address_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        demo_api.endpoint(text)

@@ -10,7 +10,7 @@ from keystile.wire.certificates import certificate_facts, check_certificate
 from tests.cli.conftest import Run
 
 
-def test_a_pair_is_written_that_belongs_together_and_only_its_owner_reads(run: Run, tmp_path: Path) -> None:
+def test_a_pair_is_written_that_belongs_together_and_only_its_owner_reads_the_key(run: Run, tmp_path: Path) -> None:
     said = run("tls", "self-signed", "a.example", "127.0.0.1", "--days", "3", "--into", str(tmp_path / "tls"))
     assert said.code == 0
     certificate, key = tmp_path / "tls" / "cert.pem", tmp_path / "tls" / "key.pem"
@@ -18,6 +18,7 @@ def test_a_pair_is_written_that_belongs_together_and_only_its_owner_reads(run: R
     assert certificate_facts(certificate.read_bytes()).names == ("a.example", "127.0.0.1")
     assert check_certificate(certificate.read_bytes(), key.read_bytes(), None) == []
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(certificate.stat().st_mode) & 0o044, "others have to read what they shall trust"
     assert b"PRIVATE" not in said.out.encode()
     ssl.create_default_context(cafile=certificate)
 

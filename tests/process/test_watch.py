@@ -232,6 +232,27 @@ async def test_a_wall_clock_that_is_set_back_does_not_put_off_the_next_reading(
     await seen(lambda: ground.offered)
 
 
+async def test_a_link_that_leads_elsewhere_now_is_a_change(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Kubernetes changes what it mounts: gateway.yaml is a link through ``..data``, a link that is put anew."""
+    monkeypatch.setattr(watch, "EVERY", 0.01)
+    for name, text in (("..one", "/one"), ("..two", "/two")):
+        (ground.directory / name).mkdir()
+        (ground.directory / name / "gateway.yaml").write_text(text)
+    data, following = ground.directory / "..data", ground.directory / "..data_tmp"
+    data.symlink_to("..one")
+    ground.file.unlink()
+    ground.file.symlink_to("..data/gateway.yaml")
+    ground.watch = Watch(snapshot.take(1, ground.read(ground.file)), ground.read, ground.check, ground.offer)
+    running = asyncio.ensure_future(ground.watch.run())
+    try:
+        following.symlink_to("..two")
+        following.rename(data)
+        await seen(lambda: ground.offered)
+    finally:
+        running.cancel()
+    assert [offered.settings.health_path for offered in ground.offered] == ["/two"]
+
+
 async def test_what_changed_while_nobody_watched_is_taken_up(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """Management was killed, gateway.yaml edited, and its successor begins with what is in force, not what is there."""
     monkeypatch.setattr(watch, "EVERY", 0.01)

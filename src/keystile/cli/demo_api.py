@@ -4,14 +4,18 @@ Law: this file is somebody's API and knows nothing of Keystile but the fields th
 a request. It keeps its data in memory and asks for no key: that is what the gateway is for.
 
 ``python -m keystile.cli.demo_api`` listens on a free port of 127.0.0.1, prints one line of JSON with that
-port, and ends when its standard input ends, so that it cannot outlive the demo.
+port, and ends when its standard input ends, so that it cannot outlive the demo. ``--listen 0.0.0.0:9000`` is for
+containers (deploy/compose.yaml), which have no standard input: it ends at SIGTERM.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
+import signal
 import sys
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -112,17 +116,40 @@ def build() -> web.Application:
     return app
 
 
-async def serve() -> None:
-    """Listen, say where, and go on until standard input ends."""
+def endpoint(text: str) -> tuple[str, int]:
+    """Host and port of ``0.0.0.0:9000``; raises ArgumentTypeError."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isdecimal() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 0.0.0.0:9000")
+    return host.strip("[]"), int(port)
+
+
+async def serve(listen: tuple[str, int] | None) -> None:
+    """Listen, say where, and go on until standard input ends; or, at an address that was given, until SIGTERM."""
     runner = web.AppRunner(build(), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, *(listen or ("127.0.0.1", 0))).start()
+        stop: Awaitable[object] = _terminated() if listen else asyncio.to_thread(sys.stdin.buffer.read)
         print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
-        await asyncio.to_thread(sys.stdin.buffer.read)
+        await stop
     finally:
         await runner.cleanup()
 
 
+def _terminated() -> Awaitable[bool]:
+    """Done at SIGTERM, which from now on ends nothing by itself."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    return stop.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m keystile.cli.demo_api", description="A small API.")
+    parser.add_argument("--listen", type=endpoint, metavar="HOST:PORT", help="until SIGTERM, for containers")
+    asyncio.run(serve(parser.parse_args(arguments).listen))
+
+
 if __name__ == "__main__":
-    asyncio.run(serve())
+    main()

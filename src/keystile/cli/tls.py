@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.into
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(folder / "key.pem", key)
-        _write(folder / "cert.pem", certificate)
+        _write(folder / "key.pem", key, 0o600)
+        _write(folder / "cert.pem", certificate, 0o644)  # whoever shall trust it has to read it
     except OSError as error:
         raise CommandFailed(f"{error.filename}: {error.strerror}; nothing is written over") from None
     print(f"for {', '.join(arguments.names)}, good for {arguments.days} days:")
@@ -55,6 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write(path: Path, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+def _write(path: Path, content: bytes, mode: int) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
