@@ -488,7 +488,6 @@ class Gateway:
             exchange.held = [first] if first else []
             exchange.bytes_in = exchange.held_size = len(first)
         if self.recorder.logs:
-            exchange.began = self.loop.time()
             exchange.configuration = self.configuration
         client.served = exchange
         self.in_flight += 1

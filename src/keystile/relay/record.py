@@ -224,7 +224,7 @@ class Recorder:
             _NO_KEY if exchange.key is None else self._key_text(exchange.key),
             exchange.bytes_in,
             exchange.bytes_out,
-            (exchange.gateway.loop.time() - exchange.began) * 1000,
+            (exchange.ended_at - exchange.began) * 1000,
             _NULL if peer.tls is None else b'"%b"' % peer.tls.encode("ascii"),
             b"true" if exchange.cut else b"false",
             exchange.configuration,
