@@ -101,7 +101,8 @@ def test_a_field_of_the_access_log(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [("statuz", "write status"), ("zzz", "write default, time, request_id"), ("", "empty"), (5, "quotes")]
+    ("value", "said"),
+    [("statuz", "write status"), ("zzz", "write default, time, request_id"), ("", "empty"), (5, "quotes")],
 )
 def test_another_field_is_refused(value: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
@@ -124,7 +125,8 @@ def test_where_spans_go() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["127.0.0.1:4318", "grpc://a", "http://", "http://u:p@a/", "http://a/?k=1", "HTTP://a", "http://a/ b", 4318]
+    "value",
+    ["127.0.0.1:4318", "grpc://a", "http://", "http://u:p@a/", "http://a/?k=1", "HTTP://a", "http://a/ b", 4318],
 )
 def test_where_spans_cannot_go(value: object) -> None:
     with pytest.raises(ValueError, match=r"write"):

@@ -73,7 +73,8 @@ def test_the_schema_takes_what_is_right(text: str) -> None:
         "limits: {min_body_rate: 512B}", "limits: {connections: 0}", "client_address_field: X-Real-IP",
         "listeners: [{address: '[::]:1', proxy_protocol: v2}]",
         "cors: {}", "limits: {concurrent_requests_per_ip: 0}", "access_log: true",
-        "access_log: {fields: []}", "access_log: {fields: [statuz]}", "telemetry: {trace: on}", "telemetry: {otlp: a:1}",
+        "access_log: {fields: []}", "access_log: {fields: [statuz]}",
+        "telemetry: {trace: on}", "telemetry: {otlp: a:1}",
         "listeners: [{address: '[::]:1', tls: {certificate: a, private_key: b, legacy: {minimum_version: '1.0'}}}]",
     ],
 )  # fmt: skip

@@ -92,6 +92,7 @@ class Exchange:
         "request_id",
         "route",
         "search",
+        "served_by",
         "slot_row",
         "started_at",
         "status",
@@ -133,6 +134,7 @@ class Exchange:
         self.status = 0
         self.group: UpstreamGroup | None = None
         self.upstream: UpstreamConnection | None = None
+        self.served_by: UpstreamConnection | None = None  # the last one that had its head
         self.announces_body = False
         self.held_size = 0
         self.body_sent = False
@@ -166,7 +168,7 @@ class Exchange:
 
     def send(self, connection: UpstreamConnection) -> None:
         """The head, and what has come of the body, in one write."""
-        self.upstream = connection
+        self.upstream = self.served_by = connection
         connection.carried = self
         client = self.client
         fields = self.fields
@@ -293,6 +295,14 @@ class Exchange:
             self.gateway.outbox.put(client.transport, data + (_chunked(body, True) if self.rechunks else body), self)
         else:
             self._write_answer(data, body, complete)
+
+    def trace_id(self) -> bytes:
+        """Of the trace that it belongs to; empty where none is known."""
+        return self.fields.traceparent[3:35]
+
+    def span_id(self) -> bytes:
+        """Its own in that trace, where the gateway takes part in it."""
+        return b""
 
     def _tell(self, well: bool) -> None:
         """How the server has answered; good answers are told only of a server that may have to be tried."""

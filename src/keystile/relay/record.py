@@ -2,24 +2,22 @@
 
 Law: plain integers and lists on the hot path; everything leaves in batches,
 four times a second, over a channel that drops and counts rather than blocks.
-A line never holds a query or a secret; a well-formed key in a path is redacted.
+What a line holds is ``log_line.py``'s.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import unquote
 
+from keystile.config.model import AccessLog, KeyPolicy
 from keystile.keys.keyring import HeldKey
-from keystile.keys.secret import SECRET_LENGTH, mark, redact
-from keystile.relay.forward import REMEMBERED_KEYS
+from keystile.keys.secret import mark
 from keystile.relay.handshakes import Handshakes
+from keystile.relay.log_line import line_maker
 from keystile.relay.refusal import Refusal
-from keystile.routing.route import Route
 from keystile.wire.door import TurnedAway
 from keystile.wire.peer import Peer
 from keystile.wire.tls_gate import Reason
@@ -103,14 +101,6 @@ GAUGES: Final = frozenset(
     }
 )
 
-_NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
-_NULL: Final = b"null"
-_NO_KEY: Final = b'"account":null,"key":null'
-_LINE: Final = (
-    b'{"time":"%b","request_id":"%b","address":"%b","socket":"%b","method":"%b","path":%b,"route":%b,"status":%d,"refusal":%b,%b,'
-    b'"bytes_in":%d,"bytes_out":%d,"milliseconds":%d,"tls":%b,"cut":%b,"configuration":%d}\n'
-)
-
 
 class Channel(Protocol):
     """The bounded way to management."""
@@ -162,9 +152,7 @@ class Recorder:
         self._sums: dict[tuple[str, Refusal | None], int] = {}
         self._old: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._lines: list[bytes] = []
-        self._second = 0
-        self._second_text = b""
-        self._key_texts: dict[HeldKey, bytes] = {}
+        self._line = line_maker(AccessLog(), KeyPolicy())
 
     def record(self, exchange: Exchange) -> None:
         """Once per exchange, at its end."""
@@ -202,59 +190,16 @@ class Recorder:
         if requests or len(self._old) < WAITING_OLD:
             self._old[place] = (time.time(), requests + 1)
 
+    def go_by(self, log: AccessLog, keys: KeyPolicy) -> None:
+        """Log by these settings from now on."""
+        self.logs = log.enabled
+        self._line = line_maker(log, keys)
+
     def _log(self, exchange: Exchange) -> None:
         if len(self._lines) < WAITING_LINES:
             self._lines.append(self._line(exchange))
         else:
             self.log_lines_dropped += 1
-
-    def _line(self, exchange: Exchange) -> bytes:
-        refusal = exchange.refusal
-        peer = exchange.note.peer
-        return _LINE % (
-            self._now(),
-            exchange.request_id,
-            peer.text.encode("ascii"),
-            peer.socket.encode("ascii"),
-            exchange.method,
-            _path(exchange.path),
-            _NULL if exchange.route is None else self._route_text(exchange.route),
-            exchange.status,
-            _NULL if refusal is None else b'"%b"' % refusal.slug.encode("ascii"),
-            _NO_KEY if exchange.key is None else self._key_text(exchange.key),
-            exchange.bytes_in,
-            exchange.bytes_out,
-            (exchange.ended_at - exchange.began) * 1000,
-            _NULL if peer.tls is None else b'"%b"' % peer.tls.encode("ascii"),
-            b"true" if exchange.cut else b"false",
-            exchange.configuration,
-        )
-
-    def _route_text(self, route: Route) -> bytes:
-        """The route's template as JSON; worked out once a route."""
-        text = route.note
-        if not isinstance(text, bytes):
-            text = route.note = json.dumps(route.path).encode("ascii")
-        return text
-
-    def _key_text(self, key: HeldKey) -> bytes:
-        """The members that say whose key it was; remembered for the keys in use."""
-        text = self._key_texts.get(key)
-        if text is None:
-            if len(self._key_texts) >= REMEMBERED_KEYS:
-                self._key_texts.clear()
-            said = f'"account":{json.dumps(key.account)},"key":{json.dumps(key.id)}'
-            text = self._key_texts[key] = said.encode("ascii")
-        return text
-
-    def _now(self) -> bytes:
-        """UTC in RFC 3339 with milliseconds; the second's text is made once a second."""
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode("ascii")
-        return b"%b.%03dZ" % (self._second_text, (now - second) * 1000)
 
     def counters(self, connections: int, in_flight: int, store_unreadable: bool) -> list[int]:
         """The counters in the order of ``COUNTERS``."""
@@ -347,17 +292,3 @@ class Recorder:
     def _send_lines(self, lines: list[bytes]) -> None:
         if not self._channel.send(b"L", b"".join(lines)):
             self.log_lines_dropped += len(lines)
-
-
-def _path(path: bytes) -> bytes:
-    """The path as a JSON string; the grammar leaves it visible ASCII. A key in it is redacted."""
-    if len(path) < SECRET_LENGTH and _NEEDS_ESCAPE.search(path) is None:
-        return b'"%b"' % path
-    return json.dumps(_redacted(path.decode("ascii", "backslashreplace"))).encode("ascii")
-
-
-def _redacted(text: str) -> str:
-    """``text`` without keys; where one is percent-encoded, even twice, the decoded text without it."""
-    decoded = unquote(unquote(text, "latin-1"), "latin-1") if "%" in text else text
-    said = redact(decoded)
-    return said if said != decoded else redact(text)

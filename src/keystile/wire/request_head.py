@@ -58,6 +58,7 @@ class RequestFields:
         "origin",
         "request_id",
         "requested_method",
+        "traceparent",
         "upgrade",
         "websocket_keys",
         "websocket_versions",
@@ -76,6 +77,7 @@ class RequestFields:
         self.origin = b""
         self.requested_method = b""
         self.request_id = b""
+        self.traceparent = b""
         self.forwarded_host = b""
         self.forwarded_proto = b""
         self.forwarded_for: tuple[bytes, ...] = ()
