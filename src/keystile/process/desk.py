@@ -208,6 +208,8 @@ class Desk:
         while True:
             await asyncio.sleep(KEEP_EVERY)
             self.keep()
+            if not self.standing_by:
+                self.lines.look()
 
     async def samples(self) -> list[Sample]:
         """All metrics. What was shown once never goes back, whoever dies or takes over."""

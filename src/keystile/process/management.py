@@ -65,7 +65,7 @@ async def work(charge: Charge, line: Line) -> None:
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
     line.hear("leaving", lambda _: desk.leave())
-    offers = Offers(line)
+    offers = Offers(line, desk.lines.look)  # SIGHUP after a rotation
     replaces = desk.counters.restarts > 0  # this process another one, or who knows
     watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, replaces=replaces)
     async with desk.at_work():
