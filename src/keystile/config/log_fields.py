@@ -33,7 +33,7 @@ FIELDS: Final = {
     "bytes_in": "of the request's body",
     "bytes_out": "of the answer's body",
     "milliseconds": "from the request's head to the last byte of the answer",
-    "ms": "where the time went: {own, waited, server, answer}, which add up to all of it (see below)",
+    "microseconds": "where the time went: {own, waited, server, answer}, which add up to all of it (see below)",
     "cut": "whether the answer was cut, or nobody waited for it any more",
     "configuration": "the number of the configuration that the request was answered by",
 }
@@ -57,7 +57,7 @@ DEFAULT_FIELDS: Final = (
     "bytes_in",
     "bytes_out",
     "milliseconds",
-    "ms",
+    "microseconds",
     "tls",
     "cut",
     "configuration",

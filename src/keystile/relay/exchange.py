@@ -298,7 +298,8 @@ class Exchange:
 
     def trace_id(self) -> bytes:
         """Of the trace that it belongs to; empty where none is known."""
-        return self.fields.traceparent[3:35]
+        trace = self.fields.trace
+        return b"" if trace is None else trace.trace_id
 
     def span_id(self) -> bytes:
         """Its own in that trace, where the gateway takes part in it."""
