@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from keystile.config import rules
+
 Lines = Callable[[str], list[str]]
 API = 'upstreams: {api: {servers: ["http://127.0.0.1:9000"]}}\n'
 
@@ -171,3 +173,14 @@ def test_spans_are_of_exchanges_in_whose_trace_the_gateway_takes_part(
     for more in ("", "trace: pass, ", "trace: off, "):
         [line] = lines_with(f"telemetry: {{{more}otlp: 'http://127.0.0.1:4318'}}")
         assert line.endswith("telemetry.otlp: has no spans to send to; write trace: begin, or leave it out")
+
+
+def test_without_the_extra_that_sends_spans_it_is_named(
+    lines_with: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(rules, "find_spec", nothing)
+    [line] = lines_with("telemetry: {trace: begin, otlp: 'http://127.0.0.1:4318'}")
+    assert line.endswith("telemetry.otlp: needs what is not installed; pip install 'keystile[otel]'")

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from keystile.config.log_fields import SPAN_FIELDS
 from keystile.config.model import AccessLog, Telemetry
+from keystile.relay import record
 from keystile.wire.trace_context import is_valid
 from tests.relay.running import Running, request, running
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -148,3 +151,35 @@ async def test_another_configuration_counts_from_the_next_request_on() -> None:
 
 def take(relay: Running, mode: Any) -> None:
     relay.gateway.take(dataclasses.replace(relay.gateway.settings, telemetry=Telemetry(mode)))
+
+
+def recorded(relay: Running) -> list[dict[str, Any]]:
+    relay.hand_over()
+    return [json.loads(line) for line in relay.channel.of(b"S").splitlines()]
+
+
+@pytest.mark.parametrize("log", [AccessLog(), AccessLog(enabled=False)], ids=["logged", "not logged"])
+async def test_management_is_told_of_exchanges_that_are_recorded(log: AccessLog) -> None:
+    spans = {"telemetry": Telemetry("begin", 0.0, "http://127.0.0.1:1"), "access_log": log}
+    async with RecordingUpstream() as upstream, running(upstream.port, **spans) as relay:
+        await relay.ask("/open")  # begins here, and no share is recorded
+        await relay.ask("/open", b"traceparent: " + GOOD[:-1] + b"0")
+        await relay.ask("/open?apikey=hunter2", b"traceparent: " + GOOD)
+        await relay.ask("/any/x", b"traceparent: " + GOOD)
+        one, refused = recorded(relay)
+        assert list(one) == list(SPAN_FIELDS)
+        assert (one["trace_id"], one["parent_id"], one["status"]) == (TRACE.decode(), PARENT.decode(), 200)
+        assert one["span_id"] == re.findall(rb"traceparent: (\S+)", upstream.requests[-1])[0][36:52].decode()
+        assert (refused["status"], refused["refusal"]) == (401, "api-key-required")
+        assert len(relay.lines) == (4 if log.enabled else 0)
+
+
+async def test_spans_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "WAITING_SPANS", 3)
+    spans = {"telemetry": Telemetry("begin", 1.0, "http://127.0.0.1:1")}
+    async with RecordingUpstream() as upstream, running(upstream.port, **spans) as relay:
+        client = await RawClient.connect(relay.port)
+        await client.send(request("/open") * 5)
+        for _ in range(5):
+            await client.answer()
+        assert len(recorded(relay)) + relay.counters["spans_dropped"] == 5

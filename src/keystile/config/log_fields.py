@@ -13,6 +13,7 @@ FIELDS: Final = {
     "request_id": "as in X-Request-Id, in the answer and at the API",
     "trace_id": "of the trace (W3C) that the request belongs to",
     "span_id": "the gateway's own part of it, where it takes part (`telemetry.trace: begin`)",
+    "parent_id": "who has called the gateway, in that trace",
     "listener": "the address of ours that the client connected to",
     "address": "of the client, after trusted proxies",
     "socket": "the address at the other end of the connection: the client's, or the last proxy's",
@@ -62,6 +63,14 @@ DEFAULT_FIELDS: Final = (
     "cut",
     "configuration",
 )
+
+SPAN_FIELDS: Final = (
+    *(name for name in DEFAULT_FIELDS if name not in ("account", "milliseconds", "tls", "configuration")),
+    "trace_id",
+    "span_id",
+    "parent_id",
+)
+"""What management is told of an exchange that is to be a span."""
 
 DEFAULT_REDACTED: Final = ("*token*", "*secret*", "*passw*", "*credential*", "*signature*", "sig", "code")
 """Query parameters whose values are redacted where nothing is said, besides those that carry keys."""

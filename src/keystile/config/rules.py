@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 from keystile.config import addresses, choices, files, service_calls, tls_rules, tokens, units, upstream_rules
 from keystile.config.addresses import Address
@@ -171,9 +172,19 @@ def _store_and_log_differ(written: Written) -> Iterator[Fault]:
 
 def _spans_need_a_trace(written: Written) -> Iterator[Fault]:
     """Spans are of exchanges in whose trace the gateway takes part."""
-    trace = written.read(choices.trace, "telemetry", "trace")
-    if written.get("telemetry", "otlp") is not None and trace != "begin":
+    if written.get("telemetry", "otlp") is None:
+        return
+    if written.read(choices.trace, "telemetry", "trace") != "begin":
         yield written.fault(("telemetry", "otlp"), "has no spans to send to; write trace: begin, or leave it out")
+    if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        yield written.fault(("telemetry", "otlp"), "needs what is not installed; pip install 'keystile[otel]'")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:  # nothing of what it lies in
+        return False
 
 
 def _proxies_are_named_where_they_must_speak(written: Written) -> Iterator[Fault]:

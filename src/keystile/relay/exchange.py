@@ -305,6 +305,15 @@ class Exchange:
         """Its own in that trace, where the gateway takes part in it."""
         return b""
 
+    def parent_span_id(self) -> bytes:
+        """Who has called the gateway, in that trace; empty where nobody has said so."""
+        trace = self.fields.trace
+        return b"" if trace is None else trace.parent_id
+
+    def is_recorded(self) -> bool:
+        """Whether it is to be a span."""
+        return False
+
     def _tell(self, well: bool) -> None:
         """How the server has answered; good answers are told only of a server that may have to be tried."""
         group, connection = self.group, self.upstream

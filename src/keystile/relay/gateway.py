@@ -153,7 +153,7 @@ class Gateway:
         self.table = rules.table
         self.configuration = rules.number
         self._terms = rules.terms
-        self.recorder.go_by(settings.access_log, settings.keys)
+        self.recorder.go_by(settings.access_log, settings.keys, settings.telemetry)
         self._go_by_times(limits)
         self.body_floor = _floor(limits.min_body_rate, limits.rate_window)
         self.answer_floor = _floor(limits.min_read_rate, limits.rate_window)

@@ -38,6 +38,7 @@ MEMBERS: Final[Mapping[str, tuple[str, str]]] = {
     "request_id": ('"%b"', "x.request_id"),
     "trace_id": ("%b", "quoted(x.trace_id())"),
     "span_id": ("%b", "quoted(x.span_id())"),
+    "parent_id": ("%b", "quoted(x.parent_span_id())"),
     "listener": ("%b", "listener(x)"),
     "address": ('"%b"', "peer.name"),
     "socket": ('"%b"', "peer.socket_name"),

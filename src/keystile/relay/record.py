@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from keystile.config.model import AccessLog, KeyPolicy
+from keystile.config.log_fields import SPAN_FIELDS
+from keystile.config.model import AccessLog, KeyPolicy, Telemetry
 from keystile.keys.keyring import HeldKey
 from keystile.keys.secret import mark
 from keystile.relay.handshakes import Handshakes
@@ -32,6 +33,8 @@ MESSAGE_BYTES: Final = 48 * 1024
 #: Log lines and last uses that may wait for the next batch: beyond it they are dropped and counted.
 WAITING_LINES: Final = 20_000
 WAITING_USES: Final = 50_000
+#: And lines of exchanges that are to be spans.
+WAITING_SPANS: Final = 2_000
 #: Keys by version and address that came with a TLS version that ends, until the next batch.
 WAITING_OLD: Final = 5_000
 _OLD_TLS: Final = {"TLSv1": "1.0", "TLSv1.1": "1.1"}
@@ -68,6 +71,7 @@ _FIXED: Final = (
     "relays_holding_back",
     "relays_shedding",
     "loop_lag_microseconds",
+    "spans_dropped",
 )
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
@@ -130,6 +134,7 @@ class Recorder:
         self.cut = 0
         self.retries = 0
         self.log_lines_dropped = 0
+        self.spans_dropped = 0
         self.uses_dropped = 0
         self.usage_dropped = 0
         self.keys_unavailable = False
@@ -152,7 +157,9 @@ class Recorder:
         self._sums: dict[tuple[str, Refusal | None], int] = {}
         self._old: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._lines: list[bytes] = []
-        self._line = line_maker(AccessLog(), KeyPolicy())
+        self._spans: list[bytes] = []
+        self._line = self._span = line_maker(AccessLog(), KeyPolicy())
+        self._log: Callable[[Exchange], None] = self._log_line
 
     def record(self, exchange: Exchange) -> None:
         """Once per exchange, at its end."""
@@ -190,12 +197,26 @@ class Recorder:
         if requests or len(self._old) < WAITING_OLD:
             self._old[place] = (time.time(), requests + 1)
 
-    def go_by(self, log: AccessLog, keys: KeyPolicy) -> None:
-        """Log by these settings from now on."""
-        self.logs = log.enabled
+    def go_by(self, log: AccessLog, keys: KeyPolicy, telemetry: Telemetry) -> None:
+        """Log, and tell of spans, by these settings from now on."""
+        spans = telemetry.otlp is not None
+        self.logs = log.enabled or spans
         self._line = line_maker(log, keys)
+        self._span = line_maker(AccessLog(fields=SPAN_FIELDS), keys)
+        self._log = self._log_line if not spans else self._log_both if log.enabled else self._log_span
 
-    def _log(self, exchange: Exchange) -> None:
+    def _log_both(self, exchange: Exchange) -> None:
+        self._log_line(exchange)
+        self._log_span(exchange)
+
+    def _log_span(self, exchange: Exchange) -> None:
+        if exchange.is_recorded():
+            if len(self._spans) < WAITING_SPANS:
+                self._spans.append(self._span(exchange))
+            else:
+                self.spans_dropped += 1
+
+    def _log_line(self, exchange: Exchange) -> None:
         if len(self._lines) < WAITING_LINES:
             self._lines.append(self._line(exchange))
         else:
@@ -233,6 +254,7 @@ class Recorder:
             int(self.level > 0),
             int(self.level > 1),
             int(self.lag * 1e6),
+            self.spans_dropped,
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),
@@ -248,7 +270,9 @@ class Recorder:
         if self._old:
             self._flush_old()
         if self._lines:
-            self._flush_lines()
+            self.log_lines_dropped += self._send_lines(b"L", self._lines)
+        if self._spans:
+            self.spans_dropped += self._send_lines(b"S", self._spans)
         self._store_counters(self.counters(connections, in_flight, store_unreadable))
 
     def _flush_uses(self) -> None:
@@ -277,18 +301,17 @@ class Recorder:
             # What finds no room is lost: whoever still comes so will come again.
             self._channel.send(b"O", json.dumps(seen[first : first + 400]).encode("ascii"))
 
-    def _flush_lines(self) -> None:
-        message: list[bytes] = []
-        size = 0
-        for line in self._lines:
-            if message and size + len(line) > MESSAGE_BYTES:
-                self._send_lines(message)
-                message, size = [], 0
-            message.append(line)
+    def _send_lines(self, kind: bytes, lines: list[bytes]) -> int:
+        """Send them all, in messages that are short enough; how many found no room."""
+        dropped = first = size = 0
+        for at, line in enumerate(lines):
+            if at > first and size + len(line) > MESSAGE_BYTES:
+                dropped += self._send_some(kind, lines[first:at])
+                first, size = at, 0
             size += len(line)
-        self._send_lines(message)
-        self._lines.clear()
+        dropped += self._send_some(kind, lines[first:])
+        lines.clear()
+        return dropped
 
-    def _send_lines(self, lines: list[bytes]) -> None:
-        if not self._channel.send(b"L", b"".join(lines)):
-            self.log_lines_dropped += len(lines)
+    def _send_some(self, kind: bytes, lines: list[bytes]) -> int:
+        return 0 if self._channel.send(kind, b"".join(lines)) else len(lines)

@@ -19,14 +19,14 @@ _DECIDING = (1 << 56) - 1
 
 
 class TracedExchange(Exchange):
-    """``parent_id``: who has called the gateway, in the trace; empty where it begins here."""
+    """See the module."""
 
-    __slots__ = ("_span_id", "_trace_id", "is_sampled", "parent_id")
+    __slots__ = ("_is_sampled", "_span_id", "_trace_id")
 
     def __init__(self, *of_every_exchange: Any) -> None:
         super().__init__(*of_every_exchange)
-        self._trace_id = self._span_id = self.parent_id = b""
-        self.is_sampled = False
+        self._trace_id = self._span_id = b""
+        self._is_sampled = False
 
     def trace_id(self) -> bytes:
         """Of the trace that came, or of the one that begins with this request."""
@@ -40,20 +40,26 @@ class TracedExchange(Exchange):
             self._take_part()
         return self._span_id
 
+    def is_recorded(self) -> bool:
+        """Whether its trace is recorded."""
+        if not self._span_id:
+            self._take_part()
+        return self._is_sampled
+
     def _take_part(self) -> None:
         came = self.fields.trace
         self._span_id = b"%016x" % (getrandbits(64) or 1)
         if came is not None and came.traceparent:
-            self._trace_id, self.parent_id, self.is_sampled = came.trace_id, came.parent_id, came.is_sampled
+            self._trace_id, self._is_sampled = came.trace_id, came.is_sampled
         else:
             number = getrandbits(128) or 1
             self._trace_id = b"%032x" % number
-            self.is_sampled = number & _DECIDING < self.gateway.sampled_share * (_DECIDING + 1)
+            self._is_sampled = number & _DECIDING < self.gateway.sampled_share * (_DECIDING + 1)
 
     def _block(self) -> bytes:
         """As every exchange's, and the trace. Bits of the flags that mean nothing to us are not passed on (3.2.3)."""
         came = self.fields.trace
-        line = b"traceparent: 00-%b-%b-0%d\r\n" % (self.trace_id(), self.span_id(), self.is_sampled)
+        line = b"traceparent: 00-%b-%b-0%d\r\n" % (self.trace_id(), self.span_id(), self._is_sampled)
         if came is not None and came.tracestate:
             line += b"tracestate: %b\r\n" % came.tracestate
         return super()._block() + line
