@@ -138,8 +138,8 @@ class RequestHeadReader:
                 rule = self._learn(rules, name, trusted)
             if rule is None or rule(fields, name, value):
                 kept += (name, b": ", value.rstrip(b" \t"), b"\r\n")
-        if fields.named or fields.traced:
-            kept = _without(kept, fields.named | self._read_trace(fields))
+        if (fields.named or fields.traced) and (unwanted := fields.named | self._read_trace(fields)):
+            kept = _without(kept, unwanted)
         fields.kept = b"".join(kept)
         _check_framing(fields)
         return fields
