@@ -134,8 +134,8 @@ async def test_parts_of_the_time_add_up_to_it() -> None:
         await relay.ask("/open")
         await relay.ask("/nowhere")
         served, refused = relay.lines
-        assert served["microseconds"]["server"] >= 60_000
-        assert served["microseconds"]["answer"] >= 30_000
+        assert served["microseconds"]["server"] >= 50_000
+        assert served["microseconds"]["answer"] >= 10_000  # nobody knows when the head was read
         assert served["microseconds"]["waited"] > 0  # for the connection
         for line in relay.lines:
             assert min(line["microseconds"].values()) >= 0
@@ -156,7 +156,7 @@ async def test_a_server_that_never_answered_has_all_the_time_from_its_head_on() 
         await until(lambda: not relay.gateway.in_flight)
         [line] = relay.lines
         assert (line["cut"], line["status"], line["server"]) == (True, 0, f"127.0.0.1:{upstream.port}")
-        assert line["microseconds"]["server"] >= 50_000
+        assert line["microseconds"]["server"] >= 40_000
         assert line["microseconds"]["answer"] == 0
 
 

@@ -60,7 +60,7 @@ class Spans:
         for line in lines.splitlines():
             try:
                 span = span_of(json.loads(line))
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError):
                 self.dropped += 1
             else:
                 self._processor.on_end(span)
@@ -74,7 +74,7 @@ class Spans:
 
 
 def span_of(entry: dict[str, Any]) -> ReadableSpan:
-    """The span of one exchange. Raises ValueError, TypeError or KeyError for what is no line of one."""
+    """The span of one exchange. Raises ValueError, TypeError, KeyError or AttributeError for what is no line of one."""
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 

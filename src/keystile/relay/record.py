@@ -201,7 +201,8 @@ class Recorder:
         """Log, and tell of spans, by these settings from now on."""
         spans = telemetry.otlp is not None
         self.logs = log.enabled or spans
-        self._line = line_maker(log, keys)
+        if log.enabled:  # else what has begun to be logged is logged as it was to be
+            self._line = line_maker(log, keys)
         self._span = line_maker(AccessLog(fields=SPAN_FIELDS), keys)
         self._log = self._log_line if not spans else self._log_both if log.enabled else self._log_span
 
