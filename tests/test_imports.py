@@ -40,6 +40,7 @@ ONLY_IN: dict[str, set[str]] = {
     "pydantic": {"config", "management"},
     "jinja2": {"management"},
     "markdown_it": {"management"},
+    "opentelemetry": {"management"},
     "yaml": {"config", "routing"},
     "ssl": {"wire", "config", "management", "process", "app"},
 }

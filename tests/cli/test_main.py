@@ -16,6 +16,7 @@ COMMANDS = {
     "check": set(),
     "routes": set(),
     "status": set(),
+    "logs": set(),
     "diff": set(),
     "reload": set(),
     "upgrade": set(),
@@ -61,6 +62,8 @@ def test_every_command_takes_a_file() -> None:
         ["smtp", "verify", "--name", "m@x.org", "--address", "here"],
         ["accounts", "create"],
         ["serve", "--port", "1"],
+        ["logs", "--status", "6xx"],
+        ["logs", "--since", "yesterday"],
     ],
 )
 def test_a_wrong_command_line_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,3 +77,11 @@ def test_a_user_without_a_name_is_still_somebody(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(getpass, "getuser", nameless)
     monkeypatch.setattr("os.getuid", lambda: 10001)
     assert options.asked_by()[0] == "uid 10001 (command line)"
+
+
+def test_statuses_are_written_as_people_think_of_them() -> None:
+    assert options.statuses("404") == {404}
+    assert options.statuses("4xx,503") == {*range(400, 500), 503}
+    for wrong in ("", "4", "4x", "600", "6xx", "4xx;503", "4XX", "٤٠٤", "4xx,"):
+        with pytest.raises(argparse.ArgumentTypeError, match="no status"):
+            options.statuses(wrong)

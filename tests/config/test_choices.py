@@ -93,3 +93,41 @@ def test_the_access_log_goes_somewhere_or_nowhere(value: object, place: str | No
 def test_a_word_is_not_taken_for_the_name_of_a_log_file(value: object) -> None:
     with pytest.raises(ValueError, match="write stdout, off, or a file"):
         choices.access_log(value)
+
+
+@pytest.mark.parametrize("value", ["default", "time", "query", "trace_id"])
+def test_a_field_of_the_access_log(value: str) -> None:
+    assert choices.log_field(value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("statuz", "write status"), ("zzz", "write default, time, request_id"), ("", "empty"), (5, "quotes")],
+)
+def test_another_field_is_refused(value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        choices.log_field(value)
+
+
+def test_what_is_done_with_traces() -> None:
+    for value in ("pass", "begin", "off"):
+        assert choices.trace(value) == value
+    assert choices.trace(False) == "off"
+    for wrong in ("on", True, None):
+        with pytest.raises(ValueError, match="write pass or begin or off"):
+            choices.trace(wrong)
+
+
+def test_where_spans_go() -> None:
+    assert choices.otlp(None) is None
+    for value in ("http://127.0.0.1:4318/v1/traces", "https://otel.example.com", "http://[::1]:4318/"):
+        assert choices.otlp(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["127.0.0.1:4318", "grpc://a", "http://", "http://u:p@a/", "http://a/?k=1", "HTTP://a", "http://a/ b", 4318],
+)
+def test_where_spans_cannot_go(value: object) -> None:
+    with pytest.raises(ValueError, match=r"write"):
+        choices.otlp(value)

@@ -69,6 +69,7 @@ def test_management_has_its_files_looked_at_too(lines_with: Lines) -> None:
         ("store: sqlite:////dev", "is a directory"),
         ("access_log: nowhere/a.log", "lies in a directory that does not exist"),
         ("access_log: .", "is a directory"),
+        ("access_log: {to: nowhere/a.log}", "lies in a directory that does not exist"),
         (f"access_log: {'a' * 300}/x", "cannot be looked at: File name too long"),
     ],
 )

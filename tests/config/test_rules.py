@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from keystile.config import rules
+
 Lines = Callable[[str], list[str]]
 API = 'upstreams: {api: {servers: ["http://127.0.0.1:9000"]}}\n'
 
@@ -153,3 +155,32 @@ def test_websocket_is_true_or_false(lines_of: Lines, value: str) -> None:
     [line] = lines_of(rows(f"path: /x, scope: X, websocket: {value}"))
     assert "routes[0].websocket: " in line
     assert "is neither true nor false" in line
+
+
+def test_the_access_log_is_not_the_store_however_it_is_written(lines_with: Callable[[str], list[str]]) -> None:
+    [line] = lines_with("access_log: {to: keystile.db}")
+    assert line == "gateway.yaml:1: access_log.to: 'keystile.db' is the store's file; name another"
+
+
+def test_a_field_of_the_access_log_stands_there_once(lines_with: Callable[[str], list[str]]) -> None:
+    [line] = lines_with("access_log: {fields: [time, status, time]}")
+    assert line == "gateway.yaml:1: access_log.fields[2]: 'time' stands twice in this list"
+
+
+def test_spans_are_of_exchanges_in_whose_trace_the_gateway_takes_part(
+    lines_with: Callable[[str], list[str]],
+) -> None:
+    for more in ("", "trace: pass, ", "trace: off, "):
+        [line] = lines_with(f"telemetry: {{{more}otlp: 'http://127.0.0.1:4318'}}")
+        assert line.endswith("telemetry.otlp: has no spans to send to; write trace: begin, or leave it out")
+
+
+def test_without_the_extra_that_sends_spans_it_is_named(
+    lines_with: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(rules, "find_spec", nothing)
+    [line] = lines_with("telemetry: {trace: begin, otlp: 'http://127.0.0.1:4318'}")
+    assert line.endswith("telemetry.otlp: needs what is not installed; pip install 'keystile[otel]'")

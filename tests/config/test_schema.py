@@ -46,7 +46,9 @@ routes: [{path: /x, scope: X, upstream: api}]
 @pytest.mark.parametrize(
     "text",
     [
-        "access_log: off", "access_log: false", "workers: auto", "workers: 4", "limits: {max_body_size: 25MiB}",
+        "access_log: off", "access_log: false", "access_log: {to: off}", "access_log: {fields: [default, query]}",
+        "access_log: {redact: ['*pin', '*']}", "telemetry: {trace: begin, sample: 0%, otlp: 'http://a/v1/traces'}",
+        "telemetry: {trace: off}", "workers: auto", "workers: 4", "limits: {max_body_size: 25MiB}",
         "limits: {over_limit: {wait_up_to: 2s}}",
         "limits: {min_body_rate: 512B/s, min_read_rate: none, connections: auto, max_buffered: 1GiB}",
         "limits: {max_lag: none, max_memory: 1GiB}", "limits: {max_lag: 80ms, max_memory: none}",
@@ -71,6 +73,8 @@ def test_the_schema_takes_what_is_right(text: str) -> None:
         "limits: {min_body_rate: 512B}", "limits: {connections: 0}", "client_address_field: X-Real-IP",
         "listeners: [{address: '[::]:1', proxy_protocol: v2}]",
         "cors: {}", "limits: {concurrent_requests_per_ip: 0}", "access_log: true",
+        "access_log: {fields: []}", "access_log: {fields: [statuz]}",
+        "telemetry: {trace: on}", "telemetry: {otlp: a:1}",
         "listeners: [{address: '[::]:1', tls: {certificate: a, private_key: b, legacy: {minimum_version: '1.0'}}}]",
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 
+from keystile.config.log_fields import DEFAULT_FIELDS
 from keystile.config.model import (
     AccessLog,
     Breaker,
@@ -18,6 +19,7 @@ from keystile.config.model import (
     Server,
     ServerQueue,
     Settings,
+    Telemetry,
     Tls,
     Upstream,
     Waiting,
@@ -37,6 +39,7 @@ def test_the_least_that_runs_has_the_defaults_of_the_model(with_settings: Load, 
     assert settings.upstreams == (Upstream("api", (Server("127.0.0.1", 9000),)),)
     assert settings.store == tmp_path / "keystile.db"
     assert settings.file == tmp_path / "gateway.yaml"
+    assert settings.telemetry == Telemetry()
     assert (settings.trust_without_store, settings.cors, settings.health_path) == (300.0, None, None)
     assert (settings.trusted_proxies, settings.documents, settings.warnings) == ((), (), ())
 
@@ -150,3 +153,23 @@ routes:
 def test_no_access_log_is_disabled(with_settings: Load) -> None:
     for word in ("off", "false", "'off'", "False"):
         assert with_settings(f"access_log: {word}").access_log == AccessLog(enabled=False)
+
+
+def test_a_place_alone_is_an_access_log_with_all_else_as_usual(with_settings: Load, tmp_path: Path) -> None:
+    for written in ("access_log: a.log", "access_log: {to: a.log}", "access_log: {to: a.log, fields: [default]}"):
+        assert with_settings(written).access_log == AccessLog(file=tmp_path / "a.log")
+    assert with_settings("access_log: {to: off}").access_log == AccessLog(enabled=False)
+    assert with_settings("access_log: {}").access_log == AccessLog()
+
+
+def test_fields_of_the_access_log_stand_in_the_order_of_the_list(with_settings: Load) -> None:
+    log = with_settings("access_log: {fields: [status, time, query], redact: [session, '*pin']}").access_log
+    assert log == AccessLog(fields=("status", "time", "query"), redact=("session", "*pin"))
+    log = with_settings("access_log: {fields: [trace_id, default, query, status]}").access_log
+    assert log.fields == ("trace_id", *DEFAULT_FIELDS, "query")
+
+
+def test_telemetry_arrives(with_settings: Load) -> None:
+    said = "telemetry: {trace: begin, sample: 10%, otlp: 'http://127.0.0.1:4318/v1/traces'}"
+    assert with_settings(said).telemetry == Telemetry("begin", 0.1, "http://127.0.0.1:4318/v1/traces")
+    assert with_settings("telemetry: {trace: off}").telemetry == Telemetry("off")

@@ -114,3 +114,14 @@ def test_a_pattern_is_read_or_refused_without_a_warning(text: str) -> None:
     else:
         said = "taken"
     assert said
+
+
+@pytest.mark.parametrize("value", ["token", "*token*", "*pin", "sig*", "*", "a.b-c_d~e"])
+def test_a_redacted_parameter(value: str) -> None:
+    assert tokens.redacted_parameter(value) == value
+
+
+@pytest.mark.parametrize("value", ["", "a*b", "**", "***", "a b", "a=b", "a&b", 5, None])
+def test_what_is_no_redacted_parameter(value: object) -> None:
+    with pytest.raises(ValueError, match="write"):
+        tokens.redacted_parameter(value)

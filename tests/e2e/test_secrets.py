@@ -89,6 +89,11 @@ def mistyped(secret: str) -> str:
     return secret[:40] + ("0" if secret[40] != "0" else "1") + secret[41:]
 
 
+def encoded(text: str) -> str:
+    """With every character percent-encoded."""
+    return "".join(f"%{ord(character):02X}" for character in text)
+
+
 def requests_with(secret: str) -> list[bytes]:
     """Requests that hold a key wherever somebody may put one, in the right place and in wrong ones."""
     good, wrong = f"X-Api-Key: {secret}", mistyped(secret)
@@ -99,6 +104,18 @@ def requests_with(secret: str) -> list[bytes]:
         request(f"/any?{PARAMETER}={secret}&more=1", good),  # twice
         request(f"/any?token={secret}"),
         request(f"/any?token={secret}", good),
+        request(f"/any?%61pikey={secret}", good),
+        request(f"/any?%2561pikey={secret}", good),
+        request(f"/any?x[{PARAMETER}]={secret}", good),
+        request(f"/any?x={secret.lower()}", good),
+        request(f"/any?{secret}", good),
+        request(f"/any?{secret}=1&a", good),
+        request(f"/any?a=1;{PARAMETER}={secret}", good),
+        request(f"/any?a={encoded(secret)}", good),
+        request(f"/any?a={encoded(encoded(secret))}", good),
+        request(f"/any?next=%2Fx%3F{PARAMETER}%3D{secret}", good),
+        request(f"/any?{'a' * 4000}&b={secret}", good),
+        request(f"/nowhere?{PARAMETER}={secret}#x", good),
         request(f"/files/{secret}"),
         request(f"/files/{secret}", good),
         request(f"/files/%{ord(secret[0]):X}{secret[1:]}", good),
@@ -209,7 +226,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             ],
             workers=2,
             keys={"headers": HEADERS, "query_parameter": PARAMETER},
-            access_log="logs/access.log",
+            access_log={"to": "logs/access.log", "fields": ["default", "query", "trace_id", "listener", "cipher"]},
+            telemetry={"trace": "begin"},
         )
         written["upstreams"]["broken"] = {"servers": ["http://127.0.0.1:9"]}
         folder = tmp_path_factory.mktemp("gateway")
@@ -334,6 +352,7 @@ def test_the_run_was_one(run: Run) -> None:
     assert len(run.secrets) == 8
     assert {200, 400, 401, 403, 404, 405, 502} <= set(run.statuses)
     lines = run.of("access.log").splitlines()
+    assert any(b'"query":"a=1' in line for line in lines)
     assert len(lines) > len(run.statuses) // 2
     for name in ("keystile.db", "keystile.db-wal", "keystile-passwords.db", "serve.err", "/metrics", "/health"):
         assert run.of(name), name

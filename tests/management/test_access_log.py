@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keystile.management import access_log
 from keystile.management.access_log import LogWriter
+from tests.process.running import until
 
 
 def test_lines_are_appended_in_order(tmp_path: Path) -> None:
@@ -111,3 +115,97 @@ def test_a_full_disk_is_said_once_and_again_when_there_is_room(
     ]
     os.close(full)
     os.close(room)
+
+
+def test_a_file_is_for_its_owner_and_group(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    before = os.umask(0)
+    try:
+        writer = LogWriter(file)
+        writer.add(b"one\n")
+        writer.close(5)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_no_line_is_lost_or_cut_in_two_by_rotations_under_load(tmp_path: Path) -> None:
+    """Moved away with and without a look, as logrotate does it; moved again before a line came; copied and cut."""
+    file = tmp_path / "access.log"
+    writer = LogWriter(file)
+    lines = [b'{"n":%d,"fill":"%b"}\n' % (number, b"x" * (number % 700)) for number in range(20_000)]
+    rotations = 0
+    for at in range(0, len(lines), 25):
+        writer.add(b"".join(lines[at : at + 25]))
+        if at % 500 == 0 and file.exists():
+            rotations += 1
+            file.rename(tmp_path / f"access.log.{rotations:03d}")
+            if rotations % 2:
+                writer.look()
+    writer.close(20)
+    kept = [*sorted(tmp_path.glob("access.log.*")), file]
+    assert rotations > 5
+    assert b"".join(each.read_bytes() for each in kept if each.exists()) == b"".join(lines)
+    assert writer.dropped == 0
+
+
+def test_a_look_opens_the_file_anew_where_no_line_comes(tmp_path: Path) -> None:
+    file, moved = tmp_path / "access.log", tmp_path / "access.log.1"
+    writer = LogWriter(file)
+    writer.look()
+    until(file.exists)
+    file.rename(moved)
+    writer.look()
+    until(file.exists)
+    moved.unlink()
+    writer.add(b"one\n")
+    writer.close(5)
+    assert file.read_bytes() == b"one\n"
+
+
+def test_while_a_rotation_leaves_no_name_to_write_to_lines_go_to_the_file_that_was_moved(tmp_path: Path) -> None:
+    file, moved = tmp_path / "access.log", tmp_path / "access.log.1"
+    writer = LogWriter(file)
+    writer.add(b"one\n")
+    until(lambda: file.exists() and file.stat().st_size)
+    file.rename(moved)
+    file.mkdir()  # stands for a directory in which this user may make no file
+    writer.add(b"two\n")
+    until(lambda: moved.stat().st_size == 8)
+    file.rmdir()
+    writer.add(b"three\n")
+    writer.close(5)
+    assert (moved.read_bytes(), file.read_bytes(), writer.dropped) == (b"one\ntwo\n", b"three\n", 0)
+
+
+def test_lines_for_a_file_that_is_nowhere_any_more_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    writer = LogWriter(file)
+    writer.add(b"one\n")
+    until(lambda: file.exists() and file.stat().st_size)
+    file.unlink()
+    file.mkdir()
+    writer.add(b"two\n")
+    writer.close(5)
+    assert writer.dropped == 1
+
+
+def test_a_line_of_which_half_found_room_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, write, room = tmp_path / "access.log", os.write, [9, 0]
+
+    def with_little_room(fd: int, data: Any) -> int:
+        if fd != writer._places[-1]._fd or not room:
+            return write(fd, data)
+        if not (least := room.pop(0)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, bytes(data)[:least])
+
+    monkeypatch.setattr(os, "write", with_little_room)
+    writer = LogWriter(file)
+    writer.add(b"one\nhalf a line\nlost\n")
+    until(lambda: writer.dropped == 2)
+    writer.look()
+    writer.add(b"two\n")
+    writer.close(5)
+    assert file.read_bytes() == b"one\nhalf \ntwo\n"
+    assert writer.dropped == 2

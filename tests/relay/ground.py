@@ -133,6 +133,7 @@ class Asking:
         self.to: list[str] = []
         self.refusal: Refusal | None = None
         self.answered = self.ended = False
+        self.forwarded_at = self.waited = 0.0
 
     def forward(self) -> None:
         connection = self.group.take(cast(Exchange, self))

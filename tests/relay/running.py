@@ -17,6 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from keystile.config.model import (
     AccessLog,
     KeyPolicy,
@@ -32,6 +34,8 @@ from keystile.config.model import (
 from keystile.keys import secret as secrets
 from keystile.keys.keyring import Keyring, KeyRow
 from keystile.limits.slots import SlotTable
+from keystile.relay import end, exchange, search, waiting
+from keystile.relay.exchange import Exchange
 from keystile.relay.gateway import Gateway, Rules
 from keystile.relay.reaching import reaching_of
 from keystile.relay.record import COUNTERS
@@ -316,6 +320,22 @@ def with_upstreams(port: int, *others: Upstream) -> dict[str, Any]:
     return {"upstreams": (api, *others), "operations": OPERATIONS + operations}
 
 
+@contextmanager
+def moments(relay: Running) -> Iterator[tuple[SimpleNamespace, list[Exchange]]]:
+    """A clock for the moments of exchanges that stands unless its ``now`` is set; and the exchanges that have ended."""
+    clock, ended, record = SimpleNamespace(now=1000.0), [], relay.gateway.recorder.record
+
+    def remember(exchange: Exchange) -> None:
+        ended.append(exchange)
+        record(exchange)
+
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (exchange, end, search, waiting):
+            patched.setattr(module, "monotonic", lambda: clock.now)
+        patched.setattr(relay.gateway.recorder, "record", remember)
+        yield clock, ended
+
+
 async def until(true: Any, seconds: float = 30.0) -> None:
     """Wait until ``true()`` holds; fail after ``seconds``."""
     end = time.monotonic() + seconds
@@ -331,6 +351,7 @@ __all__ = [
     "Running",
     "SimpleNamespace",
     "StoredNowhere",
+    "moments",
     "odd_servers",
     "request",
     "running",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import cast
 
 import pytest
 
-from tests.relay.running import running, until
+from keystile.relay.exchange import Exchange
+from tests.relay.running import moments, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
 GET = b"GET /v4/contacts HTTP/1.1\r\nHost: api.example\r\nX-Api-Key: %b\r\n\r\n"
@@ -218,3 +220,78 @@ async def test_the_total_time_ends_a_request_wherever_it_is() -> None:
             await dribbling.answer()
         await until(lambda: all(c.closed.is_set() for c in upstream.connections))
         assert relay.gateway.slots.taken() == 0
+
+
+# -- its moments ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_moments_of_an_exchange_tell_its_servers_time_from_the_rest() -> None:
+    async def slow(connection: RecordedConnection, sent: bytes) -> None:
+        clock.now += 3
+        await connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await asyncio.sleep(0.05)
+        clock.now += 4
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with RecordingUpstream(slow) as upstream, running(upstream.port) as relay:
+        with moments(relay) as (clock, ended):
+            assert (await relay.ask("/open")).status == 200
+            assert (await relay.ask("/nothing")).status == 401
+            assert (await relay.ask("/open")).status == 200
+    first, refused, second = ended
+    assert (first.began, first.forwarded_at, first.heard_at, first.ended_at) == (1000, 1000, 1007, 1007)
+    assert (refused.began, refused.forwarded_at, refused.heard_at, refused.ended_at) == (1007, 0, 0, 1007)
+    assert (second.forwarded_at, second.heard_at) == (1007, 1014)
+    assert not any(each.started_at or each.waited for each in ended)
+
+
+async def test_where_more_of_an_answer_comes_later_the_moment_of_its_head_is_known() -> None:
+    async def streams(connection: RecordedConnection, sent: bytes) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+        await until(lambda: relay.gateway.recorder.bytes_held == 0)
+        await asyncio.sleep(0.05)
+        clock.now += 5
+        await connection.send(b"k")
+
+    async with RecordingUpstream(streams) as upstream, running(upstream.port) as relay:
+        with moments(relay) as (clock, ended):
+            assert (await relay.ask("/open")).status == 200
+    [exchange] = ended
+    assert (exchange.heard_at, exchange.started_at, exchange.ended_at) == (1000, 1000, 1005)
+
+
+async def test_a_client_that_reads_slowly_does_not_count_as_ours() -> None:
+    async def answer(connection: RecordedConnection, sent: bytes) -> None:
+        [client] = relay.gateway.connections
+        client.paused = True
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        exchange = cast(Exchange, client.served)
+        await until(lambda: exchange.all_written)
+        clock.now += 9
+        client.resume_writing()
+
+    async with RecordingUpstream(answer) as upstream, running(upstream.port) as relay:
+        with moments(relay) as (clock, ended):
+            reader = await RawClient.connect(relay.port)
+            await reader.send(b"GET /open HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await reader.answer())[0] == 200
+            await until(lambda: ended)
+    [exchange] = ended
+    assert (exchange.started_at, exchange.ended_at) == (1000, 1009)
+
+
+async def test_what_an_exchange_waited_for_a_server_is_known_whatever_it_waited_for() -> None:
+    async def breaks_once(connection: RecordedConnection, sent: bytes) -> None:
+        if len(connection.requests) == 2 and b"/open/again" not in sent:
+            clock.now += 2
+            connection.reset()
+        else:
+            await connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with RecordingUpstream(breaks_once) as upstream, running(upstream.port) as relay:
+        with moments(relay) as (clock, ended):
+            for _ in range(2):
+                assert (await relay.ask("/open")).status == 204
+    connected, sent_again = ended
+    assert (connected.waited, connected.forwarded_at) == (0, 1000)
+    assert (sent_again.waited, sent_again.forwarded_at, sent_again.heard_at) == (2, 1002, 1002)

@@ -31,9 +31,13 @@ FIELDS = [
     "refusal",
     "account",
     "key",
+    "upstream",
+    "server",
+    "retries",
     "bytes_in",
     "bytes_out",
     "milliseconds",
+    "microseconds",
     "tls",
     "cut",
     "configuration",
@@ -64,7 +68,10 @@ async def test_a_line_says_what_happened() -> None:
         (line,) = relay.lines
         assert list(line) == FIELDS
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
-        assert line.pop("milliseconds") >= 0
+        took, parts = line.pop("milliseconds"), line.pop("microseconds")
+        assert list(parts) == ["own", "waited", "server", "answer"]
+        assert abs(took * 1000 - sum(parts.values())) <= 1004  # each is a whole number
+        assert all(part >= 0 for part in parts.values())
         assert line.pop("request_id").encode() == answer.field(b"X-Request-Id")
         assert line == {
             "configuration": 1,
@@ -77,6 +84,9 @@ async def test_a_line_says_what_happened() -> None:
             "refusal": None,
             "account": "owner@example.com",
             "key": "key1",
+            "upstream": "api",
+            "server": f"127.0.0.1:{upstream.port}",
+            "retries": 0,
             "bytes_in": 5,
             "bytes_out": 2,
             "tls": None,

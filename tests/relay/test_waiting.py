@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from keystile.config.model import Waiting
-from tests.relay.running import Running, running, until
+from tests.relay.running import Running, moments, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
 GET = b"GET /any/%d HTTP/1.1\r\nHost: a\r\nX-Api-Key: %b\r\n\r\n"
@@ -124,3 +124,16 @@ async def test_the_total_time_ends_a_wait_too() -> None:
         assert [(await client.answer())[0] for client in clients] == [504, 504]
         assert relay.gateway.waiting is not None
         assert len(relay.gateway.waiting) == 0
+
+
+async def test_how_long_a_request_waited_is_known() -> None:
+    async with HeldUpstream() as upstream, running(upstream.port, limits=limits(1, 30, 5)) as relay:
+        key = relay.key()
+        with moments(relay) as (clock, ended):
+            clients = [await begin(relay, key, number) for number in range(2)]
+            await until(lambda: relay.gateway.in_flight == 2)
+            clock.now += 6
+            for client in clients:
+                upstream.let_go.put_nowait(None)
+                assert (await client.answer())[0] == 200
+    assert [(one.waited, one.forwarded_at) for one in ended] == [(0, 1000), (6, 1006)]

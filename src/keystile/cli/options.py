@@ -71,6 +71,19 @@ def seconds(text: str) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def statuses(text: str) -> frozenset[int]:
+    """The statuses that are meant by such as ``404``, ``4xx`` or ``4xx,503``; raises ArgumentTypeError."""
+    found: set[int] = set()
+    for word in text.split(","):
+        if re.fullmatch(r"[1-5][0-9]{2}", word):
+            found.add(int(word))
+        elif re.fullmatch(r"[1-5]xx", word):
+            found |= set(range(int(word[0]) * 100, int(word[0]) * 100 + 100))
+        else:
+            raise argparse.ArgumentTypeError(f"{text!r} is no status; write such as 404, 4xx or 4xx,503")
+    return frozenset(found)
+
+
 def asked_by() -> tuple[str, str]:
     """Who runs this command and on which host, as (actor, origin) for the audit table."""
     try:

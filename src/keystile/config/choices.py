@@ -6,13 +6,18 @@ that this version knows but does not serve is refused by name (``NotYet``), neve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Literal
 
+from keystile.config.log_fields import FIELDS
 from keystile.config.units import text
 
 STORE = "sqlite:///"
 NOT_YET = "is not yet served by this version"
+# No user name: it would be a secret in clear, and gateway.yaml is no place for one.
+_COLLECTOR = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
 
 class NotYet(ValueError):
@@ -120,3 +125,31 @@ def access_log(value: object) -> str | None:
     ):
         raise ValueError("is no place for the access log; write stdout, off, or a file such as logs/access.log")
     return text(value)
+
+
+DEFAULT = "default"
+"""The word that stands for the fields that a line has where nothing is said."""
+
+
+def log_field(value: object) -> str:
+    """The name of a member of access log lines, or ``default`` for all the usual ones."""
+    written = text(value)
+    if written == DEFAULT or written in FIELDS:
+        return written
+    near = get_close_matches(written, FIELDS, n=1)
+    raise ValueError(f"is no field of the access log; write {near[0] if near else ', '.join([DEFAULT, *FIELDS])}")
+
+
+def trace(value: object) -> str:
+    """``pass``, ``begin`` or ``off``."""
+    return "off" if value is False else one_of("pass", "begin", "off")(value)
+
+
+def otlp(value: object) -> str | None:
+    """The URL that spans are sent to, or None."""
+    if value is None:
+        return None
+    written = text(value)
+    if not _COLLECTOR.fullmatch(written):
+        raise ValueError("is no address of a collector; write such as http://127.0.0.1:4318/v1/traces")
+    return written

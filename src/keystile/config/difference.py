@@ -200,7 +200,14 @@ def _server(server: Server) -> str:
 
 
 def _access_log(log: AccessLog) -> str:
-    return "off" if not log.enabled else "stdout" if log.file is None else str(log.file)
+    place = "off" if not log.enabled else "stdout" if log.file is None else str(log.file)
+    usual = AccessLog()
+    more = [
+        f"{name}: [{', '.join(getattr(log, name))}]"
+        for name in ("fields", "redact")
+        if getattr(log, name) != getattr(usual, name)
+    ]
+    return f"{{{', '.join([f'to: {place}', *more])}}}" if more else place
 
 
 def _waiting(waiting: Waiting) -> str:

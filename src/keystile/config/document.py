@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.fields import FieldInfo
 
-from keystile.config import kinds
+from keystile.config import choices, kinds
 from keystile.config.kinds import (
     AccessLogPlace,
     AddressField,
@@ -39,6 +39,7 @@ from keystile.config.kinds import (
     LagOrNone,
     LegacyVersion,
     ListenAddress,
+    LogField,
     MemoryOrNone,
     Method,
     Moment,
@@ -46,6 +47,7 @@ from keystile.config.kinds import (
     NoCors,
     OnlyTrue,
     Origin,
+    Otlp,
     Parameter,
     Pattern,
     PlainHttp,
@@ -54,6 +56,7 @@ from keystile.config.kinds import (
     ProbePath,
     Profile,
     RateOrNone,
+    Redacted,
     Refuse,
     Scope,
     ScopeSource,
@@ -67,11 +70,13 @@ from keystile.config.kinds import (
     Store,
     Template,
     Text,
+    TraceChoice,
     UpstreamName,
     Version,
     WholeSeconds,
     Workers,
 )
+from keystile.config.log_fields import DEFAULT_REDACTED
 
 
 def _setting(default: Any, description: str, **bounds: Any) -> Any:
@@ -444,6 +449,51 @@ class ManagementRoutesSection(Section):
     prefix: CallsPrefix = _needed(description="Put before /apikeys and /smtp, such as /v4/security.")
 
 
+class AccessLogSection(Section):
+    """Where access log lines go, and what stands in them."""
+
+    to: AccessLogPlace = _setting("stdout", description="Where lines go: stdout, off, or a file.")
+    fields: list[LogField] = _setting(
+        [choices.DEFAULT],
+        min_length=1,
+        description="The members of a line, in their order: default for the usual ones, and others such as query.",
+    )
+    redact: list[Redacted] = _setting(
+        [*DEFAULT_REDACTED],
+        description="Query parameters whose values are never shown, with * at an end for any text. Those that carry "
+        "keys are redacted in any case.",
+    )
+
+
+def kind_of_access_log(value: Any) -> str:
+    """A mapping, or a place alone."""
+    return "<log>" if isinstance(value, dict) else "<place>"
+
+
+AccessLogChoice = Annotated[
+    Annotated[AccessLogSection, Tag("<log>")] | Annotated[AccessLogPlace, Tag("<place>")],
+    Discriminator(kind_of_access_log),
+]
+
+
+class TelemetrySection(Section):
+    """Distributed tracing: W3C Trace Context, and OpenTelemetry."""
+
+    trace: TraceChoice = _setting(
+        "pass",
+        description="What is done with traceparent and tracestate: pass on what is valid, begin (take part, and begin "
+        "a trace where none came), or off: they are not looked at.",
+    )
+    sample: ShareOrNone = _setting(
+        "100%", description="With trace: begin, which share of the traces begun here are marked as recorded."
+    )
+    otlp: Otlp = _setting(
+        None,
+        description="Where spans of recorded exchanges are sent (OTLP over HTTP), such as "
+        "http://127.0.0.1:4318/v1/traces; needs trace: begin, and keystile[otel].",
+    )
+
+
 def kind_of_cors(value: Any) -> str:
     """A mapping, or the word for none."""
     return "<cors>" if isinstance(value, dict) else "<off>"
@@ -548,7 +598,10 @@ class Document(Section):
     health_path: PlainPath = _setting(
         None, description="A path such as /healthz that the relays answer themselves, without a key."
     )
-    access_log: AccessLogPlace = _setting("stdout", description="Where access log lines go: stdout, off, or a file.")
+    access_log: AccessLogChoice = _setting(
+        "stdout", description="Where access log lines go: stdout, off, or a file; or {to, fields, redact}."
+    )
+    telemetry: TelemetrySection = _setting({}, description="Distributed tracing: W3C Trace Context, and OpenTelemetry.")
     management_routes: ManagementRoutesSection | None = _setting(
         None,
         description="The service's own key calls (API keys and SMTP credentials) on the public listeners. They win "
@@ -575,6 +628,8 @@ TAGS: dict[str, type[Section] | None] = {
     "<url>": None,
     "<refuse>": None,
     "<off>": None,
+    "<log>": AccessLogSection,
+    "<place>": None,
 }
 
 

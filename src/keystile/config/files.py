@@ -58,17 +58,24 @@ def reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+def access_log_place(written: Written) -> Loc:
+    """Where it is written to what the access log goes."""
+    log = written.get("access_log")
+    return ("access_log", "to") if log is not None and log.fields is not None else ("access_log",)
+
+
 def _folders(written: Written) -> Iterator[Fault]:
-    places: tuple[tuple[str, Callable[[object], str | None]], ...] = (
-        ("store", choices.store),
-        ("access_log", choices.access_log),
+    log = access_log_place(written)
+    places: tuple[tuple[Loc, Callable[[object], str | None]], ...] = (
+        (("store",), choices.store),
+        (log, choices.access_log),
     )
-    for name, reader in places:
-        value = written.read(reader, name)
-        if value is None or (name == "access_log" and value == "stdout"):
+    for place, reader in places:
+        value = written.read(reader, *place)
+        if value is None or (place is log and value == "stdout"):
             continue
         if wrong := _cannot_lie(absolute(written.folder, value)):
-            yield written.fault((name,), wrong, show=True)
+            yield written.fault(place, wrong, show=True)
 
 
 def _cannot_lie(path: Path) -> str | None:

@@ -14,6 +14,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from keystile.config import addresses, choices, moments, templates, tokens, units
+from keystile.config.log_fields import FIELDS
 from keystile.config.model import MANAGEMENT_UPSTREAM, Network, Server
 
 
@@ -118,5 +119,9 @@ HostChoice = Annotated[Literal["upstream", "preserve"], _words("upstream", "pres
 AllOrAny = Annotated[Literal["all", "any"], _words("all", "any")]
 Store = Annotated[str, Read(choices.store, _text(pattern="^sqlite:///."))]
 Slots = Annotated[Literal["host"], Read(choices.slots, {"const": "host"})]
+LogField = Annotated[str, Read(choices.log_field, {"enum": [choices.DEFAULT, *FIELDS]})]
+Redacted = Annotated[str, Read(tokens.redacted_parameter, _text(examples=["token", "*secret*"]))]
+TraceChoice = Annotated[Literal["pass", "begin", "off"], Read(choices.trace, {"enum": ["pass", "begin", "off", False]})]
+Otlp = Annotated[str | None, Read(choices.otlp, _any_of(_text(pattern="^https?://"), _NULL))]
 AccessLogPlace = Annotated[str | None, Read(choices.access_log, _any_of(_text(), {"const": False}))]
 NoCors = Annotated[Literal[False] | None, Read(choices.cors_off, {"enum": [False, None]})]

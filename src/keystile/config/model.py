@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from keystile.config.log_fields import DEFAULT_FIELDS, DEFAULT_REDACTED
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -309,10 +311,30 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class AccessLog:
-    """Where access log lines go: standard output (``file`` is None) or a file; ``enabled`` False for none."""
+    """Where access log lines go: standard output (``file`` is None) or a file; ``enabled`` False for none.
+
+    ``fields``: the members of a line, in their order. ``redact``: query parameters (names, or with ``*`` at an end)
+    whose values are not shown; those that carry keys never are.
+    """
 
     enabled: bool = True
     file: Path | None = None
+    fields: tuple[str, ...] = DEFAULT_FIELDS
+    redact: tuple[str, ...] = DEFAULT_REDACTED
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Distributed tracing (W3C Trace Context).
+
+    ``trace``: ``pass`` hands on what is valid, ``begin`` takes part and begins a trace where none came, ``off`` reads
+    nothing. ``sample``: which share (0 to 1) of the traces begun here are marked as recorded. ``otlp``: the URL that
+    spans of recorded exchanges are sent to.
+    """
+
+    trace: Literal["pass", "begin", "off"] = "pass"
+    sample: float = 1.0
+    otlp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +358,7 @@ class Settings:
     documents: tuple[Path, ...] = ()
     management_routes: ManagementRoutes | None = None
     client_address_field: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
+    telemetry: Telemetry = Telemetry()
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from importlib.util import find_spec
 
-from keystile.config import addresses, choices, service_calls, tls_rules, tokens, units, upstream_rules
+from keystile.config import addresses, choices, files, service_calls, tls_rules, tokens, units, upstream_rules
 from keystile.config.addresses import Address
 from keystile.config.faults import Fault, shown_name
 from keystile.config.written import Written
@@ -91,6 +92,7 @@ def _nothing_stands_twice(written: Written) -> Iterator[Fault]:
         (("keys", "headers"), lambda value: tokens.same_field(tokens.key_field(value))),
         (("management", "hosts"), addresses.host_name),
         (("trusted_proxies",), addresses.network),
+        (("access_log", "fields"), choices.log_field),
     ]
     lists += [((*loc, "methods"), tokens.method) for loc in written.items("routes")]
     for place, read in lists:
@@ -162,9 +164,27 @@ def _no_upstream_is_the_gateway(written: Written) -> Iterator[Fault]:
 
 
 def _store_and_log_differ(written: Written) -> Iterator[Fault]:
-    log, store = written.read(choices.access_log, "access_log"), written.read(choices.store, "store")
+    place = files.access_log_place(written)
+    log, store = written.read(choices.access_log, *place), written.read(choices.store, "store")
     if log and (written.folder / log) == (written.folder / (store or "keystile.db")):
-        yield written.fault(("access_log",), "is the store's file; name another", show=True)
+        yield written.fault(place, "is the store's file; name another", show=True)
+
+
+def _spans_need_a_trace(written: Written) -> Iterator[Fault]:
+    """Spans are of exchanges in whose trace the gateway takes part."""
+    if written.get("telemetry", "otlp") is None:
+        return
+    if written.read(choices.trace, "telemetry", "trace") != "begin":
+        yield written.fault(("telemetry", "otlp"), "has no spans to send to; write trace: begin, or leave it out")
+    if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        yield written.fault(("telemetry", "otlp"), "needs what is not installed; pip install 'keystile[otel]'")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:  # nothing of what it lies in
+        return False
 
 
 def _proxies_are_named_where_they_must_speak(written: Written) -> Iterator[Fault]:
@@ -196,6 +216,7 @@ _RULES: tuple[Rule, ...] = (
     _management_is_not_exposed,
     _no_upstream_is_the_gateway,
     _store_and_log_differ,
+    _spans_need_a_trace,
     _proxies_are_named_where_they_must_speak,
     _websockets_are_opened_with_get,
     service_calls.check,

@@ -6,10 +6,12 @@ Law: this file is the only one that knows both shapes, ``document.py``'s (as wri
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from keystile.config import files
+from keystile.config import choices, files
 from keystile.config.document import (
+    AccessLogSection,
     Document,
     LegacySection,
     LimitsSection,
@@ -20,6 +22,7 @@ from keystile.config.document import (
     UpstreamTlsSection,
     WaitingSection,
 )
+from keystile.config.log_fields import DEFAULT_FIELDS
 from keystile.config.model import (
     AccessLog,
     Breaker,
@@ -37,6 +40,7 @@ from keystile.config.model import (
     Server,
     ServerQueue,
     Settings,
+    Telemetry,
     Tls,
     Upstream,
     UpstreamTls,
@@ -67,6 +71,7 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
         cors=cors_of(document.cors),
         documents=tuple(dict.fromkeys(rows.documents)),
         management_routes=None if calls is None else ManagementRoutes(calls.prefix),
+        telemetry=Telemetry(**document.telemetry.model_dump()),
         warnings=warnings,
     )
 
@@ -109,10 +114,13 @@ def _limits(section: LimitsSection) -> Limits:
     return Limits(**section.model_dump(exclude={"over_limit"}), over_limit=waiting)
 
 
-def _access_log(written: Written, place: str | None) -> AccessLog:
-    if place is None:
+def _access_log(written: Written, said: AccessLogSection | str | None) -> AccessLog:
+    section = said if isinstance(said, AccessLogSection) else AccessLogSection.model_construct(to=said)
+    if section.to is None:
         return AccessLog(enabled=False)
-    return AccessLog(file=None if place == "stdout" else files.absolute(written.folder, place))
+    file = None if section.to == "stdout" else files.absolute(written.folder, section.to)
+    names = [DEFAULT_FIELDS if name == choices.DEFAULT else (name,) for name in section.fields]
+    return AccessLog(True, file, tuple(dict.fromkeys(chain.from_iterable(names))), tuple(section.redact))
 
 
 def _upstream(written: Written, name: str, section: UpstreamSection) -> Upstream:

@@ -16,6 +16,7 @@ from keystile.config.units import text
 # RFC 9110 section 5.6.2
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _PARAMETER = re.compile(r"[A-Za-z0-9._~-]{1,100}")
+_REDACTED = re.compile(r"\*?[A-Za-z0-9._~-]{1,100}\*?")
 _UPSTREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 # A scope-token of RFC 6749 section 3.3 without the comma, as keys/scopes.py has it; a test holds them equal.
@@ -82,6 +83,14 @@ def query_parameter(value: object) -> str | None:
     if _PARAMETER.fullmatch(written := text(value)):
         return written
     raise ValueError("is not the name of a query parameter; write letters, digits, '.', '_', '~' or '-'")
+
+
+def redacted_parameter(value: object) -> str:
+    """The name of a query parameter that is redacted, with ``*`` at either end for any text; ``*`` alone for all."""
+    written = text(value)
+    if written == "*" or _REDACTED.fullmatch(written):
+        return written
+    raise ValueError("is not the name of a query parameter; write such as token, *token* or *")
 
 
 def scope(value: object) -> str:

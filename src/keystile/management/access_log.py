@@ -17,12 +17,15 @@ log = logging.getLogger(__name__)
 
 MOST_WAITING = 8 * 1024 * 1024
 """Bytes that may wait to be written."""
+MODE = 0o640
+"""Of a file that is made: lines say who called what from where."""
 _STDOUT = 1
 _AT_ONCE = 256 * 1024
 
 
 class LogWriter:
-    """``file`` None means standard output. A file is appended to, and opened anew when it was moved away.
+    """``file`` None means standard output. A file is appended to, and opened anew when it was moved away: before the
+    next line that is written, and at a ``look``. No line is lost or cut in two by that, with or without a signal.
 
     ``dropped_before``: what the writer before this one had dropped.
     """
@@ -39,6 +42,10 @@ class LogWriter:
     def add(self, lines: bytes) -> None:
         """Take lines, each ended by a newline, without waiting."""
         self._places[-1].add(lines)
+
+    def look(self) -> None:
+        """See now whether the file was moved away, even where no line comes. Without waiting."""
+        self._places[-1].add(b"")
 
     def write_to(self, file: Path | None) -> None:
         """Write what comes from now on there; what has come before still goes where it was to go.
@@ -69,6 +76,7 @@ class _Place:
         self._waiting = 0
         self._trouble = ""
         self._lost = 0
+        self._torn = False  # what was written last ends in the middle of a line
         # A daemon: a write that never returns must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
         self._thread.start()
@@ -112,10 +120,15 @@ class _Place:
         trouble = ""
         try:
             self._reopen_if_moved()
+            if self._torn and rest:
+                os.write(self._fd, b"\n")  # else the next line would be lost with the piece of the last
+                self._torn = False
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError as error:  # the disk is full, or the reader of standard output has gone
             trouble = error.strerror or type(error).__name__
+            written = len(lines) - len(rest)
+            self._torn = self._torn or (written > 0 and lines[written - 1 : written] != b"\n")
         lost = bytes(rest).count(b"\n")
         with self._lock:
             self.dropped += lost
@@ -133,14 +146,24 @@ class _Place:
 
     def _reopen_if_moved(self) -> None:
         """Follow a log rotation: the name decides, not the file it once meant."""
-        if self.file is None:
+        if self.file is None or self._is_there():
             return
         try:
-            here = self._fd >= 0 and os.path.samestat(os.stat(self.file), os.fstat(self._fd))
-        except FileNotFoundError:
-            here = False
-        if not here:
-            fresh = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            if self._fd >= 0:
-                os.close(self._fd)
-            self._fd = fresh
+            fresh = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
+        except OSError:
+            # Between its steps a rotation may leave no name to write to: as long as the old file is kept by another
+            # name, lines are better there than nowhere.
+            if self._fd < 0 or not os.fstat(self._fd).st_nlink:
+                raise
+            return
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._torn = fresh, False
+
+    def _is_there(self) -> bool:
+        """Whether the name still means the file that is open."""
+        assert self.file is not None
+        try:
+            return self._fd >= 0 and os.path.samestat(os.stat(self.file), os.fstat(self._fd))
+        except OSError:
+            return False

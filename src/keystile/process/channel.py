@@ -7,7 +7,8 @@ A message is taken whole or dropped whole, and dropped ones are counted.
 
 Kinds in use: ``USES`` — last uses, JSON ``[[key id, Unix seconds, address, mark of the secret], …]``; ``LOG`` —
 access-log lines, each ended by a newline, UTF-8; ``USAGE`` — sums, JSON ``[[key id, hour, refusal, requests], …]``;
-``OLD_TLS`` — requests over versions that end, JSON ``[[key id, version, address, Unix seconds, requests], …]``.
+``OLD_TLS`` — requests over versions that end, JSON ``[[key id, version, address, Unix seconds, requests], …]``;
+``SPANS`` — exchanges whose trace is recorded, as lines like those of ``LOG``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 
 LAYOUT = "kinds 1"
 """What has to be the same for two versions to understand each other; it counts on when a kind means something else."""
+SPANS = b"S"
 USES = b"U"
 LOG = b"L"
 USAGE = b"C"

@@ -24,6 +24,7 @@ from keystile.management.metrics import Sample, counter_samples, escaped
 from keystile.management.old_tls import OldTlsWriter
 from keystile.management.probing import Tallies
 from keystile.management.servers import SeenServer
+from keystile.management.spans import Spans
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel
@@ -73,6 +74,7 @@ class Desk:
     lines: LogWriter
     receiver: channel.Receiver
     servers: ServerTable
+    spans: Spans = field(default_factory=Spans)
     tallies: Tallies = field(default_factory=dict)
     number: int = 0
     certificates: tuple[CertificateEnd, ...] = ()
@@ -223,6 +225,8 @@ class Desk:
         while True:
             await asyncio.sleep(KEEP_EVERY)
             self.keep()
+            if not self.standing_by:
+                self.lines.look()
 
     async def samples(self) -> list[Sample]:
         """All metrics. What was shown once never goes back, whoever dies or takes over."""
@@ -298,6 +302,7 @@ class Desk:
         for writer in writers:
             await writer.flush()
         await asyncio.to_thread(self.lines.close, LAST_LINES)
+        await asyncio.to_thread(self.spans.close, LAST_LINES)
         self.keep()
         await self.store.close()
         if self.passwords is not None:

@@ -39,6 +39,7 @@ from keystile.management.old_tls import OldTlsWriter
 from keystile.management.probing import Prober
 from keystile.management.server import Runner, close_after
 from keystile.management.service_calls import app as service_calls
+from keystile.management.spans import Spans
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
@@ -67,7 +68,7 @@ async def work(charge: Charge, line: Line) -> None:
     taken = snapshot.read(charge.snapshot)
     desk = await _open(charge, taken.settings)
     line.hear("leaving", lambda _: desk.leave())
-    offers = Offers(line)
+    offers = Offers(line, desk.lines.look)  # SIGHUP after a rotation
     replaces = desk.counters.restarts > 0  # this process another one, or who knows
     watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, replaces=replaces)
     is_first = not (replaces or charge.standby)
@@ -80,6 +81,7 @@ async def work(charge: Charge, line: Line) -> None:
             desk.settings, desk.number = watch.accepted.settings, watch.accepted.number
             if desk.settings.access_log.enabled:  # else what has begun to be logged is logged where it was to be
                 desk.lines.write_to(desk.settings.access_log.file)
+            _send_spans(desk)
             desk.certificates = certificate_ends(desk.settings, watch.accepted.contents)
             watch.changed.clear()
             patience = partial(_patience, line)
@@ -91,6 +93,14 @@ async def work(charge: Charge, line: Line) -> None:
 
 def _patience(line: Line) -> float:
     return LAST_REQUESTS if line.stop.is_set() else OTHERS
+
+
+def _send_spans(desk: Desk) -> None:
+    """To the collector of the settings; that the library has gone since they were checked ends nothing."""
+    try:
+        desk.spans.send_to(desk.settings.telemetry.otlp)
+    except ImportError as error:
+        log.error("no spans are sent: %s", error)
 
 
 async def _until_one_is_set(*events: asyncio.Event) -> None:
@@ -209,10 +219,14 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
     exposures = Exposures(KeyService(store).report_exposed)
     counters = CounterPages.attach(charge.counters)
     uses, usage, old_tls = UseWriter(store), UsageWriter(store, exposures.add), OldTlsWriter(store)
-    lines = LogWriter(settings.access_log.file)
+    lines, spans = LogWriter(settings.access_log.file), Spans()
     handlers = {
-        channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add, channel.OLD_TLS: old_tls.add
-    }  # fmt: skip
+        channel.USES: uses.add,
+        channel.USAGE: usage.add,
+        channel.LOG: lines.add,
+        channel.OLD_TLS: old_tls.add,
+        channel.SPANS: spans.add,
+    }
     return Desk(
         settings=settings,
         slots=SlotTable.attach(charge.slots),
@@ -225,6 +239,7 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         old_tls=old_tls,
         exposures=exposures,
         lines=lines,
+        spans=spans,
         receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
         servers=ServerTable.attach(charge.servers),
         standing_by=charge.standby,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ MOST_WARNINGS, LONGEST_WARNING = 20, 500
 
 
 class Offers:
-    """What management and the supervisor say to each other of configurations (``acceptance.py``)."""
+    """``asked_anew``: told that somebody has asked for a reload, whatever comes of it."""
 
     watch: Watch
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, asked_anew: Callable[[], None]) -> None:
         self._line = line
+        self._asked_anew = asked_anew
         self._answer: asyncio.Future[str | None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         line.hear("considered", self._on_considered)
@@ -65,6 +66,7 @@ class Offers:
         message.close()
 
     def _on_reload(self, message: Message) -> None:
+        self._asked_anew()
         self._begin(self._reload(int(message.content["reload"])))
 
     def _on_compare(self, message: Message) -> None:

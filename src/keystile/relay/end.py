@@ -6,6 +6,7 @@ close. The upstream connection has been given back or cut by then.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,5 +37,6 @@ def end(exchange: Exchange) -> None:
     elif exchange.waits_until and gateway.waiting is not None:
         gateway.waiting.leave(exchange)
     gateway.in_flight -= 1
+    exchange.ended_at = monotonic()
     gateway.recorder.record(exchange)
     exchange.client.finished(exchange.keep_alive and not exchange.cut)

@@ -32,6 +32,8 @@ class Entrance:
         self, listener: Listener, terms: Terms | None, watcher: Watcher, now: Callable[[], float]
     ) -> None:
         self.listener = listener
+        self.address = (f"[{listener.host}]" if ":" in listener.host else listener.host).encode("ascii")
+        self.address += b":%d" % listener.port
         self.now = now
         self.gate = None if terms is None else Gate(terms.policy, terms.certificates, watcher, now)
         self.policy = None if terms is None else terms.policy

@@ -5,11 +5,24 @@ body follows, the answer comes, and whatever else may come between. Both sides
 call in here; everything that ends an exchange ends it through ``end.py``.
 
 Slots, each set at the start: reading a class's default through an object costs three times a slot's.
+
+Its moments, in monotonic seconds (``time.monotonic``), for metrics and the access log; 0.0 is one that never came:
+
+    began         its head has been read
+    forwarded_at  its head has been given to a server's connection; the last time, where it was sent again
+    heard_at      the head of the server's answer has come (the final one, not a 1xx)
+    started_at    the answer's head has been written, where the exchange did not end with that
+    ended_at      all is over (``end.py``)
+
+and ``waited``: for how many seconds of those before ``forwarded_at`` it waited, for a slot or for a connection to a
+server (in line, for connecting, with a server that it had to leave). What is refused while it waits for a server has
+neither, and the gateway's own answers have no ``heard_at``.
 """
 
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from keystile.config.model import MANAGEMENT_UPSTREAM
@@ -59,10 +72,13 @@ class Exchange:
         "cut",
         "detail",
         "ended",
+        "ended_at",
         "fields",
         "fields_of_refusal",
+        "forwarded_at",
         "gateway",
         "group",
+        "heard_at",
         "held",
         "held_size",
         "in_query",
@@ -76,11 +92,14 @@ class Exchange:
         "request_id",
         "route",
         "search",
+        "served_by",
         "slot_row",
+        "started_at",
         "status",
         "target",
         "upgrades",
         "upstream",
+        "waited",
         "waits_until",
     )
 
@@ -115,6 +134,7 @@ class Exchange:
         self.status = 0
         self.group: UpstreamGroup | None = None
         self.upstream: UpstreamConnection | None = None
+        self.served_by: UpstreamConnection | None = None  # the last one that had its head
         self.announces_body = False
         self.held_size = 0
         self.body_sent = False
@@ -127,8 +147,9 @@ class Exchange:
         self.keep_alive = False
         self.upgrades = False  # it asks to become a WebSocket, of a route that serves those
         self.ended = False
-        self.began = 0.0  # only where access log lines are wanted
-        self.configuration = 0  # the same: the number of the one by which it was admitted
+        self.began = monotonic()
+        self.waited = self.forwarded_at = self.heard_at = self.started_at = self.ended_at = 0.0
+        self.configuration = 0  # only where access log lines are wanted: the number of the one by which it was admitted
         self.bytes_in = 0
         self.bytes_out = 0
 
@@ -147,7 +168,7 @@ class Exchange:
 
     def send(self, connection: UpstreamConnection) -> None:
         """The head, and what has come of the body, in one write."""
-        self.upstream = connection
+        self.upstream = self.served_by = connection
         connection.carried = self
         client = self.client
         fields = self.fields
@@ -161,6 +182,7 @@ class Exchange:
         complete = client.state == ANSWER
         if self.announces_body:
             head += self._framed_body(complete)
+        self.forwarded_at = monotonic()
         if complete:
             self.gateway.outbox.put(connection.transport, head)
         else:
@@ -236,6 +258,7 @@ class Exchange:
 
     def answer(self, head: AnswerHead, body: bytes, complete: bool) -> None:
         """The answer's head, and what came of its body with it: one write where it is all."""
+        self.heard_at = monotonic()
         client = self.client
         fields = self.fields
         self.answer_started = True
@@ -273,6 +296,24 @@ class Exchange:
         else:
             self._write_answer(data, body, complete)
 
+    def trace_id(self) -> bytes:
+        """Of the trace that it belongs to; empty where none is known."""
+        trace = self.fields.trace
+        return b"" if trace is None else trace.trace_id
+
+    def span_id(self) -> bytes:
+        """Its own in that trace, where the gateway takes part in it."""
+        return b""
+
+    def parent_span_id(self) -> bytes:
+        """Who has called the gateway, in that trace; empty where nobody has said so."""
+        trace = self.fields.trace
+        return b"" if trace is None else trace.parent_id
+
+    def is_recorded(self) -> bool:
+        """Whether it is to be a span."""
+        return False
+
     def _tell(self, well: bool) -> None:
         """How the server has answered; good answers are told only of a server that may have to be tried."""
         group, connection = self.group, self.upstream
@@ -298,6 +339,8 @@ class Exchange:
             transport.writelines([head, body])
         else:
             transport.write(head + body if head else body)
+        if head:
+            self.started_at = monotonic()
         if complete and not self.ended:
             self._complete()
 
@@ -318,6 +361,8 @@ class Exchange:
         self.all_written = True
         if not self.client.paused:
             end(self)
+        elif not self.started_at:
+            self.started_at = monotonic()
 
     def interim(self, head: AnswerHead) -> None:
         """1xx: our own 100 has been sent where one was asked for; others are passed on to who can read them."""
@@ -326,6 +371,7 @@ class Exchange:
 
     def switched(self, head: AnswerHead, data: bytes) -> None:
         """The server takes up the WebSocket: from here on both sides are a tunnel's. Raises ``WireError``."""
+        self.heard_at = monotonic()
         if not is_granted(head, self.fields):
             raise WireError(Fault.MALFORMED, "The server switched to something that was not asked for.")
         client, connection = self.client, self.upstream
@@ -342,6 +388,7 @@ class Exchange:
         if connection.paused:
             client.pause()  # opening it began to read again, and this server has not read the handshake yet
         client.write(start)
+        self.started_at = monotonic()
         if data:
             tunnel.answer_body(data, False)
         if early:

@@ -39,6 +39,7 @@ from keystile.relay.reaching import Reaching
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.shed import Shedder
+from keystile.relay.trace import TracedExchange
 from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.relay.waiting import NOBODY_WAITS, WaitingRoom
@@ -153,7 +154,7 @@ class Gateway:
         self.table = rules.table
         self.configuration = rules.number
         self._terms = rules.terms
-        self.recorder.logs = settings.access_log.enabled
+        self.recorder.go_by(settings.access_log, settings.keys, settings.telemetry)
         self._go_by_times(limits)
         self.body_floor = _floor(limits.min_body_rate, limits.rate_window)
         self.answer_floor = _floor(limits.min_read_rate, limits.rate_window)
@@ -165,7 +166,10 @@ class Gateway:
             withheld=settings.keys.headers,
             max_fields=limits.max_fields,
             believes_forwarded=settings.client_address_field == "Forwarded",
+            trace=settings.telemetry.trace,
         )
+        self.exchange: type[Exchange] = TracedExchange if settings.telemetry.trace == "begin" else Exchange
+        self.sampled_share = settings.telemetry.sample
         self.max_head_size = limits.max_head_size
         self.max_body_size = UNBOUNDED if limits.max_body_size is None else limits.max_body_size
         self.request_timeout = limits.request_timeout
@@ -484,14 +488,13 @@ class Gateway:
 
     def _exchange(self, client: ClientConnection, method: bytes, target: bytes, fields: RequestFields) -> Exchange:
         request_id = fields.request_id or b"%b%012x" % (self._id_prefix, next(self._ids))
-        exchange = Exchange(self, client, method, target, fields, note_of(self, fields, client.peer), request_id)
+        exchange = self.exchange(self, client, method, target, fields, note_of(self, fields, client.peer), request_id)
         if fields.chunked or fields.content_length > 0:
             exchange.announces_body = True
             first, client.first = client.first, b""
             exchange.held = [first] if first else []
             exchange.bytes_in = exchange.held_size = len(first)
         if self.recorder.logs:
-            exchange.began = self.loop.time()
             exchange.configuration = self.configuration
         client.served = exchange
         self.in_flight += 1

@@ -6,6 +6,7 @@ checks say is heard here, and never asked for.
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from keystile.config.model import Server, Upstream
@@ -45,6 +46,7 @@ class Member:
         self.server = server
         self.name = server.address
         self.pool = pool
+        pool.quoted_name = json.dumps(self.name).encode("ascii")
         self.cap = rules.max_in_flight
         self.slow_start = rules.slow_start
         self.made_of = made_of

@@ -2,24 +2,23 @@
 
 Law: plain integers and lists on the hot path; everything leaves in batches,
 four times a second, over a channel that drops and counts rather than blocks.
-A line never holds a query or a secret; a well-formed key in a path is redacted.
+What a line holds is ``log_line.py``'s.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import unquote
 
+from keystile.config.log_fields import SPAN_FIELDS
+from keystile.config.model import AccessLog, KeyPolicy, Telemetry
 from keystile.keys.keyring import HeldKey
-from keystile.keys.secret import SECRET_LENGTH, mark, redact
-from keystile.relay.forward import REMEMBERED_KEYS
+from keystile.keys.secret import mark
 from keystile.relay.handshakes import Handshakes
+from keystile.relay.log_line import line_maker
 from keystile.relay.refusal import Refusal
-from keystile.routing.route import Route
 from keystile.wire.door import TurnedAway
 from keystile.wire.peer import Peer
 from keystile.wire.tls_gate import Reason
@@ -34,6 +33,8 @@ MESSAGE_BYTES: Final = 48 * 1024
 #: Log lines and last uses that may wait for the next batch: beyond it they are dropped and counted.
 WAITING_LINES: Final = 20_000
 WAITING_USES: Final = 50_000
+#: And lines of exchanges that are to be spans.
+WAITING_SPANS: Final = 2_000
 #: Keys by version and address that came with a TLS version that ends, until the next batch.
 WAITING_OLD: Final = 5_000
 _OLD_TLS: Final = {"TLSv1": "1.0", "TLSv1.1": "1.1"}
@@ -70,6 +71,7 @@ _FIXED: Final = (
     "relays_holding_back",
     "relays_shedding",
     "loop_lag_microseconds",
+    "spans_dropped",
 )
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
@@ -103,14 +105,6 @@ GAUGES: Final = frozenset(
     }
 )
 
-_NEEDS_ESCAPE: Final = re.compile(rb'["\\]')
-_NULL: Final = b"null"
-_NO_KEY: Final = b'"account":null,"key":null'
-_LINE: Final = (
-    b'{"time":"%b","request_id":"%b","address":"%b","socket":"%b","method":"%b","path":%b,"route":%b,"status":%d,"refusal":%b,%b,'
-    b'"bytes_in":%d,"bytes_out":%d,"milliseconds":%d,"tls":%b,"cut":%b,"configuration":%d}\n'
-)
-
 
 class Channel(Protocol):
     """The bounded way to management."""
@@ -140,6 +134,7 @@ class Recorder:
         self.cut = 0
         self.retries = 0
         self.log_lines_dropped = 0
+        self.spans_dropped = 0
         self.uses_dropped = 0
         self.usage_dropped = 0
         self.keys_unavailable = False
@@ -162,9 +157,9 @@ class Recorder:
         self._sums: dict[tuple[str, Refusal | None], int] = {}
         self._old: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._lines: list[bytes] = []
-        self._second = 0
-        self._second_text = b""
-        self._key_texts: dict[HeldKey, bytes] = {}
+        self._spans: list[bytes] = []
+        self._line = self._span = line_maker(AccessLog(), KeyPolicy())
+        self._log: Callable[[Exchange], None] = self._log_line
 
     def record(self, exchange: Exchange) -> None:
         """Once per exchange, at its end."""
@@ -202,59 +197,31 @@ class Recorder:
         if requests or len(self._old) < WAITING_OLD:
             self._old[place] = (time.time(), requests + 1)
 
-    def _log(self, exchange: Exchange) -> None:
+    def go_by(self, log: AccessLog, keys: KeyPolicy, telemetry: Telemetry) -> None:
+        """Log, and tell of spans, by these settings from now on."""
+        spans = telemetry.otlp is not None
+        self.logs = log.enabled or spans
+        if log.enabled:  # else what has begun to be logged is logged as it was to be
+            self._line = line_maker(log, keys)
+        self._span = line_maker(AccessLog(fields=SPAN_FIELDS), keys)
+        self._log = self._log_line if not spans else self._log_both if log.enabled else self._log_span
+
+    def _log_both(self, exchange: Exchange) -> None:
+        self._log_line(exchange)
+        self._log_span(exchange)
+
+    def _log_span(self, exchange: Exchange) -> None:
+        if exchange.is_recorded():
+            if len(self._spans) < WAITING_SPANS:
+                self._spans.append(self._span(exchange))
+            else:
+                self.spans_dropped += 1
+
+    def _log_line(self, exchange: Exchange) -> None:
         if len(self._lines) < WAITING_LINES:
             self._lines.append(self._line(exchange))
         else:
             self.log_lines_dropped += 1
-
-    def _line(self, exchange: Exchange) -> bytes:
-        refusal = exchange.refusal
-        peer = exchange.note.peer
-        return _LINE % (
-            self._now(),
-            exchange.request_id,
-            peer.text.encode("ascii"),
-            peer.socket.encode("ascii"),
-            exchange.method,
-            _path(exchange.path),
-            _NULL if exchange.route is None else self._route_text(exchange.route),
-            exchange.status,
-            _NULL if refusal is None else b'"%b"' % refusal.slug.encode("ascii"),
-            _NO_KEY if exchange.key is None else self._key_text(exchange.key),
-            exchange.bytes_in,
-            exchange.bytes_out,
-            (exchange.gateway.loop.time() - exchange.began) * 1000,
-            _NULL if peer.tls is None else b'"%b"' % peer.tls.encode("ascii"),
-            b"true" if exchange.cut else b"false",
-            exchange.configuration,
-        )
-
-    def _route_text(self, route: Route) -> bytes:
-        """The route's template as JSON; worked out once a route."""
-        text = route.note
-        if not isinstance(text, bytes):
-            text = route.note = json.dumps(route.path).encode("ascii")
-        return text
-
-    def _key_text(self, key: HeldKey) -> bytes:
-        """The members that say whose key it was; remembered for the keys in use."""
-        text = self._key_texts.get(key)
-        if text is None:
-            if len(self._key_texts) >= REMEMBERED_KEYS:
-                self._key_texts.clear()
-            said = f'"account":{json.dumps(key.account)},"key":{json.dumps(key.id)}'
-            text = self._key_texts[key] = said.encode("ascii")
-        return text
-
-    def _now(self) -> bytes:
-        """UTC in RFC 3339 with milliseconds; the second's text is made once a second."""
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode("ascii")
-        return b"%b.%03dZ" % (self._second_text, (now - second) * 1000)
 
     def counters(self, connections: int, in_flight: int, store_unreadable: bool) -> list[int]:
         """The counters in the order of ``COUNTERS``."""
@@ -288,6 +255,7 @@ class Recorder:
             int(self.level > 0),
             int(self.level > 1),
             int(self.lag * 1e6),
+            self.spans_dropped,
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),
@@ -303,7 +271,9 @@ class Recorder:
         if self._old:
             self._flush_old()
         if self._lines:
-            self._flush_lines()
+            self.log_lines_dropped += self._send_lines(b"L", self._lines)
+        if self._spans:
+            self.spans_dropped += self._send_lines(b"S", self._spans)
         self._store_counters(self.counters(connections, in_flight, store_unreadable))
 
     def _flush_uses(self) -> None:
@@ -332,32 +302,17 @@ class Recorder:
             # What finds no room is lost: whoever still comes so will come again.
             self._channel.send(b"O", json.dumps(seen[first : first + 400]).encode("ascii"))
 
-    def _flush_lines(self) -> None:
-        message: list[bytes] = []
-        size = 0
-        for line in self._lines:
-            if message and size + len(line) > MESSAGE_BYTES:
-                self._send_lines(message)
-                message, size = [], 0
-            message.append(line)
+    def _send_lines(self, kind: bytes, lines: list[bytes]) -> int:
+        """Send them all, in messages that are short enough; how many found no room."""
+        dropped = first = size = 0
+        for at, line in enumerate(lines):
+            if at > first and size + len(line) > MESSAGE_BYTES:
+                dropped += self._send_some(kind, lines[first:at])
+                first, size = at, 0
             size += len(line)
-        self._send_lines(message)
-        self._lines.clear()
+        dropped += self._send_some(kind, lines[first:])
+        lines.clear()
+        return dropped
 
-    def _send_lines(self, lines: list[bytes]) -> None:
-        if not self._channel.send(b"L", b"".join(lines)):
-            self.log_lines_dropped += len(lines)
-
-
-def _path(path: bytes) -> bytes:
-    """The path as a JSON string; the grammar leaves it visible ASCII. A key in it is redacted."""
-    if len(path) < SECRET_LENGTH and _NEEDS_ESCAPE.search(path) is None:
-        return b'"%b"' % path
-    return json.dumps(_redacted(path.decode("ascii", "backslashreplace"))).encode("ascii")
-
-
-def _redacted(text: str) -> str:
-    """``text`` without keys; where one is percent-encoded, even twice, the decoded text without it."""
-    decoded = unquote(unquote(text, "latin-1"), "latin-1") if "%" in text else text
-    said = redact(decoded)
-    return said if said != decoded else redact(text)
+    def _send_some(self, kind: bytes, lines: list[bytes]) -> int:
+        return 0 if self._channel.send(kind, b"".join(lines)) else len(lines)

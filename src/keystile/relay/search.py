@@ -9,6 +9,7 @@ meanwhile (RFC 9112 section 9.3.1), and to other servers as ``retries`` allows.
 from __future__ import annotations
 
 import logging
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from keystile.limits.descriptors import EXHAUSTED
@@ -29,11 +30,13 @@ log = logging.getLogger("keystile.relay")
 class Search:
     """Of one exchange. ``sent``: how often its head has been sent again."""
 
-    __slots__ = ("_elsewhere", "_fresh", "_refusal", "exchange", "group", "line", "sent", "trial", "tried")
+    __slots__ = ("_elsewhere", "_fresh", "_refusal", "began", "exchange", "group", "line", "sent", "trial", "tried")
 
     def __init__(self, exchange: Exchange, group: UpstreamGroup) -> None:
         self.exchange = exchange
         self.group = group
+        #: Since when it waits: monotonic seconds, as if it had waited all at once.
+        self.began = (exchange.forwarded_at or monotonic()) - exchange.waited
         self.tried: list[Member] = []
         #: The server that this request is trying, until there is an answer.
         self.trial: Member | None = None
@@ -70,7 +73,7 @@ class Search:
         found.asked += 1
         connection = None if self._fresh or self.trial is found else found.pool.take()
         if connection is not None:
-            exchange.send(connection)
+            self._send(connection)
         else:
             found.pool.reserve()
             exchange.gateway.spawn(self._connect(found))
@@ -105,7 +108,12 @@ class Search:
         if self.exchange.answered or self.exchange.ended:
             connection.release(clean=True)
         else:
-            self.exchange.send(connection)
+            self._send(connection)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        exchange = self.exchange
+        exchange.send(connection)
+        exchange.waited = exchange.forwarded_at - self.began
 
     def _failed(self, member: Member, error: OSError) -> None:
         """Nothing was sent: the next server may take it, whatever it is."""

@@ -10,6 +10,7 @@ beforehand, whenever something changes: nothing is asked of a server's state at 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -50,6 +51,7 @@ class UpstreamGroup(ABC):
 
     def __init__(self, rules: Upstream, members: Sequence[Member]) -> None:
         self.name = rules.name
+        self.quoted_name = json.dumps(rules.name).encode("ascii")
         self.rules = rules
         self.members = list(members)
         self.host_field = host_field(rules.servers[0]) if rules.servers else b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from keystile.config.model import Waiting
@@ -85,6 +86,7 @@ class WaitingRoom:
             if refusal is Refusal.TOO_MANY_AT_ONCE and now < exchange.waits_until:
                 return
             self.leave(exchange)
+            exchange.waited = monotonic() - exchange.began
             if refusal is None:
                 exchange.forward()
             else:

@@ -32,11 +32,11 @@ class Peer:
     (``TLSv1.3``) or None; ``trusted``: whether what it says about others is believed; ``slot``: a place for
     the limiter's name of this address; ``lines``: the field lines that name it to an upstream; ``socket``:
     the address at the other end of the connection, where a proxy there speaks for ``ip``, as text; ``subject``:
-    of the certificate that the client has shown (visible ASCII, RFC 4514), which its ``lines`` name. All of
-    it is constant per connection, so it is worked out once.
+    of the certificate that the client has shown (visible ASCII, RFC 4514), which its ``lines`` name; ``name`` and
+    ``socket_name``: ``text`` and ``socket`` as bytes. All of it is constant per connection, so it is worked out once.
     """
 
-    __slots__ = ("ip", "lines", "slot", "socket", "text", "tls", "trusted")
+    __slots__ = ("ip", "lines", "name", "slot", "socket", "socket_name", "text", "tls", "trusted")
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class Peer:
         self.trusted = trusted
         self.slot = slot
         self.socket = socket or self.text
+        self.name = self.text.encode("ascii")
+        self.socket_name = socket.encode("ascii") if socket else self.name
         proto = "https" if tls else "http"
         self.lines = f"X-Forwarded-For: {self.text}\r\nX-Forwarded-Proto: {proto}\r\n".encode("ascii")
         if subject is not None:

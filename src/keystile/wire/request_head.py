@@ -14,12 +14,13 @@ fields cost one look-up and one copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import httptools
 
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.grammar import ABSOLUTE_FORM, HOP_BY_HOP, HOST
+from keystile.wire.trace_context import BOTH, TRACEPARENT, TRACESTATE, TraceContext, trace_context
 
 #: Fields by which clients and proxies say who is calling: believed from trusted proxies only.
 IDENTITY_FIELDS: Final = frozenset({b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"})
@@ -36,8 +37,9 @@ class RequestFields:
 
     ``kept``: the lines to pass on, each ended with CRLF; ``host``: the Host value or empty (HTTP/1.0 only);
     ``content_length``: its value, or -1 without one; ``chunked``: a chunked body follows; ``keep_alive``: the
-    connection may be used again; ``withheld``: name and value of each field that the owner of the connection
-    asked to have kept from the upstream; ``note``: a place for what that owner derives from this object.
+    connection may be used again; ``trace``: to which the request says it belongs, if it does; ``withheld``: name and
+    value of each field that the owner of the connection asked to have kept from the upstream; ``note``: a place for
+    what that owner derives from this object.
     """
 
     __slots__ = (
@@ -58,6 +60,8 @@ class RequestFields:
         "origin",
         "request_id",
         "requested_method",
+        "trace",
+        "traced",
         "upgrade",
         "websocket_keys",
         "websocket_versions",
@@ -76,6 +80,8 @@ class RequestFields:
         self.origin = b""
         self.requested_method = b""
         self.request_id = b""
+        self.trace: TraceContext | None = None
+        self.traced: tuple[tuple[bytes, bytes], ...] = ()  # the lines that say so, until they are read together
         self.forwarded_host = b""
         self.forwarded_proto = b""
         self.forwarded_for: tuple[bytes, ...] = ()
@@ -97,14 +103,22 @@ class RequestHeadReader:
 
     ``withheld``: names of fields that are handed over rather than passed on; ``believes_forwarded``: trusted
     proxies say in Forwarded who is calling, rather than in X-Forwarded-*. Only one of the two is ever read: a
-    proxy writes one, and passes the other on as its client sent it.
+    proxy writes one, and passes the other on as its client sent it. ``trace``: traceparent and tracestate are passed
+    on where they are valid (``pass``), handed over instead (``begin``), or fields like any other (``off``).
     """
 
     def __init__(
-        self, *, withheld: Iterable[str] = (), max_fields: int = 100, believes_forwarded: bool = False
+        self,
+        *,
+        withheld: Iterable[str] = (),
+        max_fields: int = 100,
+        believes_forwarded: bool = False,
+        trace: Literal["pass", "begin", "off"] = "off",
     ) -> None:
         self._withheld = frozenset(name.lower().encode("ascii") for name in withheld)
         self._believed = _FORWARDED_RULES if believes_forwarded else _X_FORWARDED_RULES
+        self._more = _TRACE_RULES if trace != "off" else {}
+        self._hands_traces_over = trace == "begin"
         self._max_fields = max_fields
         self._rules: tuple[dict[bytes, Rule | None], dict[bytes, Rule | None]] = ({}, {})
 
@@ -124,11 +138,18 @@ class RequestHeadReader:
                 rule = self._learn(rules, name, trusted)
             if rule is None or rule(fields, name, value):
                 kept += (name, b": ", value.rstrip(b" \t"), b"\r\n")
-        if fields.named:
-            kept = _without(kept, fields.named)
+        if (fields.named or fields.traced) and (unwanted := fields.named | self._read_trace(fields)):
+            kept = _without(kept, unwanted)
         fields.kept = b"".join(kept)
         _check_framing(fields)
         return fields
+
+    def _read_trace(self, fields: RequestFields) -> frozenset[bytes]:
+        """Which of the two fields are not passed on. What Connection names is not meant for the API."""
+        if not fields.traced:
+            return frozenset()
+        fields.trace = trace_context(line for line in fields.traced if line[0] not in fields.named)
+        return frozenset() if fields.trace.traceparent and not self._hands_traces_over else BOTH
 
     def _parse(self, block: bytes) -> Iterable[tuple[bytes, bytes]]:
         """The fields in order. A name that is sent once, as most are, costs no call into Python."""
@@ -144,7 +165,7 @@ class RequestHeadReader:
         return pairs
 
     def _learn(self, rules: dict[bytes, Rule | None], name: bytes, trusted: bool) -> Rule | None:
-        rule = _rule_of(name, self._withheld, self._believed if trusted else None)
+        rule = _rule_of(name, self._withheld, self._believed if trusted else None, self._more)
         if len(rules) >= _REMEMBERED_NAMES:
             rules.clear()
         rules[name] = rule
@@ -186,7 +207,9 @@ def _without(kept: list[bytes], named: frozenset[bytes]) -> list[bytes]:
     return left
 
 
-def _rule_of(name: bytes, withheld: frozenset[bytes], believed: Mapping[bytes, Rule] | None) -> Rule | None:
+def _rule_of(
+    name: bytes, withheld: frozenset[bytes], believed: Mapping[bytes, Rule] | None, more: Mapping[bytes, Rule]
+) -> Rule | None:
     """What is done with fields of this name; None: they are passed on. ``believed``: None, or from a trusted proxy."""
     lowered = name.lower()
     if b"_" in lowered:
@@ -197,6 +220,8 @@ def _rule_of(name: bytes, withheld: frozenset[bytes], believed: Mapping[bytes, R
         return _withhold
     if lowered in _RULES:
         return _RULES[lowered]
+    if lowered in more:
+        return more[lowered]
     if lowered in HOP_BY_HOP or lowered.startswith(b"x-keystile-"):
         return _leave_out
     if believed is not None:
@@ -333,6 +358,12 @@ def _request_id(fields: RequestFields, name: bytes, value: bytes) -> bool:
     return False
 
 
+def _traced(fields: RequestFields, name: bytes, value: bytes) -> bool:
+    fields.traced += ((name.lower(), value),)
+    return True
+
+
+_TRACE_RULES: Final[dict[bytes, Rule]] = {TRACEPARENT: _traced, TRACESTATE: _traced}
 _RULES: Final[dict[bytes, Rule]] = {
     b"host": _host,
     b"content-length": _content_length,

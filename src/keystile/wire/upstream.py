@@ -292,6 +292,9 @@ class UpstreamConnection(asyncio.Protocol):
 class Pool:
     """The connections to one server: ``host`` and ``port``; ``connect_timeout`` and ``resolve_every`` in seconds."""
 
+    #: The server's name as JSON, from whoever has given it one.
+    quoted_name = b"null"
+
     def __init__(self, host: str, port: int, connect_timeout: float, resolve_every: float = 30.0) -> None:
         self.host = host
         self.port = port
