@@ -94,9 +94,8 @@ def _work(chosen: argparse.Namespace) -> Coroutine[Any, Any, Found]:
             return reloads.main(chosen.changes, chosen.relays)
         case "overload":
             limits = tuple(chosen.limits.split(",")) if chosen.limits else ()
-            return overload.main(
-                chosen.share, chosen.times, chosen.seconds, chosen.connections, chosen.new, limits, chosen.seed
-            )
+            kinds = (chosen.connections, chosen.new, limits)
+            return overload.main(chosen.share, chosen.times, chosen.seconds, *kinds, chosen.seed, chosen.turns)
         case "drains":
             return drains.main(chosen.drains)
         case "upgrades":
@@ -151,7 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     one = what.add_parser("overload")
     one.add_argument("--share", type=float, default=0.2, help="of one core, for the gateway; at least 0.1")
     one.add_argument("--times", type=float, default=4.0, help="how many times its best is offered")
-    one.add_argument("--seconds", type=float, default=9.0, help="of overload")
+    one.add_argument("--seconds", type=float, default=9.0, help="of overload, in each turn")
+    one.add_argument("--turns", type=int, default=5, help="of usual load, best, overload and usual load")
     one.add_argument("--connections", type=int, default=1000, help="kept ones")
     one.add_argument("--new", type=float, default=0.02, help="part of the requests that come on new connections")
     one.add_argument("--limits", default="", help="further limits for gateway.yaml, with commas: max_lag: none")

@@ -1,12 +1,15 @@
 """Overload: a gateway held to a share of one core, offered several times what it carries, then its usual load again.
 
-Law: measures; what is right is judged by ``Overloaded.faults``. First a closed loop with more and more connections.
-Then its best in an open loop (requests come whether the last ones were answered or not): rising rates from many
-addresses, over kept connections and new ones. Then, so as well, several times that. The callers are rude: they
-take no notice of Retry-After. A kept connection that waits for its answer is not asked again: that is ``unsent``.
+Law: measures; what is right is judged by ``Overloaded.faults``. Turn after turn: the usual load; rising rates, of which
+the one with the most useful answers is its best; several times that; the usual load again. Rates are an open loop:
+requests come whether the last ones were answered or not, from many addresses, over kept connections and new ones. The
+callers are rude: they take no notice of Retry-After. A kept connection that waits for its answer is not asked again:
+that is ``unsent``.
 
 Useful is an answer of 200; its latency is from the moment the request was sent; how long connecting took is told apart.
-``usual`` latency is that in the closed loop with 64 connections, which is saturation: the load of docs/performance.md.
+Best is the top of the curve of useful answers over offered ones, of the same callers. A closed loop of few connections
+carries more, since its requests come in whole turns (``usual``, with 64 connections: the load of docs/performance.md):
+it is told, and usual latencies are those.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import cast
 
 from bench import backend
@@ -39,7 +43,7 @@ CONNECTIONS = (16, 32, 64, 128, 256)
 """Of the closed loop, in turn."""
 USUAL = 64
 """Of these, those at which the usual latency is taken."""
-PARTS = (0.5, 0.65, 0.8, 0.95, 1.1)
+PARTS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
 """Of the closed loop's best rate, in turn: what is offered to find the best of the open loop."""
 ADDRESSES = [f"127.2.{n // 200}.{n % 200 + 1}" for n in range(400)]
 USEFUL = 0.8
@@ -288,36 +292,53 @@ async def _is_well(port: int) -> bool:
 
 
 @dataclass
-class Overloaded:
-    """What was found."""
+class Turn:
+    """The usual load, the best of the open loop, several times that, and the usual load again: one after the other."""
 
-    how: str
-    best: Phase
     usual: Phase
+    best: Phase
     over: Phase
     after: Phase
-    facts: dict[str, object]
 
     @property
     def useful(self) -> float:
         """Useful answers under overload, as part of the best."""
         return self.over.useful / self.best.useful
 
+    def slower(self, part: float) -> float:
+        """A quantile of the latencies of admitted requests under overload, to the usual one."""
+        return self.over.quantile(part) / self.usual.quantile(part)
+
+
+@dataclass
+class Overloaded:
+    """What was found. Ratios are medians over the turns: a machine's speed changes from one moment to the next."""
+
+    how: str
+    turns: list[Turn]
+    facts: dict[str, object]
+
     @property
-    def slower(self) -> tuple[float, float]:
-        """Median and 99th percentile of admitted requests under overload, to the usual ones."""
-        return tuple(self.over.quantile(q) / self.usual.quantile(q) for q in (0.5, 0.99))  # type: ignore[return-value]  # two of them
+    def useful(self) -> float:
+        """Useful answers under overload, as part of the best of the same turn."""
+        return median(turn.useful for turn in self.turns)
+
+    def slower(self, part: float) -> float:
+        """A quantile of the latencies of admitted requests under overload, to the usual one of the same turn."""
+        return median(turn.slower(part) for turn in self.turns)
 
     def faults(self) -> list[str]:
         """What is not as it should be."""
-        median, worst = self.slower
+        middle, worst = self.slower(0.5), self.slower(0.99)
+        failed = sum(turn.over.health_failed for turn in self.turns)
+        refused = sum(turn.after.answers[503] for turn in self.turns)
         judged = {
             f"useful answers fell to {self.useful:.0%} of the best": self.useful < USEFUL,
-            f"admitted requests took {median:.1f} times their usual (median)": median > SLOWER,
+            f"admitted requests took {middle:.1f} times their usual (median)": middle > SLOWER,
             f"admitted requests took {worst:.1f} times their usual (p99)": worst > SLOWER,
-            f"health failed {self.over.health_failed} times": self.over.health_failed > 0,
-            "nothing was refused: it was no overload": self.over.answers[503] == 0,
-            f"afterwards {self.after.answers[503]} were refused": self.after.answers[503] > 0,
+            f"health failed {failed} times": failed > 0,
+            "nothing was refused: it was no overload": not all(turn.over.answers[503] for turn in self.turns),
+            f"afterwards {refused} were refused": refused > 0,
         }
         return [text for text, wrong in judged.items() if wrong]
 
@@ -337,9 +358,9 @@ async def _upstream(directory: Path) -> AsyncIterator[int]:
 
 
 async def measure(
-    part: float, times: float, seconds: float, kept: int, new: float, limits: tuple[str, ...], seed: int
+    part: float, times: float, seconds: float, kept: int, new: float, limits: tuple[str, ...], seed: int, turns: int
 ) -> Overloaded:
-    """One gateway, from its best through overload to its usual load again."""
+    """One gateway, so many times from its best through overload to its usual load again."""
     with tempfile.TemporaryDirectory(prefix="keystile-soak-") as name:
         directory = Path(name)
         async with _upstream(directory) as upstream:
@@ -348,37 +369,57 @@ async def measure(
                 pids = [pid for role in ("supervisor", "management", "relay") for pid in gateway.pids(role)]
                 with share(pids, part) as how:
                     load = Load(gateway.port, key, seed, pids)
-                    return await _measure(gateway, load, how, times, seconds, kept, new)
+                    return await _measure(gateway, load, how, Offer(times, seconds, kept, new), turns)
 
 
-async def _measure(
-    gateway: RealGateway, load: Load, how: str, times: float, seconds: float, kept: int, new: float
-) -> Overloaded:
-    steps = {count: await load.closed(count, seconds / 3) for count in CONNECTIONS}
-    most, usual = max(step.useful for step in steps.values()), steps[USUAL]
+@dataclass
+class Offer:
+    """``times`` the best for ``seconds`` over ``kept`` connections, and ``new``: what part comes on new ones."""
+
+    times: float
+    seconds: float
+    kept: int
+    new: float
+
+
+async def _measure(gateway: RealGateway, load: Load, how: str, offer: Offer, turns: int) -> Overloaded:
+    steps = {count: await load.closed(count, offer.seconds / 3) for count in CONNECTIONS}
+    most = max(step.useful for step in steps.values())
     await _calm(gateway)
-    await load.connect(kept, again=False)
-    best = Phase(1.0)
+    facts: dict[str, object] = {}
+    found = [await _turn(gateway, load, offer, most, facts) for _ in range(turns)]
+    said = [f"{count}: {one.useful:.0f}/s {one.quantile(0.5):.1f} ms" for count, one in steps.items()]
+    facts["closed loop, once before"] = ", ".join(said)
+    return Overloaded(how, found, facts)
+
+
+async def _best(load: Load, offer: Offer, most: float) -> Phase:
+    """The top of the curve: the phase with the most useful answers of rates that rise from little to too much."""
+    found = []
     for part in PARTS:
-        flood = asyncio.ensure_future(load.open(most * part, new, seconds / 3 + 1))
+        flood = asyncio.ensure_future(load.open(most * part, offer.new, offer.seconds / 3 + 1))
         await asyncio.sleep(0.5)
-        best = max(best, await load.watch(Phase(), seconds / 3), key=lambda phase: phase.useful)
+        found.append(await load.watch(Phase(), offer.seconds / 3))
         await flood
+    return max(found, key=lambda phase: phase.useful)
+
+
+async def _turn(gateway: RealGateway, load: Load, offer: Offer, most: float, facts: dict[str, object]) -> Turn:
+    await _calm(gateway)
+    usual = await load.closed(USUAL, offer.seconds / 3)
+    await load.connect(offer.kept, again=False)
+    best = await _best(load, offer, most)
     over = Phase()
-    flood = asyncio.ensure_future(load.open(best.useful * times, new, seconds + SETTLE + 1))
+    flood = asyncio.ensure_future(load.open(best.useful * offer.times, offer.new, offer.seconds + SETTLE + 1))
     await asyncio.sleep(SETTLE)
     health = asyncio.ensure_future(watch_health(gateway.port, over))
-    await load.watch(over, seconds)
+    await load.watch(over, offer.seconds)
     health.cancel()
-    facts = await asyncio.to_thread(_facts, gateway)
+    facts |= await asyncio.to_thread(_facts, gateway)
     await flood
     load.hang_up()
     facts["calm again after s"] = await _calm(gateway)
-    after = await load.closed(USUAL, seconds / 3)
-    said = [f"{count}: {one.useful:.0f}/s {one.quantile(0.5):.1f} ms" for count, one in steps.items()]
-    facts["closed loop"] = ", ".join(said)
-    facts["useful to the best of the closed loop"] = f"{over.useful / most:.0%}"
-    return Overloaded(how, best, usual, over, after, facts)
+    return Turn(usual, best, over, await load.closed(USUAL, offer.seconds / 3))
 
 
 async def _calm(gateway: RealGateway) -> float:
@@ -405,40 +446,59 @@ def _facts(gateway: RealGateway) -> dict[str, object]:
 
 
 async def main(
-    part: float, times: float, seconds: float, kept: int, new: float, limits: tuple[str, ...], seed: int
+    part: float, times: float, seconds: float, kept: int, new: float, limits: tuple[str, ...], seed: int, turns: int
 ) -> tuple[list[dict[str, object]], list[str]]:
     """Rows for the table, and faults."""
-    found = await measure(part, times, seconds, kept, new, limits, seed)
+    found = await measure(part, times, seconds, kept, new, limits, seed, turns)
     return [row(found, part, times)], found.faults()
 
 
 def row(found: Overloaded, part: float, times: float) -> dict[str, object]:
-    """All that is worth telling."""
-    over, best, usual, after = found.over, found.best, found.usual, found.after
-    median, worst = found.slower
-    health = sorted(over.health) or [0.0]
+    """All that is worth telling; where there is one figure, it is the median over the turns."""
+    turns = found.turns
+    connected = [each for turn in turns for each in turn.over.connected]
+    health = [each for turn in turns for each in turn.over.health]
+
+    def middle(what: Callable[[Turn], float]) -> float:
+        return median(map(what, turns))
+
     return {
         "held to": f"{part:.0%} of a core, by {found.how}",
-        "best: useful/s": best.useful,
-        f"usual ({USUAL} connections): p50, p99 ms": f"{usual.quantile(0.5):.1f}, {usual.quantile(0.99):.1f}",
-        "CPU of a core, best, overload": f"{best.cpu / best.seconds:.2f}, {over.cpu / over.seconds:.2f}",
-        "µs CPU for a useful answer, best, overload": f"{best.cost:.0f}, {over.cost:.0f}",
-        "offered/s": over.offered / over.seconds,
-        "offered to best": f"{over.offered / over.seconds / best.useful:.1f} (asked {times:g})",
-        "the load itself was late, p50, p99 ms": f"{_part(over.late, 0.5):.1f}, {_part(over.late, 0.99):.1f}",
-        "of these unsent/s": over.unsent / over.seconds,
-        "overload: useful/s": over.useful,
-        "overload: useful to best": f"{found.useful:.0%}",
-        "overload: p50, p99 ms": f"{over.quantile(0.5):.1f}, {over.quantile(0.99):.1f}",
-        "overload: p50, p99 to usual": f"{median:.2f}, {worst:.2f}",
-        "overload: refused/s (503)": over.answers[503] / over.seconds,
-        "overload: new ones that got nothing/s": over.answers[-1] / over.seconds,
-        "overload: connecting, p50, most ms": f"{_part(over.connected, 0.5):.1f}, {_part(over.connected, 1):.1f}",
-        "overload: connections lost": over.answers[0],
-        "overload: health asked, failed": f"{len(over.health)}, {over.health_failed}",
-        "overload: health p50, most ms": f"{health[len(health) // 2] * 1000:.0f}, {health[-1] * 1000:.0f}",
-        "after: useful/s": after.useful,
-        "after: p50, p99 ms": f"{after.quantile(0.5):.1f}, {after.quantile(0.99):.1f}",
-        "after: refused": after.answers[503],
+        "turns": len(turns),
+        "best: useful/s": middle(lambda turn: turn.best.useful),
+        "usual: useful/s": middle(lambda turn: turn.usual.useful),
+        "usual: p50, p99 ms": f"{middle(_quantile('usual', 0.5)):.1f}, {middle(_quantile('usual', 0.99)):.1f}",
+        "µs CPU for a useful answer: usual": middle(lambda turn: turn.usual.cost),
+        "the same: best": middle(lambda turn: turn.best.cost),
+        "the same: overload": middle(lambda turn: turn.over.cost),
+        "offered/s": middle(lambda turn: turn.over.offered / turn.over.seconds),
+        "offered to best": f"{middle(lambda turn: turn.over.offered / turn.over.seconds / turn.best.useful):.1f} "
+        f"(asked {times:g})",
+        "of these unsent/s": middle(lambda turn: turn.over.unsent / turn.over.seconds),
+        "the load itself was late, p50, p99 ms": f"{middle(lambda turn: _part(turn.over.late, 0.5)):.1f}, "
+        f"{middle(lambda turn: _part(turn.over.late, 0.99)):.1f}",
+        "overload: useful/s": middle(lambda turn: turn.over.useful),
+        "overload: useful to best": f"{found.useful:.0%} ({_spread(turn.useful for turn in turns)})",
+        "overload: useful to usual": f"{middle(lambda turn: turn.over.useful / turn.usual.useful):.0%}",
+        "overload: p50, p99 ms": f"{middle(_quantile('over', 0.5)):.1f}, {middle(_quantile('over', 0.99)):.1f}",
+        "overload: p50 to usual": f"{found.slower(0.5):.2f} ({_spread(turn.slower(0.5) for turn in turns)})",
+        "overload: p99 to usual": f"{found.slower(0.99):.2f} ({_spread(turn.slower(0.99) for turn in turns)})",
+        "overload: refused/s (503)": middle(lambda turn: turn.over.answers[503] / turn.over.seconds),
+        "overload: new ones that got nothing/s": middle(lambda turn: turn.over.answers[-1] / turn.over.seconds),
+        "overload: connecting, p50, most ms": f"{_part(connected, 0.5):.1f}, {_part(connected, 1):.1f}",
+        "overload: connections lost": sum(turn.over.answers[0] for turn in turns),
+        "overload: health asked, failed": f"{len(health)}, {sum(turn.over.health_failed for turn in turns)}",
+        "overload: health p50, most ms": f"{_part(health, 0.5):.0f}, {_part(health, 1):.0f}",
+        "after: useful to usual": f"{middle(lambda turn: turn.after.useful / turn.usual.useful):.0%}",
+        "after: refused": sum(turn.after.answers[503] for turn in turns),
         **found.facts,
     }
+
+
+def _quantile(phase: str, part: float) -> Callable[[Turn], float]:
+    return lambda turn: cast(Phase, getattr(turn, phase)).quantile(part)
+
+
+def _spread(ratios: Iterable[float]) -> str:
+    known = sorted(ratios)
+    return f"{known[0]:.2f} to {known[-1]:.2f}"
