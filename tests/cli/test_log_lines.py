@@ -48,10 +48,11 @@ def line(**changes: Any) -> bytes:
 
 def on_a_terminal(*lines: bytes, **how: bool) -> str:
     """What a terminal would get."""
-    before, sys.stdout = sys.stdout, Tty()
+    before, terminal = sys.stdout, Tty()
+    sys.stdout = terminal
     try:
         shown(*lines, **how)
-        return sys.stdout.text
+        return terminal.text
     finally:
         sys.stdout = before
 
@@ -132,11 +133,12 @@ ANYTHING = st.recursive(
 def test_no_types_of_its_members_make_it_fail(entry: dict[str, Any]) -> None:
     wanted = Wanted(frozenset({200}), "any", "k", "a", 0.0)
     assert wanted.takes(entry) in (True, False)
-    before, sys.stdout = sys.stdout, io.StringIO()
+    before, kept = sys.stdout, io.StringIO()
+    sys.stdout = kept
     try:
         Printer().show(entry, b"")
         Printer(local=True).show(entry, b"")
-        said = sys.stdout.getvalue()
+        said = kept.getvalue()
     finally:
         sys.stdout = before
     assert len(said.splitlines()) == 4

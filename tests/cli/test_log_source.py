@@ -54,8 +54,9 @@ def test_a_file_without_lines_does_not_fill_the_memory(monkeypatch: pytest.Monke
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    for source in (log_source.of_file, log_source.followed):
-        lines: Iterator[bytes] = source(tmp_path / "nowhere")
+    sources: list[Callable[[Path], Iterator[bytes]]] = [log_source.of_file, log_source.followed]
+    for source in sources:
+        lines = source(tmp_path / "nowhere")
         with pytest.raises(CommandFailed, match="cannot be read: No such file"):
             next(lines)
 

@@ -352,7 +352,7 @@ def test_the_run_was_one(run: Run) -> None:
     assert len(run.secrets) == 8
     assert {200, 400, 401, 403, 404, 405, 502} <= set(run.statuses)
     lines = run.of("access.log").splitlines()
-    assert any(b'"query":"a=1' in line for line in lines)
+    assert any(b'"query":"token=[redacted]"' in line for line in lines)
     assert len(lines) > len(run.statuses) // 2
     for name in ("keystile.db", "keystile.db-wal", "keystile-passwords.db", "serve.err", "/metrics", "/health"):
         assert run.of(name), name
@@ -369,5 +369,5 @@ def test_a_key_in_a_path_is_logged_by_its_hint(run: Run) -> None:
 def test_the_upstream_gets_no_key_where_keys_are_read(run: Run) -> None:
     assert run.upstream
     for received in run.upstream:
-        assert f"{PARAMETER}=".encode() not in received
+        assert not re.search(rf"[?&]{PARAMETER}=".encode(), received)  # elsewhere it is another parameter's text
         assert not re.search(rb"(?i)b'(x-api-key|authorization)'", received)

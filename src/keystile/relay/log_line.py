@@ -98,7 +98,8 @@ def line_maker(log: AccessLog, keys: KeyPolicy) -> LineMaker:
 
 def compiled(names: Sequence[str], use: Mapping[str, object]) -> LineMaker:
     """One function for these members; ``use``: what their expressions call."""
-    written, expressions = [], []
+    written: list[str] = []
+    expressions: list[str] = []
     for at, name in enumerate(names):
         if at and (names[at - 1], name) in _PAIRS:
             written[-1], expressions[-1] = _PAIRS[names[at - 1], name]
