@@ -19,7 +19,7 @@ help:
 	@echo 'make run    start keystile demo: a small API, a gateway in front of it, and what to try'
 	@echo 'make test   the tests; make test ARGS="-k slots" for some of them'
 	@echo 'make check  ruff, mypy --strict, and the import map'
-	@echo 'make bench  CPU per request, side by side with HAProxy'
+	@echo 'make bench  CPU per request, side by side with HAProxy and other gateways'
 	@echo 'make fuzz   10 million executions, guided by coverage; make fuzz ARGS="--runs 100000 --targets relay"'
 	@echo 'make chaos  two minutes of traffic while everything happens; make chaos ARGS="--seconds 30 --seed 7"'
 	@echo 'make clean  away with everything that can be made again'

@@ -75,7 +75,7 @@ http {{
         location / {{ return 200 $varied; }}
         location = /v4/contacts {{ return 200 '{steady}'; }}
 {files}
-        location = {held} {{ limit_rate 1; alias {directory}/1MiB; }}
+        location = {held} {{ limit_rate_after 1k; limit_rate 1; alias {directory}/1MiB; }}
         location = {echo_path} {{ return 200 '{echo}'; }}
     }}
 }}

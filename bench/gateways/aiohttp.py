@@ -17,7 +17,7 @@ class NaiveAiohttp:
     """aiohttp's server and client on uvloop, in one process."""
 
     name = "aiohttp"
-    leaves_out = ("ambiguous paths", ADDRESSES, CORES)
+    leaves_out: tuple[str, ...] = ("ambiguous paths", ADDRESSES, CORES)
 
     def missing(self) -> str | None:
         """Nothing: aiohttp and uvloop are dependencies of Keystile."""

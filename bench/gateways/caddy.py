@@ -35,7 +35,7 @@ class Caddy:
     """Caddy on one core."""
 
     name = "caddy"
-    leaves_out = ("SHA-256 of the secret", EACH_CAP, ADDRESSES, "ambiguous paths")
+    leaves_out: tuple[str, ...] = ("SHA-256 of the secret", EACH_CAP, ADDRESSES, "ambiguous paths")
 
     def missing(self) -> str | None:
         """A wheel brings it."""

@@ -71,7 +71,7 @@ class Envoy:
     """Envoy with one worker thread."""
 
     name = "envoy"
-    leaves_out = ("SHA-256 of the secret", EACH_CAP, ADDRESSES, "ambiguous paths")
+    leaves_out: tuple[str, ...] = ("SHA-256 of the secret", EACH_CAP, ADDRESSES, "ambiguous paths")
 
     def missing(self) -> str | None:
         """A wheel brings it."""

@@ -103,7 +103,7 @@ class HAProxy:
     """HAProxy with one thread."""
 
     name = "haproxy"
-    leaves_out = ("ambiguous paths",)
+    leaves_out: tuple[str, ...] = ("ambiguous paths",)
 
     def missing(self) -> str | None:
         """Debian's package brings it."""

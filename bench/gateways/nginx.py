@@ -141,7 +141,7 @@ class Nginx:
     """nginx with one worker and Lua."""
 
     name = "nginx-lua"
-    leaves_out = ("ambiguous paths",)
+    leaves_out: tuple[str, ...] = ("ambiguous paths",)
 
     def missing(self) -> str | None:
         """Debian's packages bring both."""

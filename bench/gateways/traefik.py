@@ -34,7 +34,7 @@ class Traefik:
     """Traefik on one core."""
 
     name = "traefik"
-    leaves_out = ("ambiguous paths", ADDRESSES)
+    leaves_out: tuple[str, ...] = ("ambiguous paths", ADDRESSES)
 
     def missing(self) -> str | None:
         """A wheel brings it."""

@@ -92,7 +92,7 @@ def test_the_gateways_settings_are_good_and_fit(tmp_path: Path) -> None:
     settings = settled(SETTINGS.read_text(encoding="utf-8"), tmp_path)
     assert not [each for each in settings.warnings if "in clear" in each]
     ports = {port.rpartition(":")[2] for port in GATEWAY["ports"]}
-    assert ports == {str(each.port) for each in (*settings.listeners, settings.management)}
+    assert ports == {str(port) for port in (*(each.port for each in settings.listeners), settings.management.port)}
     stop = settings.limits.drain_wait + settings.limits.drain_timeout
     assert float(GATEWAY["stop_grace_period"].removesuffix("s")) >= stop + 5
     assert settings.health_path is not None
