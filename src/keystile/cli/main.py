@@ -20,6 +20,7 @@ from keystile.cli import (
     demo,
     diff,
     keys,
+    loadtest,
     options,
     reload,
     routes,
@@ -31,7 +32,7 @@ from keystile.cli import (
 )
 from keystile.cli.terminal import CommandFailed, show_error
 
-_COMMANDS = (serve, check, diff, reload, upgrade, routes, status, demo, accounts, keys, smtp, backup, tls)
+_COMMANDS = (serve, check, diff, reload, upgrade, routes, status, demo, accounts, keys, smtp, backup, tls, loadtest)
 
 
 def build_parser() -> argparse.ArgumentParser:
