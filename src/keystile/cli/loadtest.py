@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keystile.config.model import Settings
     from keystile.loadtest.api import Seen as ApiSeen
     from keystile.loadtest.objectives import Objective
-    from keystile.loadtest.preparing import Site, Wishes
+    from keystile.loadtest.preparing import Site
     from keystile.loadtest.records import Record
     from keystile.loadtest.scenarios import Scenario
 
@@ -54,7 +54,9 @@ def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> Non
     add("records", nargs="*", type=Path, metavar="FILE.json", help="what compare compares: before and after")
     add("--list", action="store_true", help="say which scenarios there are")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--demo", action="store_true", help="load a gateway that is started for it (usual without --url)")
+    where.add_argument(
+        "--demo", action="store_true", help="load a gateway that is started for it (usual without --url)"
+    )
     where.add_argument("--url", help="load the gateway at this address, such as http://127.0.0.1:8080")
     add("--key-file", type=Path, metavar="FILE", help="keys for --url, one a line; else in KEYSTILE_LOADTEST_KEYS")
     add("--i-may-load", metavar="HOST", help="say that you may load this host, which is not in a private network")
@@ -96,7 +98,9 @@ def _list(as_json: bool) -> int:
     from keystile.loadtest.scenarios import SCENARIOS
 
     if as_json:
-        show_json([{"name": each.name, "what": each.what, "objectives": each.objectives} for each in SCENARIOS.values()])
+        show_json(
+            [{"name": each.name, "what": each.what, "objectives": each.objectives} for each in SCENARIOS.values()]
+        )
         return 0
     show_table(("SCENARIO", "WHAT IT DOES"), [(each.name, each.what) for each in SCENARIOS.values()], "")
     return 0
@@ -122,9 +126,7 @@ def _run(arguments: argparse.Namespace, scenario: Scenario, objectives: tuple[Ob
     from keystile.loadtest import preparing, running, summing
     from keystile.loadtest.progress import Display
 
-    wishes = preparing.Wishes(
-        arguments.users, arguments.rate, arguments.seconds, arguments.writes, arguments.held_path
-    )
+    wishes = preparing.Wishes(arguments.users, arguments.rate, arguments.seconds, arguments.writes, arguments.held_path)
     began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     with _site(arguments, scenario) as (site, seen):
         try:
@@ -249,7 +251,12 @@ def _show(record: Record, page: Path) -> None:
     from keystile.loadtest import wording
 
     rows = [
-        ("kept" if each.passed else "MISSED", each.objective.name, wording.limit(each.objective), wording.measured(each))
+        (
+            "kept" if each.passed else "MISSED",
+            each.objective.name,
+            wording.limit(each.objective),
+            wording.measured(each),
+        )
         for each in record.verdicts
     ]
     show_table(("VERDICT", "OBJECTIVE", "LIMIT", "MEASURED"), rows, "no objectives")
@@ -261,10 +268,20 @@ def _show(record: Record, page: Path) -> None:
 
 def _for_programs(record: Record, page: Path) -> object:
     verdicts = [
-        {"objective": each.objective.name, "limit": each.objective.limit, "measured": each.measured, "passed": each.passed}
+        {
+            "objective": each.objective.name,
+            "limit": each.objective.limit,
+            "measured": each.measured,
+            "passed": each.passed,
+        }
         for each in record.verdicts
     ]
-    return {"passed": record.passed, "report": str(page), "numbers": str(page.with_suffix(".json")), "verdicts": verdicts}
+    return {
+        "passed": record.passed,
+        "report": str(page),
+        "numbers": str(page.with_suffix(".json")),
+        "verdicts": verdicts,
+    }
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -284,7 +301,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json(comparison.for_programs(found, str(page)))
     else:
-        show_table(("", "OBJECTIVE", "BEFORE", "AFTER", "RATIO"), [*map(comparison.row, found.changes)], "no objectives")
+        show_table(
+            ("", "OBJECTIVE", "BEFORE", "AFTER", "RATIO"), [*map(comparison.row, found.changes)], "no objectives"
+        )
         print(f"{comparison.verdict(found)}; the comparison is {page}")
     return 1 if found.is_worse else 0
 

@@ -1,8 +1,9 @@
 """The API behind the gateway of a demonstration run: answers everything from memory, and sees who is in flight.
 
-Law: this is somebody's API, which knows nothing of Keystile but ``X-Forwarded-For``. It asks for no key. It ends when its
-standard input does, and says on its last line what it saw: for each tenth of a second (by the monotonic clock), the
-most requests of an address that it had in hand at a moment. That is the cap as the gateway kept it, seen from outside.
+Law: this is somebody's API, which knows nothing of Keystile but ``X-Forwarded-For``. It asks for no key. It ends
+when its standard input does, and says on its last line what it saw: for each twentieth of a second (by the monotonic
+clock), the most requests of an address that it had in hand at a moment. That is the cap as the gateway kept it, seen
+from outside.
 
 ``python -m keystile.loadtest.api`` listens on a free port of 127.0.0.1 and prints it.
 """
@@ -27,7 +28,7 @@ HELD: Final = f"{PREFIX}/held"
 LARGE: Final = f"{PREFIX}/large"
 UPLOAD: Final = f"{PREFIX}/upload"
 """GET takes ``ms`` milliseconds; GET has ``kib`` KiB; POST takes any body."""
-TENTHS: Final = 10
+LOOKS: Final = 20
 """Looks a second."""
 _LONGEST_MS: Final = 10_000
 _LARGEST_KIB: Final = 4096
@@ -36,9 +37,9 @@ _CONTACT: Final = json.dumps({"Email": "ann@example.com", "Status": "Active", "A
 
 @dataclass(slots=True)
 class Seen:
-    """By address: the number of a tenth of a second, and the most in flight within it."""
+    """By address and number of a twentieth of a second in which something changed: the most in flight, and the last."""
 
-    peaks: dict[str, dict[int, int]] = field(default_factory=dict)
+    counts: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
 
 
 _FORM: Final = TypeAdapter(Seen)
@@ -50,7 +51,7 @@ def read(line: bytes) -> Seen:
 
 
 class Looking:
-    """How many requests each address has in flight. A tenth in which nothing changes has the number before it."""
+    """How many requests each address has in flight."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -66,9 +67,10 @@ class Looking:
         self._note(address, self._open[address] - 1)
 
     def _note(self, address: str, now_open: int) -> None:
-        tenth = int(self._clock() * TENTHS)
-        peaks = self.seen.peaks.setdefault(address, {})
-        peaks[tenth] = max(peaks.get(tenth, 0), self._open.get(address, 0), now_open)
+        look = int(self._clock() * LOOKS)
+        counts = self.seen.counts.setdefault(address, {})
+        most, _ = counts.get(look, (0, 0))
+        counts[look] = (max(most, self._open.get(address, 0), now_open), now_open)
         self._open[address] = now_open
 
 

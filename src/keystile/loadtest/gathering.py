@@ -7,21 +7,21 @@ bounded by the length of the run, never by the number of requests.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from statistics import median_low
-from typing import Final
 
 from keystile.loadtest import histogram
 from keystile.loadtest.calls import Call
 from keystile.loadtest.credentials import ANSWERED
 from keystile.loadtest.records import AddressSum, CallSum, Window
 
-MOST_WINDOWS: Final = 1200
-
 
 class Gathering:
-    """Of one run that began at ``begun``; ``sources``: the addresses that call, by their numbers."""
+    """Of one run of so many seconds that began at ``begun``; ``sources``: the addresses that call, by their numbers."""
 
-    def __init__(self, begun: float, width: float, calls: Sequence[Call], sources: Sequence[str]) -> None:
+    def __init__(
+        self, begun: float, seconds: float, width: float, calls: Sequence[Call], sources: Sequence[str]
+    ) -> None:
         self.begun = begun
         self.windows: list[Window] = []
         self.calls = [CallSum(call.method, call.template) for call in calls]
@@ -29,7 +29,7 @@ class Gathering:
         self.open = 0
         self.ended = 0
         self.lost = 0
-        self._width = width
+        self._width, self._last = width, max(0, ceil(seconds / width) - 1)
         self._open = [0] * len(sources)
         self._peaks = [0] * len(sources)
 
@@ -71,8 +71,8 @@ class Gathering:
         window.busy = max(window.busy, busy)
 
     def window(self, now: float) -> Window:
-        """The window of a moment; later than the last possible one counts as that."""
-        at = min(int(max(0.0, now - self.begun) / self._width), MOST_WINDOWS - 1)
+        """The window of a moment; what ends after the run's time counts in its last one."""
+        at = min(int(max(0.0, now - self.begun) / self._width), self._last)
         while len(self.windows) <= at:
             self._note_peaks()
             self.windows.append(Window(round(len(self.windows) * self._width, 6)))

@@ -1,7 +1,8 @@
 """Somewhere to run: a gateway with an API behind it, arranged for one run and gone after it.
 
 Law: everything is done as an operator does it, from a gateway.yaml, in a folder of its own that is removed. The routes
-and limits are those of the settings that were given; the servers are not: no request of a demonstration leaves this machine.
+and the cap are those of the settings that were given; the servers are not: no request of a demonstration leaves this
+machine.
 """
 
 from __future__ import annotations
@@ -156,7 +157,9 @@ def _serving_gateway(file: Path) -> Iterator[int]:
             if line.startswith(_READY):
                 break
         else:
-            raise GroundFailed(f"the gateway of the demonstration did not start: {complaints.read_text()[-500:].strip()}")
+            raise GroundFailed(
+                f"the gateway of the demonstration did not start: {complaints.read_text()[-500:].strip()}"
+            )
         yield port
         with suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=_END)

@@ -1,8 +1,8 @@
 """How long requests took, as counts in buckets, so that a run of any length stays small and two sums can be added.
 
 Law: pure numbers; no clock, no requests. A bucket is at most 1.6 % wide: below 128 µs each microsecond has its own,
-above that every doubling has 64. So a percentile is never told smaller than it was, nor more than 1.6 % (or 1 µs) larger
-(the idea is that of HdrHistogram).
+above that every doubling has 64. So a percentile is never told smaller than it was, nor more than 1.6 % (or
+1 µs) larger (the idea is that of HdrHistogram).
 """
 
 from __future__ import annotations

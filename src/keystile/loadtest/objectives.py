@@ -34,7 +34,9 @@ MEANING: Final[Mapping[str, str]] = {
     "throughput": "requests a second that ended as they should",
     "cap": "never more in flight for one address than the cap, and never fewer let in",
 }
-HELP: Final = "p50, p95 or p99=50ms, failed=0.1%%, refused=20%%, throughput=100/s or 95%% of the rate, cap=exact; NAME=none"
+HELP: Final = (
+    "p50, p95 or p99=50ms, failed=0.1%%, refused=20%%, throughput=100/s or 95%% of the rate, cap=exact; NAME=none"
+)
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s)").fullmatch
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%").fullmatch
 _RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/s").fullmatch

@@ -78,6 +78,18 @@ class Plan:
         """How many are slow when all are there."""
         return round(self.users * self.slow_share)
 
+    def is_slow(self, number: int) -> bool:
+        """Whether the user of this number, from 0, is slow; numbers begin again behind the last user."""
+        return number % self.users < self.slow_users
+
+    def source_of(self, number: int) -> int:
+        """The number of a user's address: slow users have the first ones to themselves, where there are several."""
+        slow, sources = self.slow_users, max(1, len(self.sources))
+        if not slow or sources == 1:
+            return number % sources
+        of_slow = min(sources - 1, max(1, round(sources * self.slow_share)))
+        return number % of_slow if number < slow else of_slow + (number - slow) % (sources - of_slow)
+
 
 _FORM: Final = TypeAdapter(Plan)
 

@@ -19,7 +19,7 @@ from keystile.loadtest.scenarios import TOO_MANY, Scenario
 
 HELD_MS: Final = 1500
 """How long the demonstration's API holds a request."""
-_ROUND: Final = 2.5
+_ROUND: Final = 2.1
 """Seconds that one round of requests held open takes at least, with its pause."""
 _WINDOWS: Final = 60
 """About so many windows a run."""
@@ -71,7 +71,9 @@ def prepare(scenario: Scenario, wishes: Wishes, site: Site) -> tuple[Plan, tuple
     may = chosen.may
     if TOO_MANY not in may and (crowd := ceil(chosen.users / max(1, len(sources)))) > site.cap:
         may = (*may, TOO_MANY)
-        notes.append(f"{crowd} callers share an address where {site.cap} may be in flight: refusals for that are no fault.")
+        notes.append(
+            f"{crowd} callers share an address where {site.cap} may be in flight: refusals for that are no fault."
+        )
     rounds = max(1, int(chosen.seconds / _ROUND)) if chosen.mix == "held" else 0
     keys = tuple(site.keys) if site.is_ours else (*site.keys, *strangers(chosen.keys))
     plan = Plan(

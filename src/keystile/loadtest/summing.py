@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from math import floor
 from statistics import median_low
 from typing import Final
 
 from keystile import __version__
 from keystile.loadtest import histogram
-from keystile.loadtest.api import TENTHS, Seen
+from keystile.loadtest.api import LOOKS, Seen
 from keystile.loadtest.objectives import Figures, Objective, Verdict, judge
 from keystile.loadtest.plan import Plan
 from keystile.loadtest.records import FORMAT, AddressSum, KeyShown, Record, Round, Window, summed
@@ -134,28 +135,33 @@ def is_exact(one: Round, cap: int) -> bool:
 
 
 def _with_served(windows: Sequence[Window], seen: Seen, plan: Plan, begun: float) -> tuple[Window, ...]:
-    """Each window with the most that the API had in hand, of the address with most and of the middle one.
-
-    An address that began nothing within a window counts with 0, unless something of it went on.
-    """
-    peaks = [[0] * len(windows) for _ in plan.sources or ("",)]
-    for of_address, by_tenth in zip(peaks, _seen_by_source(seen, plan), strict=False):
-        for tenth, peak in by_tenth.items():
-            at = int((tenth / TENTHS - begun) / plan.width)
-            if 0 <= at < len(windows):
-                of_address[at] = max(of_address[at], peak)
+    """Each window with the most that the API had in hand, of the address with most and of the middle one."""
+    peaks = [
+        _peaks(seen.counts.get(source, {}), len(windows), lambda look: (look / LOOKS - begun) / plan.width)
+        for source in plan.sources
+    ]
     return tuple(
         replace(window, served=(max(each[at] for each in peaks), median_low([each[at] for each in peaks])))
         for at, window in enumerate(windows)
     )
 
 
-def _seen_by_source(seen: Seen, plan: Plan) -> list[dict[int, int]]:
-    return [seen.peaks.get(source, {}) for source in plan.sources] or list(seen.peaks.values())
+def _peaks(counts: Mapping[int, tuple[int, int]], windows: int, place: Callable[[int], float]) -> list[int]:
+    """The most in flight within each window; what is in flight when one ends is so in the next."""
+    found, left = [0] * windows, [0] * windows
+    changed: set[int] = set()
+    for look, (most, last) in sorted(counts.items()):
+        at = max(0, min(windows - 1, floor(place(look))))
+        found[at], left[at] = max(found[at], most), last
+        changed.add(at)
+    for at in range(1, windows):
+        found[at] = max(found[at], left[at - 1])
+        left[at] = left[at] if at in changed else left[at - 1]
+    return found
 
 
 def _with_peak(one: AddressSum, seen: Seen) -> AddressSum:
-    return replace(one, served=max(seen.peaks.get(one.address, {}).values(), default=0))
+    return replace(one, served=max((most for most, _ in seen.counts.get(one.address, {}).values()), default=0))
 
 
 def _remarks(windows: Sequence[Window], yielded: Yield) -> list[str]:

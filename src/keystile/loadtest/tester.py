@@ -48,8 +48,8 @@ class Shape(LoadTestShape):
         share = self.get_run_time() / self._plan.seconds
         if share >= 1:
             return None
-        users = users_at(self._plan.shape, share, self._plan.users)
-        return users, float(users)
+        # As fast as they come: a step of the shape is one step.
+        return users_at(self._plan.shape, share, self._plan.users), float(self._plan.users)
 
 
 class Tester:
@@ -58,12 +58,10 @@ class Tester:
     def __init__(self, planned: Plan) -> None:
         sources = planned.sources or ("",)
         self._plan = planned
-        self._gathering = Gathering(time.monotonic(), planned.width, planned.calls, sources)
+        self._gathering = Gathering(time.monotonic(), planned.seconds, planned.width, planned.calls, sources)
         self._ground = Caller.ground = Ground(planned, self._gathering, context_of(planned.target))
         self._faults: list[str] = []
-        self._environment = Environment(
-            user_classes=[Caller], shape_class=Shape(planned), stop_timeout=_STOP_WITHIN
-        )
+        self._environment = Environment(user_classes=[Caller], shape_class=Shape(planned), stop_timeout=_STOP_WITHIN)
         self._environment.events.user_error.add_listener(self._note_fault)
         self._runner: LocalRunner = self._environment.create_local_runner()
 
@@ -88,7 +86,8 @@ class Tester:
             gevent.sleep(_EVERY)
             now, using = time.monotonic(), time.process_time()
             users = self._runner.user_count
-            offered = (self._plan.rate or 0) * users / most * (now - last)
+            in_time = max(0.0, min(now, gathering.begun + self._plan.seconds) - last)
+            offered = (self._plan.rate or 0) * users / most * in_time
             gathering.look(now, users, offered, (using - used) / (now - last))
             last, used = now, using
             self._say(now)

@@ -59,8 +59,8 @@ class Caller(User):
         ground, self._number = self.ground, self.ground.number()
         plan = ground.plan
         self._random = random.Random(self._number)  # the same calls in each run
-        self._is_slow = bool(ground.slow) and self._number % plan.users < plan.slow_users
-        self._source = _source(self._number % plan.users, plan, len(ground.sources))
+        self._is_slow = bool(ground.slow) and plan.is_slow(self._number)
+        self._source = plan.source_of(self._number % plan.users)
         source = ground.sources[self._source]
         self._connection = Connection(plan.target, source, plan.patience, ground.context)
         self._has_called = False
@@ -157,11 +157,3 @@ class Caller(User):
             exception=None if right else RuntimeError(outcome),
             context={},
         )
-
-
-def _source(number: int, plan: Plan, sources: int) -> int:
-    """The number of a user's address: slow users have the first ones to themselves, where there are several."""
-    slow, of_slow = plan.slow_users, min(sources - 1, max(1, round(sources * plan.slow_share)))
-    if not slow or sources < 2:
-        return number % sources
-    return number % of_slow if number < slow else of_slow + (number - slow) % (sources - of_slow)
