@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from keystile.loadtest.plan import Target
@@ -19,6 +19,8 @@ class Scripted:
     port: int = 0
     received: list[bytes] = field(default_factory=list)
     callers: list[str] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list)
+    over: bool = False
 
     @property
     def target(self) -> Target:
@@ -34,20 +36,24 @@ def scripted(*answers: bytes | None) -> Iterator[Scripted]:
         script.port = listener.getsockname()[1]
         thread = threading.Thread(target=_serve, args=(listener, script), daemon=True)
         thread.start()
-        yield script
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(30)
+        try:
+            yield script
+        finally:
+            script.over = True
+            for each in (listener, *script.connections):
+                with suppress(OSError):  # it may have ended by itself
+                    each.shutdown(socket.SHUT_RDWR)
+            thread.join(30)
 
 
 def _serve(listener: socket.socket, script: Scripted) -> None:
-    while True:
-        try:
+    with suppress(OSError):
+        while not script.over:
             connection, caller = listener.accept()
-        except OSError:
-            return
-        script.callers.append(caller[0])
-        with connection:
-            _serve_one(connection, script)
+            script.callers.append(caller[0])
+            script.connections.append(connection)
+            with connection, suppress(OSError):
+                _serve_one(connection, script)
 
 
 def _serve_one(connection: socket.socket, script: Scripted) -> None:

@@ -14,7 +14,7 @@ from tests.loadtest.examples import record
 
 def verdict(text: str, measured: float | None) -> Verdict:
     objective = parse(text)
-    return Verdict(objective, measured, judge(objective, Figures({})).passed if measured is None else True)
+    return Verdict(objective, measured, judge(objective, Figures({}, 0.0)).passed if measured is None else True)
 
 
 def change(text: str, old: float | None, new: float | None) -> Change:

@@ -1,27 +1,45 @@
+"""That it serves for real is seen in tests/loadtest/test_ground.py and test_tester.py."""
+
 from __future__ import annotations
 
-import subprocess
-import sys
+import io
+import os
+import signal
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TextIO
+
+import pytest
+
+from keystile.config.model import Settings
+from keystile.loadtest import gateway
 
 WRITTEN = """\
-listeners: [{address: "127.0.0.1:0"}]
-management: {address: "127.0.0.1:0"}
-workers: 1
-access_log: off
 upstreams: {api: {servers: ["http://127.0.0.1:9"]}}
 routes: [{path: /x, scope: A, upstream: api}]
 """
 
 
-def test_it_serves_until_its_input_ends_and_ends_well(tmp_path: Path) -> None:
+def test_it_is_told_to_stop_when_its_input_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    heard = threading.Event()
+
+    def kill(pid: int, number: int) -> None:
+        told.append((pid, number))
+        heard.set()
+
+    def serve(settings: Settings, *, announce: TextIO) -> int:
+        assert [each.path for each in settings.operations] == ["/x"]
+        assert heard.wait(30)
+        return 7
+
+    stdin: Any = SimpleNamespace(buffer=io.BytesIO())
+    monkeypatch.setattr("sys.stdin", stdin)
+    monkeypatch.setattr(gateway.os, "kill", kill)
+    monkeypatch.setattr(gateway.supervisor, "serve", serve)
     file = tmp_path / "gateway.yaml"
     file.write_text(WRITTEN)
-    command = [sys.executable, "-m", "keystile.loadtest.gateway", str(file)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        said = [process.stdout.readline(), process.stdout.readline()]
-        process.communicate(timeout=60)
-    assert said[0].startswith(b"listening on 127.0.0.1:")
-    assert said[1].startswith(b"management on 127.0.0.1:")
-    assert process.returncode == 0
+
+    assert gateway.main(file) == 7
+    assert told == [(os.getpid(), signal.SIGTERM)]

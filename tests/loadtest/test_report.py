@@ -16,7 +16,7 @@ from keystile.loadtest.connection import BROKEN, CUT, LATE, NO_CONNECTION
 from keystile.loadtest.records import AddressSum, CallSum, KeyShown, Record
 from tests.loadtest.examples import record, windows
 
-TEXTS = st.text(st.sampled_from(string.punctuation + "abz \u202e\x00\n\x7fé"), max_size=40)
+TEXTS = st.text(st.sampled_from(string.punctuation + "abz \u202e\x00\n\x7fé"), min_size=1, max_size=40)
 VOID = {"meta", "path", "link"}
 
 

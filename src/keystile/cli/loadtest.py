@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -85,13 +86,24 @@ def run(arguments: argparse.Namespace) -> int:
     scenario, objectives = _chosen(arguments)
     if not running.is_installed():
         raise CommandFailed(running.MISSING)
-    record = _run(arguments, scenario, objectives)
+    with _ending_as_ctrl_c():
+        record = _run(arguments, scenario, objectives)
     page = _write(record, arguments.report or Path(_file_name(record)))
     if arguments.json:
         show_json(_for_programs(record, page))
     else:
         _show(record, page)
     return 0 if record.passed else 1
+
+
+@contextmanager
+def _ending_as_ctrl_c() -> Iterator[None]:
+    """While the block lasts, SIGTERM ends it as Ctrl-C does: with everything cleaned up."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _list(as_json: bool) -> int:

@@ -42,8 +42,8 @@ class Gathering:
 
     def end(self, source: int, call: int, outcome: str, right: bool, took: float | None, now: float) -> None:
         """It has ended; ``took``: seconds, None where it is not timed."""
-        self._close(source)
         window, of_call = self.window(now), self.calls[call]
+        self._close(source)  # after that: what went on until now was in flight in every window before
         if not right:
             window.wrong[outcome] = window.wrong.get(outcome, 0) + 1
             of_call.wrong += 1

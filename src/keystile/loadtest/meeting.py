@@ -28,13 +28,15 @@ class Meeting:
     def __init__(self, users: int, rounds: int, begun: float, pause: float = _PAUSE) -> None:
         self.rounds: list[Round] = []
         self._users, self._wanted, self._begun, self._pause = users, rounds, begun, pause
-        self._barrier = threading.Barrier(users, action=self._rest)
+        self._barrier = threading.Barrier(users, action=self._begin)
+        self._lock = threading.Lock()
+        self._rounds_begun = 0
         self._ends: list[tuple[str, float]] = []
         self._last_asked = begun
 
     def wait(self) -> None:
         """Until everybody is here. Raises Over after the last round, and where somebody has left."""
-        if len(self.rounds) >= self._wanted:
+        if self._rounds_begun >= self._wanted:
             raise Over
         try:
             self._barrier.wait()
@@ -47,18 +49,21 @@ class Meeting:
 
     def ended(self, outcome: str, now: float) -> None:
         """One has its answer; the last one writes the round down."""
-        self._ends.append((outcome, now))
-        if len(self._ends) == self._users:
-            self.rounds.append(self._round())
-            self._ends = []
+        with self._lock:
+            self._ends.append((outcome, now))
+            if len(self._ends) == self._users:
+                self.rounds.append(self._round())
+                self._ends = []
 
     def leave(self) -> None:
         """Let nobody wait for one who has gone."""
         self._barrier.abort()
 
-    def _rest(self) -> None:
-        if self.rounds:
+    def _begin(self) -> None:
+        """When all are here, and nobody has gone on."""
+        if self._rounds_begun:
             time.sleep(self._pause)
+        self._rounds_begun += 1
 
     def _round(self) -> Round:
         let_in = [end for outcome, end in self._ends if outcome == ANSWERED]

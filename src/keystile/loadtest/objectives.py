@@ -139,7 +139,7 @@ def duration(seconds: float) -> str:
     """``640 µs``, ``12.3 ms`` or ``1.25 s``: three digits."""
     for least, size, name in ((1.0, 1.0, "s"), (1e-3, 1e-3, "ms")):
         if seconds >= least:
-            return f"{seconds / size:.3g} {name}" if seconds / size < 1000 else f"{seconds / size:.0f} {name}"
+            return f"{seconds / size:.3g} {name}" if seconds / size < 999.5 else f"{seconds / size:.0f} {name}"
     return f"{seconds * 1e6:.0f} µs"
 
 

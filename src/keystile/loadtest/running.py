@@ -36,7 +36,9 @@ def is_installed() -> bool:
 def run(planned: Plan, show: Callable[[Progress], None]) -> Yield:
     """Run a plan, showing progress as it comes. Raises RunFailed."""
     command = [sys.executable, "-m", "keystile.loadtest.tester"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    # A session of its own: Ctrl-C is for us, who end it.
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         limit = threading.Timer(_START + planned.seconds + _END, process.kill)
