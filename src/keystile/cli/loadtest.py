@@ -7,42 +7,27 @@ Law: this file reads the command line and arranges; what a run is stands in ``lo
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from keystile.cli import options
-from keystile.cli.settings import read_settings
-from keystile.cli.terminal import CommandFailed, colourful, show_json, show_table, styled
+from keystile.cli import options, show_loadtest
+from keystile.cli.loadtest_site import site
+from keystile.cli.terminal import CommandFailed, colourful, show_json, show_table
 
 if TYPE_CHECKING:
-    from keystile.config.model import Settings
-    from keystile.loadtest.api import Seen as ApiSeen
     from keystile.loadtest.objectives import Objective
-    from keystile.loadtest.preparing import Site
     from keystile.loadtest.records import Record
     from keystile.loadtest.scenarios import Scenario
 
 _USUAL: Final = "steady"
 _COMPARE: Final = "compare"
 _OBJECTIVES: Final = "for example p99=50ms, failed=0.1%%, throughput=95%%, cap=exact; NAME=none takes one away"
-_BUILT_IN: Final = """\
-upstreams: {api: {servers: ["http://127.0.0.1:9"]}}
-routes:
-  - {path: /v4/contacts, methods: [GET], scope: ViewContacts, upstream: api}
-  - {path: "/v4/contacts/{email}", methods: [GET], scope: ViewContacts, upstream: api}
-  - {path: /v4/contacts, methods: [POST], scope: ModifyContacts, upstream: api}
-  - {path: /v4/campaigns, methods: [GET], scope: ViewCampaigns, upstream: api}
-  - {path: "/v4/campaigns/{name}", methods: [PUT, DELETE], scope: ModifyCampaigns, upstream: api}
-"""
-"""The routes of a demonstration where there is no gateway.yaml."""
 
 
 def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> None:
@@ -88,11 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandFailed(running.MISSING)
     with _ending_as_ctrl_c():
         record = _run(arguments, scenario, objectives)
-    page = _write(record, arguments.report or Path(_file_name(record)))
+    page = show_loadtest.write(record, arguments.report or Path(show_loadtest.file_name(record)))
     if arguments.json:
-        show_json(_for_programs(record, page))
+        show_json(show_loadtest.for_programs(record, page))
     else:
-        _show(record, page)
+        show_loadtest.show(record, page)
     return 0 if record.passed else 1
 
 
@@ -140,12 +125,12 @@ def _run(arguments: argparse.Namespace, scenario: Scenario, objectives: tuple[Ob
 
     wishes = preparing.Wishes(arguments.users, arguments.rate, arguments.seconds, arguments.writes, arguments.held_path)
     began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    with _site(arguments, scenario) as (site, seen):
+    with site(arguments, scenario) as (where, seen):
         try:
-            plan, notes = preparing.prepare(scenario, wishes, site)
+            plan, notes = preparing.prepare(scenario, wishes, where)
         except preparing.CannotRun as error:
             raise CommandFailed(str(error)) from None
-        _announce(scenario, site, notes)
+        show_loadtest.announce(scenario, where, notes)
         display = Display(sys.stderr, plan.seconds, renews=colourful(sys.stderr))
         try:
             yielded = running.run(plan, display.show)
@@ -155,145 +140,6 @@ def _run(arguments: argparse.Namespace, scenario: Scenario, objectives: tuple[Ob
             display.finish()
     chosen = preparing.adjusted(scenario, wishes)
     return summing.record(chosen, plan, yielded, seen(), objectives, notes, summing.told_now(began))
-
-
-# -- what is called -----------------------------------------------------------------------------------------
-
-Seen = Callable[[], "ApiSeen | None"]
-
-
-@contextmanager
-def _site(arguments: argparse.Namespace, scenario: Scenario) -> Iterator[tuple[Site, Seen]]:
-    """What is called, while the block lasts; and, after it, what its API saw."""
-    if arguments.url is not None:
-        yield _given(arguments), lambda: None
-        return
-    from keystile.loadtest import ground, target
-    from keystile.loadtest.preparing import Site
-
-    settings = _demo_settings(arguments.file)
-    try:
-        with ground.arranged(settings.operations, settings.keys, settings.limits, scenario.keys) as made:
-            where = target.read(f"http://127.0.0.1:{made.port}")
-            yield Site(where, settings.operations, made.keys, _field(settings), _cap(settings), True), lambda: made.seen
-    except ground.GroundFailed as error:
-        raise CommandFailed(str(error)) from None
-
-
-def _given(arguments: argparse.Namespace) -> Site:
-    """The gateway at --url, with the routes of gateway.yaml."""
-    from keystile.loadtest import credentials, target
-    from keystile.loadtest.preparing import Site
-
-    try:
-        where = target.read(arguments.url, arguments.i_may_load, str(arguments.ca or ""))
-        keys = credentials.read(*_key_text(arguments.key_file))
-    except (target.BadTarget, credentials.BadKeys) as error:
-        raise CommandFailed(str(error)) from None
-    settings = read_settings(arguments.file, warnings=False)
-    return Site(where, settings.operations, keys, _field(settings), _cap(settings), False)
-
-
-def _key_text(file: Path | None) -> tuple[str, str]:
-    """The text that holds the keys, and what it is called. What stands in the environment no child gets to see."""
-    from keystile.loadtest.credentials import ENVIRONMENT
-
-    given = os.environ.pop(ENVIRONMENT, "")
-    if file is None:
-        return given, ENVIRONMENT
-    try:
-        return file.read_text(encoding="utf-8"), str(file)
-    except (OSError, UnicodeError) as error:
-        raise CommandFailed(f"{file}: cannot be read ({error.__class__.__name__})") from None
-
-
-def _demo_settings(file: Path) -> Settings:
-    """The settings whose routes and cap the demonstration has; a few routes where there is no gateway.yaml."""
-    if file != options.DEFAULT_FILE or file.exists():
-        return read_settings(file, warnings=False)
-    with tempfile.TemporaryDirectory(prefix="keystile-loadtest-") as folder:
-        written = Path(folder) / file.name
-        written.write_text(_BUILT_IN, encoding="utf-8")
-        return read_settings(written, warnings=False)
-
-
-def _field(settings: Settings) -> str:
-    return settings.keys.headers[0] if settings.keys.headers else "X-Api-Key"
-
-
-def _cap(settings: Settings) -> int:
-    return settings.limits.concurrent_requests_per_ip
-
-
-# -- what is said --------------------------------------------------------------------------------------------
-
-
-def _announce(scenario: Scenario, site: Site, notes: Sequence[str]) -> None:
-    whose = " (a demonstration)" if site.is_ours else ""
-    print(f"{styled(scenario.name, 'bold', sys.stderr)}: {scenario.what}", file=sys.stderr)
-    print(f"load goes to {site.target.url}{whose}", file=sys.stderr)
-    for note in notes:
-        print(note, file=sys.stderr)
-
-
-def _file_name(record: Record) -> str:
-    """``loadtest-steady-20261128T034600Z.html``."""
-    return f"loadtest-{record.scenario}-{re.sub('[-:]', '', record.began)}.html"
-
-
-def _write(record: Record, page: Path) -> Path:
-    """The report, and its numbers beside it."""
-    from keystile.loadtest import records, report
-
-    return _save(page, report.page(record), records.write(record))
-
-
-def _save(page: Path, html: str, numbers: str | None) -> Path:
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(html, encoding="utf-8")
-        if numbers is not None:
-            page.with_suffix(".json").write_text(numbers, encoding="utf-8")
-    except OSError as error:
-        raise CommandFailed(f"{page}: {error.strerror}") from None
-    return page
-
-
-def _show(record: Record, page: Path) -> None:
-    from keystile.loadtest import wording
-
-    rows = [
-        (
-            "kept" if each.passed else "MISSED",
-            each.objective.name,
-            wording.limit(each.objective),
-            wording.measured(each),
-        )
-        for each in record.verdicts
-    ]
-    show_table(("VERDICT", "OBJECTIVE", "LIMIT", "MEASURED"), rows, "no objectives")
-    for note in record.notes:
-        print(note)
-    verdict = styled("passed", "green") if record.passed else styled("failed", "red")
-    print(f"{verdict}; the report is {page}")
-
-
-def _for_programs(record: Record, page: Path) -> object:
-    verdicts = [
-        {
-            "objective": each.objective.name,
-            "limit": each.objective.limit,
-            "measured": each.measured,
-            "passed": each.passed,
-        }
-        for each in record.verdicts
-    ]
-    return {
-        "passed": record.passed,
-        "report": str(page),
-        "numbers": str(page.with_suffix(".json")),
-        "verdicts": verdicts,
-    }
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -309,7 +155,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise CommandFailed(f"{error.filename}: {error.strerror}") from None
     found = comparison.compare(before, after)
-    page = _save(arguments.report or Path("loadtest-compare.html"), report.comparison_page(found), None)
+    page = show_loadtest.save(arguments.report or Path("loadtest-compare.html"), report.comparison_page(found), None)
     if arguments.json:
         show_json(comparison.for_programs(found, str(page)))
     else:
@@ -324,15 +170,21 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _users(text: str) -> int:
-    return int(_within(text, 1, 1000, whole=True))
+    from keystile.loadtest.scenarios import MOST_USERS
+
+    return int(_within(text, 1, MOST_USERS, whole=True))
 
 
 def _rate(text: str) -> float:
-    return _within(text, 0.1, 20_000)
+    from keystile.loadtest.scenarios import MOST_RATE
+
+    return _within(text, 0.1, MOST_RATE)
 
 
 def _seconds(text: str) -> float:
-    return _within(text, 1, 600)
+    from keystile.loadtest.scenarios import LONGEST
+
+    return _within(text, 1, LONGEST)
 
 
 def _within(text: str, least: float, most: float, *, whole: bool = False) -> float:

@@ -35,7 +35,7 @@ MEANING: Final[Mapping[str, str]] = {
     "cap": "never more in flight for one address than the cap, and never fewer let in",
 }
 HELP: Final = (
-    "p50, p95 or p99=50ms, failed=0.1%%, refused=20%%, throughput=100/s or 95%% of the rate, cap=exact; NAME=none"
+    "p50, p95 or p99=50ms, failed=0.1%, refused=20%, throughput=100/s or 95% of the rate, cap=exact; NAME=none"
 )
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(us|ms|s)").fullmatch
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%").fullmatch
@@ -88,7 +88,7 @@ def parse(text: str) -> Objective:
     """Read ``NAME=LIMIT``. Raises BadObjective."""
     name, equals, limit = text.partition("=")
     if name not in MEANING or not equals:
-        raise BadObjective(f"{text!r} is no objective; write one of: {HELP.replace('%%', '%')}")
+        raise BadObjective(f"{text!r} is no objective; write one of: {HELP}")
     if name == "cap":
         if limit != "exact":
             raise BadObjective(f"{text!r}: cap has no other limit than exact")

@@ -18,7 +18,7 @@ from typing import Final
 from keystile import __version__
 from keystile.loadtest import histogram
 from keystile.loadtest.api import LOOKS, Seen
-from keystile.loadtest.objectives import Figures, Objective, Verdict, judge
+from keystile.loadtest.objectives import Figures, Objective, judge
 from keystile.loadtest.plan import Plan
 from keystile.loadtest.records import FORMAT, AddressSum, KeyShown, Record, Round, Window, summed
 from keystile.loadtest.scenarios import Scenario
@@ -81,12 +81,6 @@ def record(
         tuple(judge(each, figures) for each in objectives),
         (*notes, *_remarks(windows, yielded)),
     )
-
-
-def judged_again(one: Record, plan: Plan, objectives: Sequence[Objective]) -> tuple[Verdict, ...]:
-    """The verdicts of a record by other objectives."""
-    figures = figures_of(one.windows, one.addresses, one.rounds, plan)
-    return tuple(judge(each, figures) for each in objectives)
 
 
 def figures_of(
