@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from keystile.cli import options, show_loadtest
 from keystile.cli.loadtest_site import site
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.scenario == _COMPARE:
         return _compare(arguments)
     if arguments.records:
-        arguments.wrong("only compare takes files of reports")
+        _refuse(arguments, "only compare takes files of reports")
     from keystile.loadtest import running
 
     scenario, objectives = _chosen(arguments)
@@ -91,6 +91,12 @@ def _ending_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _refuse(arguments: argparse.Namespace, why: str) -> NoReturn:
+    """End as argparse does where the command line is wrong."""
+    arguments.wrong(why)
+    raise SystemExit(2)
+
+
 def _list(as_json: bool) -> int:
     from keystile.loadtest.scenarios import SCENARIOS
 
@@ -110,12 +116,13 @@ def _chosen(arguments: argparse.Namespace) -> tuple[Scenario, tuple[Objective, .
 
     scenario = SCENARIOS.get(arguments.scenario)
     if scenario is None:
-        arguments.wrong(f"there is no scenario {arguments.scenario!r}; there are {', '.join(SCENARIOS)}, and compare")
+        _refuse(
+            arguments, f"there is no scenario {arguments.scenario!r}; there are {', '.join(SCENARIOS)}, and compare"
+        )
     try:
         return scenario, settle(scenario.objectives, arguments.objective)
     except BadObjective as error:
-        arguments.wrong(str(error))
-        raise  # not reached: the line above ends the process
+        _refuse(arguments, str(error))
 
 
 def _run(arguments: argparse.Namespace, scenario: Scenario, objectives: tuple[Objective, ...]) -> Record:
@@ -147,7 +154,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from keystile.loadtest import comparison, records, report
 
     if len(arguments.records) != 2:
-        arguments.wrong("compare takes two files: before.json after.json")
+        _refuse(arguments, "compare takes two files: before.json after.json")
     try:
         before, after = map(records.load, arguments.records)
     except records.BadRecord as error:
