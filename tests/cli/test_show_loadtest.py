@@ -16,7 +16,7 @@ def test_verdicts_stand_in_a_table_and_remarks_below(capsys: pytest.CaptureFixtu
     show_loadtest.show(record(p99=0.06), Path("a.html"))
     out = capsys.readouterr().out.splitlines()
     assert out[0].split() == ["VERDICT", "OBJECTIVE", "LIMIT", "MEASURED"]
-    assert out[1].split() == ["MISSED", "p99", "at", "most", "50", "ms", "60", "ms"]
+    assert out[1].split() == ["MISSED", "p99", "≤", "50", "ms", "60", "ms"]
     assert out[-2:] == ["One remark.", "failed; the report is a.html"]
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keystile.loadtest import connection as connection_module
 from keystile.loadtest.connection import (
     BROKEN,
     CUT,
@@ -103,6 +104,19 @@ def test_what_is_no_whole_answer_is_told_apart_and_the_next_call_begins_anew(
         assert connection.call(GET) == expected
         assert connection.call(GET) in ("answered", NO_CONNECTION, LATE)
         connection.close()
+
+
+def test_a_connection_that_was_closed_while_idle_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "_IDLE", -1.0)
+    with scripted(OK, None, OK) as server:
+        connection = Connection(server.target, "", 30)
+        assert connection.call(GET) == "answered"
+        for each in server.connections:
+            each.shutdown(socket.SHUT_WR)
+        assert connection.call(GET) == CUT  # the script closes the next one
+        assert connection.call(GET) == "answered"
+        connection.close()
+    assert len(server.callers) == 3
 
 
 def test_nobody_there_is_no_connection() -> None:

@@ -9,10 +9,10 @@ from keystile.loadtest.objectives import Verdict, parse
 @pytest.mark.parametrize(
     ("text", "limit"),
     [
-        ("p99=50ms", "at most 50 ms"),
-        ("failed=0.1%", "at most 0.1 %"),
-        ("throughput=250/s", "at least 250 / s"),
-        ("throughput=95%", "at least 95 % of the rate"),
+        ("p99=50ms", "≤ 50 ms"),
+        ("failed=0.1%", "≤ 0.1 %"),
+        ("throughput=250/s", "≥ 250 / s"),
+        ("throughput=95%", "≥ 95 % of the rate"),
         ("cap=exact", "exact"),
     ],
 )

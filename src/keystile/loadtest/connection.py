@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -27,6 +29,8 @@ LATE: Final = "no-answer-in-time"
 """Outcomes of requests that got no whole answer."""
 _LONGEST_PROBLEM: Final = 64 * 1024
 _BITE: Final = 64 * 1024
+_IDLE: Final = 5.0
+"""Seconds after which a connection is looked at before it is used again."""
 _SIP: Final = 4096
 _SLUG: Final = re.compile(r"urn:keystile:problem:([a-z-]{1,60})").fullmatch
 _SERVER_ERROR: Final = 500
@@ -95,9 +99,15 @@ class Connection:
         self._target, self._source, self._patience = target, source, patience
         self._context = context
         self._socket: socket.socket | None = None
+        self._used = 0.0
 
     def open(self) -> socket.socket:
-        """The socket, connected. Raises Unanswered."""
+        """The socket, connected. Raises Unanswered.
+
+        One that was idle and has been closed meanwhile is no fault of anybody's: clients make another.
+        """
+        if self._socket is not None and time.monotonic() - self._used > _IDLE and _is_readable(self._socket):
+            self.close()
         if self._socket is None:
             origin = (self._source, 0) if self._source else None
             address = (self._target.address, self._target.port)
@@ -164,6 +174,7 @@ class Connection:
         except OSError:
             self.close()
             return CUT
+        self._used = time.monotonic()
         if not answer.keeps_alive:
             self.close()
         return answer.outcome()
@@ -182,6 +193,11 @@ def request(method: str, path: str, host: str, field: str, key: str, body: bytes
     if body or method in ("POST", "PUT", "PATCH"):
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "\r\n"]).encode("ascii") + body
+
+
+def _is_readable(idle: socket.socket) -> bool:
+    """Whether something came, or the end did, while nobody had asked."""
+    return bool(select.select([idle], [], [], 0)[0])
 
 
 def _slug(body: bytes) -> str:

@@ -7,6 +7,7 @@ but its style, so whatever a document made by others holds, nothing of it is run
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +40,7 @@ _WORDS: Final[Mapping[str, str]] = {
     ANSWERED: "answered where it should have been refused",
 }
 _ADDRESSES: Final = 12
+_BEFORE_UNIT: Final = re.compile(r"(?<=[≤≥0-9]) (?=[0-9]|[µm]?s\b|/ s|%|×)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters["shown"] = shown
+    made.filters.update(shown=shown, tight=_tight)
     made.globals.update(
         limit=wording.limit,
         measured=wording.measured,
@@ -116,6 +118,11 @@ def _environment() -> Environment:
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),  # our own file: nobody's text is in it
     )
     return made
+
+
+def _tight(text: str) -> str:
+    """A figure that keeps its unit on its line."""
+    return _BEFORE_UNIT.sub("\u00a0", text)
 
 
 def _number(value: float) -> str:

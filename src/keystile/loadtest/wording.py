@@ -9,12 +9,12 @@ from keystile.loadtest.objectives import Objective, Unit, Verdict, written
 
 
 def limit(objective: Objective) -> str:
-    """``at most 50 ms``, ``at least 95 % of the rate``, ``exact``."""
+    """``≤ 50 ms``, ``≥ 95 % of the rate``, ``exact``."""
     if objective.unit == "exact":
         return "exact"
     if not objective.is_least:
-        return f"at most {written(objective.limit, objective.unit)}"
-    return f"at least {written(objective.limit, objective.unit)}{_of(objective.name, objective.unit)}"
+        return f"≤ {written(objective.limit, objective.unit)}"
+    return f"≥ {written(objective.limit, objective.unit)}{_of(objective.name, objective.unit)}"
 
 
 def measured(verdict: Verdict) -> str:
