@@ -14,6 +14,7 @@ import pytest
 
 from keystile.config.model import Settings
 from keystile.loadtest import gateway
+from keystile.process import supervisor
 
 WRITTEN = """\
 upstreams: {api: {servers: ["http://127.0.0.1:9"]}}
@@ -36,8 +37,8 @@ def test_it_is_told_to_stop_when_its_input_ends(tmp_path: Path, monkeypatch: pyt
 
     stdin: Any = SimpleNamespace(buffer=io.BytesIO())
     monkeypatch.setattr("sys.stdin", stdin)
-    monkeypatch.setattr(gateway.os, "kill", kill)
-    monkeypatch.setattr(gateway.supervisor, "serve", serve)
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(supervisor, "serve", serve)
     file = tmp_path / "gateway.yaml"
     file.write_text(WRITTEN)
 

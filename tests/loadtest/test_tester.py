@@ -18,6 +18,7 @@ from keystile.loadtest.credentials import Credential
 from keystile.loadtest.ground import Ground, arranged
 from keystile.loadtest.plan import Plan, Target
 from keystile.loadtest.records import summed
+from keystile.loadtest.scenarios import Role
 from keystile.loadtest.shape import RAMP, STEADY
 from keystile.loadtest.summing import figures_of, kept
 from keystile.loadtest.told import Progress, Yield
@@ -25,7 +26,7 @@ from tests.loadtest.running import scripted
 from tests.loadtest.test_calls import GATEWAY
 
 SETTINGS = app.load_settings(GATEWAY)
-ROLES = ("all", "reader", "elsewhere", "unknown", "none")
+ROLES: tuple[Role, ...] = ("all", "reader", "elsewhere", "unknown", "none")
 KEYS = (Credential("given", "K" * 96),)
 ADDRESSES = tuple(f"127.1.0.{at}" for at in range(1, 9))
 

@@ -114,12 +114,15 @@ def _keys(file: Path, operations: Sequence[Operation], roles: Sequence[Role]) ->
 
 async def _make(file: Path, wanted: Sequence[Wanted]) -> Mapping[Role, str]:
     """Make keys in the store of a gateway.yaml; gives their secrets."""
-    by = {"actor": "keystile loadtest", "origin": "this machine"}
+    actor, origin = "keystile loadtest", "this machine"
     async with app.open_keys(app.load_settings(file)) as (keys, _):
-        await keys.create_account(ACCOUNT, operator=True, **by)  # else the gateway would print a link for making one
-        return {
-            role: (await keys.create(ACCOUNT, role, scopes, networks, **by)).secret for role, scopes, networks in wanted
-        }
+        # An operator: else the gateway would print a link for making one.
+        await keys.create_account(ACCOUNT, operator=True, actor=actor, origin=origin)
+        secrets: dict[Role, str] = {}
+        for role, scopes, networks in wanted:
+            created = await keys.create(ACCOUNT, role, scopes, networks, actor=actor, origin=origin)
+            secrets[role] = created.secret
+        return secrets
 
 
 def _scopes(operations: Sequence[Operation]) -> list[str]:

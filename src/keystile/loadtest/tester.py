@@ -37,19 +37,18 @@ _STOP_WITHIN: Final = 5.0
 
 
 class Shape(LoadTestShape):
-    """Users over time, as the plan says; Locust asks once a second."""
+    """Users over time, as the plan says; Locust asks once a second. ``begun``: by the monotonic clock."""
 
-    def __init__(self, planned: Plan) -> None:
-        super().__init__()
-        self._plan = planned
+    plan: Plan
+    begun: float
 
     def tick(self) -> tuple[int, float] | None:
         """Users that should be there, and how many may be made a second; None: the run is over."""
-        share = self.get_run_time() / self._plan.seconds
+        share = (time.monotonic() - self.begun) / self.plan.seconds
         if share >= 1:
             return None
         # As fast as they come: a step of the shape is one step.
-        return users_at(self._plan.shape, share, self._plan.users), float(self._plan.users)
+        return users_at(self.plan.shape, share, self.plan.users), float(self.plan.users)
 
 
 class Tester:
@@ -61,7 +60,9 @@ class Tester:
         self._gathering = Gathering(time.monotonic(), planned.seconds, planned.width, planned.calls, sources)
         self._ground = Caller.ground = Ground(planned, self._gathering, context_of(planned.target))
         self._faults: list[str] = []
-        self._environment = Environment(user_classes=[Caller], shape_class=Shape(planned), stop_timeout=_STOP_WITHIN)
+        shape = Shape()
+        shape.plan, shape.begun = planned, self._gathering.begun
+        self._environment = Environment(user_classes=[Caller], shape_class=shape, stop_timeout=_STOP_WITHIN)
         self._environment.events.user_error.add_listener(self._note_fault)
         self._runner: LocalRunner = self._environment.create_local_runner()
 
