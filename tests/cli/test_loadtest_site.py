@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keystile.cli import loadtest_site
+from keystile.cli.terminal import CommandFailed
 from keystile.keys import secret as secrets
 from keystile.loadtest import credentials
 from keystile.loadtest.preparing import Site
@@ -34,6 +35,13 @@ def test_a_given_gateway_is_called_with_keys_of_a_file_and_the_routes_of_gateway
     )
     assert [(key.secret, key.scopes) for key in found.keys] == [(SECRET, ("ViewContacts",))]
     assert "/whoami" in {each.path for each in found.operations}
+
+
+def test_keys_that_only_the_query_may_carry_are_not_sent(gateway_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(credentials.ENVIRONMENT, SECRET)
+    gateway_file.write_text(f"{gateway_file.read_text()}keys: {{headers: [], query_parameter: apikey}}\n")
+    with pytest.raises(CommandFailed, match=r"keys\.headers names none"):
+        site(gateway_file)
 
 
 def test_keys_of_the_environment_are_seen_by_nobody_else(gateway_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

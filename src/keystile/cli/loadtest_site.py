@@ -68,6 +68,8 @@ def given(arguments: argparse.Namespace) -> Site:
     except (target.BadTarget, credentials.BadKeys) as error:
         raise CommandFailed(str(error)) from None
     settings = read_settings(arguments.file, warnings=False)
+    if not settings.keys.headers:
+        raise CommandFailed("keys are sent in a header field, and keys.headers names none")
     return Site(where, settings.operations, keys, _field(settings), _cap(settings), False)
 
 
