@@ -57,6 +57,7 @@ def test_keys_of_the_environment_are_seen_by_nobody_else(gateway_file: Path, mon
         (["--url", "http://127.0.0.1:8080", "--key-file", "missing.txt"], "cannot be read"),
         (["--url", "http://192.0.2.1:8080"], "--i-may-load 192.0.2.1"),
         (["--url", "192.0.2.1"], "write for example"),
+        (["--url", "https://127.0.0.1", "--ca", "missing.pem"], "no certificates"),
     ],
 )
 def test_what_may_not_or_cannot_be_called_is_one_line(words: list[str], why: str, run: Run) -> None:

@@ -59,14 +59,17 @@ def site(arguments: argparse.Namespace, scenario: Scenario) -> Iterator[tuple[Si
 
 def given(arguments: argparse.Namespace) -> Site:
     """The gateway at --url, with the routes of gateway.yaml."""
-    from keystile.loadtest import credentials, target
+    from keystile.loadtest import connection, credentials, target
     from keystile.loadtest.preparing import Site
 
     try:
         where = target.read(arguments.url, arguments.i_may_load, str(arguments.ca or ""))
+        connection.context_of(where)
         keys = credentials.read(*_key_text(arguments.key_file))
     except (target.BadTarget, credentials.BadKeys) as error:
         raise CommandFailed(str(error)) from None
+    except OSError as error:
+        raise CommandFailed(f"{arguments.ca}: no certificates that could be trusted ({error.strerror})") from None
     settings = read_settings(arguments.file, warnings=False)
     if not settings.keys.headers:
         raise CommandFailed("keys are sent in a header field, and keys.headers names none")
