@@ -80,7 +80,7 @@ def test_mixed_keys_slow_callers_and_many_addresses_end_as_they_should(ground: G
     }
     assert {frozenset(call.latency) for call in slow.values()} == {frozenset()}
     assert len(found.windows) == 12
-    assert 0 < found.windows[0].users < max(window.users for window in found.windows) <= 20
+    assert 1 < max(window.users for window in found.windows) <= 20
     assert shown
     figures = figures_of(found.windows, found.addresses, (), planned)
     assert figures.offered is not None
@@ -104,7 +104,7 @@ def test_of_25_at_once_exactly_20_are_let_in(ground: Ground) -> None:
     found, _ = run(planned)
     assert [(each.sent, each.let_in, each.refused, each.other) for each in found.rounds] == [(25, 20, 5, 0)]
     assert kept(found.addresses, [each for each in found.rounds if each.held], planned) in (True, None)
-    assert found.addresses[0].asked == 25
+    assert 20 < found.addresses[0].asked <= 25  # the first refusal may come before the last one has asked
     assert Counter(dict(summed(found.windows, "refused"))) == {"too-many-at-once": 5}
     assert found.lost == 0
 

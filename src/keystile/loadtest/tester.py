@@ -60,10 +60,11 @@ class Tester:
         self._gathering = Gathering(time.monotonic(), planned.seconds, planned.width, planned.calls, sources)
         self._ground = Caller.ground = Ground(planned, self._gathering, context_of(planned.target))
         self._faults: list[str] = []
-        shape = Shape()
+        shape = Shape()  # type: ignore[no-untyped-call]  # Locust is typed in part
         shape.plan, shape.begun = planned, self._gathering.begun
         self._environment = Environment(user_classes=[Caller], shape_class=shape, stop_timeout=_STOP_WITHIN)
-        self._environment.events.user_error.add_listener(self._note_fault)
+        heard = self._environment.events.user_error
+        heard.add_listener(self._note_fault)  # type: ignore[no-untyped-call]  # Locust is typed in part
         self._runner: LocalRunner = self._environment.create_local_runner()
 
     def run(self) -> Yield:
