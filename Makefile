@@ -1,6 +1,6 @@
 # Everything a developer types. Needs Python 3.11 or newer and nothing else: each target sets up what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz chaos clean
+.PHONY: help run test check bench load fuzz chaos clean
 
 # The first Python that is new enough; PYTHON=... on the command line wins.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -14,12 +14,14 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Stamp files: set up again only when pyproject.toml has changed.
 RUNTIME := $(VENV)/.stamp-runtime
 DEVELOPMENT := $(VENV)/.stamp-development
+LOAD := $(VENV)/.stamp-load
 
 help:
 	@echo 'make run    start keystile demo: a small API, a gateway in front of it, and what to try'
 	@echo 'make test   the tests; make test ARGS="-k slots" for some of them'
 	@echo 'make check  ruff, mypy --strict, and the import map'
 	@echo 'make bench  CPU per request, side by side with HAProxy and other gateways'
+	@echo 'make load   load by a scenario, with a report; make load ARGS="at-once"; ARGS=--list says which there are'
 	@echo 'make fuzz   10 million executions, guided by coverage; make fuzz ARGS="--runs 100000 --targets relay"'
 	@echo 'make chaos  two minutes of traffic while everything happens; make chaos ARGS="--seconds 30 --seed 7"'
 	@echo 'make clean  away with everything that can be made again'
@@ -37,6 +39,10 @@ check: $(DEVELOPMENT)
 
 bench: $(DEVELOPMENT)
 	$(BIN)/python -m bench $(ARGS)
+
+# Routes and permissions are the real API's; ARGS="-c gateway.yaml" for yours.
+load: $(LOAD)
+	@$(BIN)/keystile loadtest -c tests/data/elasticemail-gateway.yaml $(ARGS)
 
 fuzz: $(DEVELOPMENT)
 	nice -n 19 $(BIN)/python -m tests.fuzz $(ARGS)
@@ -62,4 +68,9 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 $(DEVELOPMENT): pyproject.toml | $(BIN)/python
 	@echo 'Setting up $(VENV) with what tests need (once) ...'
 	@$(PIP) install --editable '.[dev]'
+	@touch $@ $(RUNTIME) $(LOAD)
+
+$(LOAD): pyproject.toml | $(BIN)/python
+	@echo 'Setting up $(VENV) with the load tester (once) ...'
+	@$(PIP) install --editable '.[loadtest]'
 	@touch $@ $(RUNTIME)

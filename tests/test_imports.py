@@ -27,7 +27,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "management": {"config", "keys", "limits", "wire", "storage", "routing"},
     "app": {"config", "keys", "limits", "wire", "storage", "routing", "relay", "management"},
     "process": {"config", "keys", "limits", "wire", "storage", "routing", "relay", "management", "app"},
-    "cli": {"config", "keys", "limits", "wire", "storage", "routing", "app", "process"},
+    # Load tests: settings and routes, the page's charts and words, and, for a demonstration, a whole gateway.
+    "loadtest": {"config", "keys", "management", "app", "process"},
+    "cli": {"config", "keys", "limits", "wire", "storage", "routing", "app", "process", "loadtest"},
 }
 
 # Libraries that only these parts may know: no SQL in the wire, no HTTP library on the way of a request.
@@ -36,13 +38,15 @@ ONLY_IN: dict[str, set[str]] = {
     "aiosqlite": {"storage"},
     "sqlite3": {"storage"},
     "argon2": {"storage"},
-    "httptools": {"wire", "relay"},
-    "pydantic": {"config", "management"},
-    "jinja2": {"management"},
+    "httptools": {"wire", "relay", "loadtest"},
+    "pydantic": {"config", "management", "loadtest"},
+    "jinja2": {"management", "loadtest"},
+    "locust": {"loadtest"},
+    "gevent": {"loadtest"},
     "markdown_it": {"management"},
     "opentelemetry": {"management"},
     "yaml": {"config", "routing"},
-    "ssl": {"wire", "config", "management", "process", "app"},
+    "ssl": {"wire", "config", "management", "process", "app", "loadtest"},
 }
 # Parts that must work without any socket, whatever they import.
 WITHOUT_SOCKETS = {"keys", "routing", "config", "storage"}

@@ -21,6 +21,7 @@ COMMANDS = {
     "reload": set(),
     "upgrade": set(),
     "demo": set(),
+    "loadtest": set(),
     "backup": set(),
     "accounts": {"create", "password", "link", "setup-link", "list", "delete"},
     "keys": {"create", "list", "edit", "change", "delete", "import"},
@@ -64,6 +65,14 @@ def test_every_command_takes_a_file() -> None:
         ["serve", "--port", "1"],
         ["logs", "--status", "6xx"],
         ["logs", "--since", "yesterday"],
+        ["loadtest", "nonsense"],
+        ["loadtest", "steady", "a.json"],
+        ["loadtest", "compare", "a.json"],
+        ["loadtest", "--seconds", "601"],
+        ["loadtest", "--users", "0"],
+        ["loadtest", "--rate", "20001"],
+        ["loadtest", "--objective", "p98=50ms"],
+        ["loadtest", "--demo", "--url", "http://127.0.0.1:8080"],
     ],
 )
 def test_a_wrong_command_line_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +114,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from keystile.cli.main import build_parser; build_parser().format_help();"
-        "print([name for name in ('aiohttp', 'yaml', 'pydantic', 'uvloop', 'aiosqlite', 'ssl') if name in sys.modules])"
+        "heavy = ('aiohttp', 'yaml', 'pydantic', 'uvloop', 'aiosqlite', 'ssl', 'locust');"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

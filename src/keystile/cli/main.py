@@ -20,6 +20,7 @@ from keystile.cli import (
     demo,
     diff,
     keys,
+    loadtest,
     logs,
     options,
     reload,
@@ -32,7 +33,10 @@ from keystile.cli import (
 )
 from keystile.cli.terminal import CommandFailed, show_error
 
-_COMMANDS = (serve, check, diff, reload, upgrade, routes, status, logs, demo, accounts, keys, smtp, backup, tls)
+_COMMANDS = (
+    *(serve, check, diff, reload, upgrade, routes, status, logs),
+    *(demo, accounts, keys, smtp, backup, tls, loadtest),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
