@@ -294,7 +294,7 @@ async def test_a_retry_is_counted() -> None:
 
 def test_the_names_of_counters_are_those_of_the_values() -> None:
     stored: list[Sequence[int]] = []
-    recorder = Recorder(KeptMessages(), stored.append, Handshakes(lambda: 0.0), logs=True)
+    recorder = Recorder(KeptMessages(), lambda _, values: stored.append(values), Handshakes(lambda: 0.0), logs=True)
     recorder.statuses[101] = 1
     recorder.statuses[599] = 5
     recorder.refused[Refusal.DRAINING] = 7
@@ -342,7 +342,7 @@ async def test_usage_is_handed_over_by_key_hour_and_refusal() -> None:
 def test_callers_over_old_tls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "WAITING_OLD", 2)
     channel = KeptMessages()
-    recorder = Recorder(channel, lambda counters: None, Handshakes(lambda: 0.0), logs=False)
+    recorder = Recorder(channel, lambda names, counters: None, Handshakes(lambda: 0.0), logs=False)
     key: Any = SimpleNamespace(id="k")
     for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"):
         recorder._saw_old_tls(key, cast(Any, SimpleNamespace(tls="TLSv1.1", text=address)))

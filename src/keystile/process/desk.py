@@ -43,7 +43,7 @@ COUNT_KEYS_EVERY = 60.0
 KEEP_EVERY = 1.0
 """Seconds after which at the latest what this process has counted is kept for the next one."""
 KEPT = ("unknown", "lines", "uses", "usage", "old_tls", "taken", "failed", "write_failures")
-"""What this process counts itself, in the order in which it is kept."""
+"""What this process counts itself; kept in this order."""
 UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
 REFUSING = "keys_unavailable"
@@ -199,7 +199,7 @@ class Desk:
         writers = (self.lines, self.uses, self.usage, self.old_tls)
         dropped = (writer.dropped for writer in writers)
         report, failures = self.report, self._write_failures()
-        self.counters.tally().keep([self.receiver.unknown, *dropped, report.taken, report.failed, failures])
+        self.counters.tally().keep(KEPT, [self.receiver.unknown, *dropped, report.taken, report.failed, failures])
 
     def _write_failures(self) -> int:
         return self.failures_before + sum(writer.failures for writer in self.writers)

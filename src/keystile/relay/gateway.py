@@ -86,7 +86,7 @@ class Gateway:
         follower: KeyFollower,
         slots: SlotTable,
         channel: Channel,
-        store_counters: Callable[[Sequence[int]], None],
+        store_counters: Callable[[Sequence[str], Sequence[int]], None],
         wall_clock: Callable[[], float] = time,
         servers: Pages | None = None,
     ) -> None:

@@ -125,7 +125,7 @@ class Recorder:
     def __init__(
         self,
         channel: Channel,
-        store_counters: Callable[[Sequence[int]], None],
+        store_counters: Callable[[Sequence[str], Sequence[int]], None],
         handshakes: Handshakes,
         *,
         logs: bool,
@@ -304,7 +304,7 @@ class Recorder:
             self._flush_old()
         if self._lines:
             self._flush_lines()
-        self._store_counters(self.counters(connections, in_flight, store_unreadable))
+        self._store_counters(COUNTERS, self.counters(connections, in_flight, store_unreadable))
 
     def _flush_uses(self) -> None:
         digests = list(self._uses)
