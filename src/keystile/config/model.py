@@ -316,6 +316,14 @@ class AccessLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """What metrics tell besides sums: requests by ``routes``, which had any; and by ``keys``, under the keys' ids."""
+
+    routes: bool = True
+    keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that gateway.yaml says, with defaults filled in and every path absolute."""
 
@@ -336,6 +344,7 @@ class Settings:
     documents: tuple[Path, ...] = ()
     management_routes: ManagementRoutes | None = None
     client_address_field: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
+    metrics: Metrics = Metrics()
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
 

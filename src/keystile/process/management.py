@@ -36,6 +36,7 @@ from keystile.management.exposures import Exposures
 from keystile.management.look import DeskView
 from keystile.management.old_tls import OldTlsWriter
 from keystile.management.probing import Prober
+from keystile.management.requests import RequestCounts
 from keystile.management.server import Runner, close_after
 from keystile.management.service_calls import app as service_calls
 from keystile.management.usage import UsageWriter
@@ -194,10 +195,12 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
     counters = CounterPages.attach(charge.counters)
     uses, usage, old_tls = UseWriter(store), UsageWriter(store, exposures.add), OldTlsWriter(store)
     lines = LogWriter(settings.access_log.file)
+    requests = RequestCounts()
     handlers = {
-        channel.USES: uses.add, channel.USAGE: usage.add, channel.LOG: lines.add, channel.OLD_TLS: old_tls.add
+        channel.USES: uses.add, channel.LOG: lines.add, channel.OLD_TLS: old_tls.add,
+        channel.ROUTES: requests.add_routes,
     }  # fmt: skip
-    return Desk(
+    desk = Desk(
         settings=settings,
         slots=SlotTable.attach(charge.slots),
         counters=counters,
@@ -211,8 +214,11 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         lines=lines,
         receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
         servers=ServerTable.attach(charge.servers),
+        requests=requests,
         standing_by=charge.standby,
     )
+    handlers[channel.USAGE] = desk.take_usage
+    return desk
 
 
 def _tls(taken: snapshot.Snapshot) -> ssl.SSLContext | None:

@@ -103,6 +103,7 @@ class Search:
             member.pool.unreserve()
 
     def _connected(self, member: Member, connection: UpstreamConnection) -> None:
+        self.exchange.gateway.recorder.upstream_opened += 1
         self.group.connected(self, member)
         if self.exchange.answered or self.exchange.ended:
             connection.release(clean=True)
@@ -116,6 +117,7 @@ class Search:
 
     def _failed(self, member: Member, error: OSError) -> None:
         """Nothing was sent: the next server may take it, whatever it is."""
+        self.exchange.gateway.recorder.upstream_connect_failures += 1
         self._refusal = Refusal.CONNECT_TIMEOUT if isinstance(error, TimeoutError) else Refusal.UPSTREAM_UNREACHABLE
         self.tried.append(member)
         self.group.connect_failed(self, member)
