@@ -10,8 +10,10 @@ from keystile.relay.histogram import BOUNDS, OWN_BOUNDS, Histogram, names
 
 def test_a_bucket_holds_its_own_bound_and_what_has_none_comes_last() -> None:
     histogram = Histogram((0.1, 1.0))
-    for seconds in (0.0, 0.1, 0.10001, 1.0, 1.5):
-        histogram.add(seconds)
+    for times in ((1.5, 0.0, 1.0), (0.1, 0.10001)):
+        histogram.fresh += times
+        histogram.values()
+    assert histogram.fresh == []
     assert dict(zip(names("own", (0.1, 1.0)), histogram.values(), strict=True)) == {
         "own:0.1": 2,
         "own:1.0": 2,
@@ -25,13 +27,13 @@ def test_every_time_is_in_exactly_one_bucket_and_below_its_bound(times: list[flo
     for bounds in (BOUNDS, OWN_BOUNDS):
         histogram = Histogram(bounds)
         for seconds in times:
-            histogram.add(seconds)
+            histogram.fresh.append(seconds)
         edges = [-inf, *bounds, inf]
-        for at, count in enumerate(histogram.counts):
+        for at, count in enumerate(histogram.values()[:-1]):
             assert count == sum(edges[at] < seconds <= edges[at + 1] for seconds in times)
 
 
 def test_a_sum_that_rounding_has_made_negative_is_nought() -> None:
     histogram = Histogram(BOUNDS)
-    histogram.add(-1e-8)
+    histogram.fresh.append(-1e-8)
     assert histogram.values()[-1] == 0

@@ -299,7 +299,7 @@ async def test_a_retry_is_counted() -> None:
 def test_the_names_of_counters_are_those_of_the_values() -> None:
     stored: list[Sequence[int]] = []
     recorder = Recorder(KeptMessages(), lambda _, values: stored.append(values), Handshakes(lambda: 0.0), logs=True)
-    recorder.own.add(0.002)
+    recorder.own.fresh.append(0.002)
     recorder.in_flight_at[1] = 6
     recorder.statuses[101] = 1
     recorder.statuses[599] = 5

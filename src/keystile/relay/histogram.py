@@ -3,13 +3,13 @@
 Law: numbers under names; where they are kept, and how they are shown, is others' business. A name ends in a bucket's
 upper bound in seconds (``:0.005``, ``:+Inf``), each bucket counted by itself, or in ``:sum``, in nanoseconds.
 
-The bounds are fixed, so that what relays count, or versions, can be added up. Hot path: ``Recorder.record`` counts by
-itself what ``add`` would (a call costs as much as the counting).
+The bounds are fixed, so that what relays count, or versions, can be added up. Hot path: a time is put on a list
+(``fresh.append``), and those of a batch are counted together, which costs less than a third of a search for each.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
@@ -21,24 +21,34 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 
 
 class Histogram:
-    """``counts``: of the buckets, the last one has no bound; ``total``: seconds. ``bounds`` rise."""
+    """``fresh``: seconds that were not counted yet. ``bounds`` rise; each belongs to its own bucket."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("_counts", "_total", "bounds", "fresh")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         assert all(lower < upper for lower, upper in pairwise(bounds))
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One more; a bucket's bound is its own."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
+        self.fresh: list[float] = []
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
 
     def values(self) -> list[int]:
-        """In the order of ``names``."""
-        return [*self.counts, max(0, int(self.total * 1e9))]
+        """In the order of ``names``; what is fresh is counted."""
+        if self.fresh:
+            self._count()
+        return [*self._counts, max(0, int(self._total * 1e9))]
+
+    def _count(self) -> None:
+        fresh = self.fresh
+        fresh.sort()
+        below = 0
+        for at, bound in enumerate(self.bounds):
+            end = bisect_right(fresh, bound, below)
+            self._counts[at] += end - below
+            below = end
+        self._counts[-1] += len(fresh) - below
+        self._total += sum(fresh)
+        fresh.clear()
 
 
 def names(name: str, bounds: Sequence[float]) -> tuple[str, ...]:

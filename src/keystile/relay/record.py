@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -208,7 +207,8 @@ class Recorder:
     def record(self, exchange: Exchange) -> None:
         """Once per exchange, at its end."""
         self.requests += 1
-        self.bytes_in += exchange.bytes_in
+        if exchange.bytes_in:
+            self.bytes_in += exchange.bytes_in
         self.bytes_out += exchange.bytes_out
         if exchange.cut:
             self.cut += 1
@@ -223,22 +223,18 @@ class Recorder:
                 self._used[key] += 1
         else:
             self._refusals[key, route, exchange.status, exchange.refusal] += 1
-        heard = exchange.heard_at
-        if heard:
-            theirs = heard - exchange.forwarded_at
-            ours = (exchange.started_at or exchange.ended_at) - exchange.began - exchange.waited - theirs
-            histogram = self.upstream
-            histogram.counts[bisect_left(BOUNDS, theirs)] += 1
-            histogram.total += theirs
-            histogram = self.own
-            histogram.counts[bisect_left(OWN_BOUNDS, ours)] += 1
-            histogram.total += ours
+        waited = exchange.waited
+        ours = (exchange.started_at or exchange.ended_at) - exchange.began - waited
+        if exchange.heard_at:
+            theirs = exchange.heard_at - exchange.forwarded_at
+            self.upstream.fresh.append(theirs)
+            self.own.fresh.append(ours - theirs)
         elif not exchange.forwarded_at and not exchange.cut and exchange.search is None:
-            self.own.add((exchange.started_at or exchange.ended_at) - exchange.began - exchange.waited)
+            self.own.fresh.append(ours)
         if exchange.search is not None:
             self.retries += exchange.search.sent
-        if exchange.waited:
-            self.waited.add(exchange.waited)
+        if waited:
+            self.waited.fresh.append(waited)
         if key is not None:
             self._use(key, exchange)
             if exchange.note.peer.tls in _OLD_TLS:
