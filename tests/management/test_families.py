@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from keystile.management.families import BEGIN_ANEW, HELP, HISTOGRAMS, Place, place_of
@@ -38,3 +41,9 @@ def test_a_gauge_is_no_total_and_a_label_is_no_part_of_a_name() -> None:
         assert not place_of(name, is_gauge=True).family.endswith("_total")
     assert all(text.endswith((".", "always 1.")) for text in HELP.values())
     assert HELP.keys() >= BEGIN_ANEW
+
+
+def test_docs_metrics_lists_every_family_as_it_is() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `keystile_(\w+)` \| \w+ \| [^|]*\| (.*) \|$", page, re.MULTILINE))
+    assert rows == HELP

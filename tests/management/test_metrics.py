@@ -88,6 +88,7 @@ def test_open_metrics_are_for_who_asks_for_them(accept: str, wanted: bool) -> No
 def test_numbers_are_not_rounded() -> None:
     assert "keystile_bytes_in_total 1099511627777\n" in exposition([("bytes_in_total", "", 2**40 + 1)])
     assert exposition([("x", "", 0.1)]).endswith("keystile_x 0.1\n")
+    assert exposition([("x", "", 1.8e9)]).endswith("keystile_x 1800000000\n")
 
 
 def test_a_labels_value_is_escaped() -> None:

@@ -275,7 +275,7 @@ async def test_counters_count() -> None:
             "refused_no_key": 1,
             "refused_not_found": 1,
             "refused_upstream_broken": 1,
-            "upstream_connections_opened": 3,
+            "upstream_connections_opened": 2,
         }
         waiting.reset()
         await until(lambda: relay.gateway.in_flight == 0)

@@ -83,12 +83,17 @@ def exposition(samples: Iterable[Sample], *, open_metrics: bool = False) -> str:
     for family, members in groupby(sorted(samples, key=_family_of), key=_family_of):
         lines += _heading(family, open_metrics=open_metrics)
         lines += [
-            f"{PREFIX}{name}{{{labelled}}} {value!r}" if labelled else f"{PREFIX}{name} {value!r}"
+            f"{PREFIX}{name}{{{labelled}}} {_number(value)}" if labelled else f"{PREFIX}{name} {_number(value)}"
             for name, labelled, value in members
         ]
     if open_metrics:
         lines.append("# EOF")
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    """All of its digits, and no point where it is whole."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _family_of(sample: Sample) -> str:
