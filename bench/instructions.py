@@ -39,7 +39,7 @@ READY_WITHIN = 300.0
 WRAPPER = """\
 #!/bin/sh
 case "$*" in
-*keystile.process.relay*) exec valgrind -q --tool=callgrind --instr-atstart=no --callgrind-out-file={out} {python} "$@" ;;
+*keystile.process.relay*) exec {valgrind} {python} "$@" ;;
 *) exec {python} "$@" ;;
 esac
 """
@@ -97,7 +97,8 @@ def _count(case: Case, sources: Path, scene: Scene, directory: Path, rounds: int
     file = gateway.command(scene, case, port, directory)[-1]
     _allow_lag(Path(file), sources)
     wrapper, out = directory / "python", directory / "callgrind.out"
-    wrapper.write_text(WRAPPER.format(out=out, python=sys.executable))
+    valgrind = f"valgrind -q --tool=callgrind --instr-atstart=no --callgrind-out-file={out}"
+    wrapper.write_text(WRAPPER.format(valgrind=valgrind, python=sys.executable))
     wrapper.chmod(0o755)
     os.environ |= {"PYTHONPATH": str(sources), "PYTHONUTF8": "1"}
     start = [sys.executable, "-c", SUPERVISOR.format(wrapper=str(wrapper)), file]
@@ -116,7 +117,7 @@ def _allow_lag(file: Path, sources: Path) -> None:
     """Slow as it is under valgrind, it would shed. Older versions do not know how."""
     if "max_lag" in (sources / "keystile" / "config" / "model.py").read_text(encoding="utf-8"):
         text = file.read_text(encoding="utf-8")
-        file.write_text(text.replace("limits: {", "limits: {max_lag: 60s, "), encoding="utf-8")
+        file.write_text(text.replace("limits: {", "limits: {max_lag: 10s, "), encoding="utf-8")
 
 
 class Turns:

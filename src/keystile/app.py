@@ -119,7 +119,7 @@ def build_relay(
     snapshot: Accepted,
     slots: SlotTable,
     channel: Channel,
-    store_counters: Callable[[Sequence[int]], None],
+    store_counters: Callable[[Sequence[str], Sequence[int]], None],
     servers: Pages | None = None,
 ) -> Gateway:
     """A relay from the accepted configuration. Must be called inside a running loop."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keystile.config.live import needs_restart
-from keystile.config.model import AccessLog, Listener, Management, ManagementRoutes
+from keystile.config.model import AccessLog, Listener, Management, ManagementRoutes, Metrics
 from tests.process.stand_in import settings_for
 
 RUNNING = settings_for(Path("/nowhere"))
@@ -21,6 +21,7 @@ RUNNING = settings_for(Path("/nowhere"))
         ({"store": Path("/else/where.db"), "workers": 3}, ["store", "workers"]),
         ({"management_routes": ManagementRoutes("/v4/security")}, []),
         ({"access_log": AccessLog(enabled=False)}, []),
+        ({"metrics": Metrics(keys=True)}, []),
         ({"listeners": (Listener("127.0.0.1", 1),)}, []),
         ({"management": Management(port=0, hosts=("gateway.example",))}, []),
         ({"health_path": "/healthz"}, []),

@@ -54,6 +54,7 @@ routes: [{path: /x, scope: X, upstream: api}]
         "limits: {max_lag: none, max_memory: 1GiB}", "limits: {max_lag: 80ms, max_memory: none}",
         "limits: {connections: 5000, connections_per_ip: 1}", "client_address_field: Forwarded",
         "listeners: [{address: '[::]:1', proxy_protocol: true}]",
+        "metrics: {}", "metrics: {routes: false, keys: true}",
         "health_path: null", "management_routes: null", "management_routes: {prefix: /v4}",
         "cors: {origins: ['*'], max_age: 600}", "trusted_proxies: []",
         "listeners: [{address: '[::]:1', tls: {certificate: a, private_key: b, minimum_version: 1.2}}]",
@@ -75,6 +76,7 @@ def test_the_schema_takes_what_is_right(text: str) -> None:
         "cors: {}", "limits: {concurrent_requests_per_ip: 0}", "access_log: true",
         "access_log: {fields: []}", "access_log: {fields: [statuz]}",
         "telemetry: {trace: on}", "telemetry: {otlp: a:1}",
+        "metrics: true", "metrics: {routes: some}", "metrics: {accounts: true}",
         "listeners: [{address: '[::]:1', tls: {certificate: a, private_key: b, legacy: {minimum_version: '1.0'}}}]",
     ],
 )  # fmt: skip

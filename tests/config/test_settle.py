@@ -15,6 +15,7 @@ from keystile.config.model import (
     Listener,
     Management,
     ManagementRoutes,
+    Metrics,
     Retries,
     Server,
     ServerQueue,
@@ -36,6 +37,7 @@ def test_the_least_that_runs_has_the_defaults_of_the_model(with_settings: Load, 
     assert settings.keys == KeyPolicy()
     assert settings.limits == Limits()
     assert settings.access_log == AccessLog()
+    assert settings.metrics == Metrics()
     assert settings.upstreams == (Upstream("api", (Server("127.0.0.1", 9000),)),)
     assert settings.store == tmp_path / "keystile.db"
     assert settings.file == tmp_path / "gateway.yaml"
@@ -89,6 +91,7 @@ trusted_proxies: [10.0.0.0/8, 192.0.2.1]
 client_address_field: Forwarded
 health_path: /healthz
 access_log: logs/a.log
+metrics: {routes: false, keys: true}
 management_routes: {prefix: /v4/security/}
 cors: {origins: ["*"], headers: [X-A], max_age: 60}
 upstreams:
@@ -127,6 +130,7 @@ routes:
     assert settings.health_path == "/healthz"
     assert settings.management_routes == ManagementRoutes("/v4/security")
     assert settings.access_log == AccessLog(file=tmp_path / "logs/a.log")
+    assert settings.metrics == Metrics(routes=False, keys=True)
     assert settings.upstreams == (
         Upstream("api", (Server("a", 80), Server("::1", 81)), "preserve", True, True, True),
         Upstream(

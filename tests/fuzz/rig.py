@@ -242,7 +242,7 @@ class Rig:
             cast(KeyFollower, StoredNowhere()),
             self.slots,
             self.channel,
-            lambda values: None,
+            lambda names, values: None,
         )
         group = gateway.upstreams["api"]
         group.members[0].pool = _FakePool(self)

@@ -20,6 +20,14 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
     async with running(tmp_path) as app, app.client.get(f"{app.url}/metrics") as answer:
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert "keystile_slots_taken 3\n" in await answer.text()
+        assert answer.headers["Vary"] == "Accept"
+
+
+async def test_who_asks_for_open_metrics_gets_them(tmp_path: Path) -> None:
+    wanted = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.4"}
+    async with running(tmp_path) as app, app.client.get(f"{app.url}/metrics", headers=wanted) as answer:
+        assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        assert (await answer.text()).endswith("keystile_slots_taken 3\n# EOF\n")
 
 
 async def test_who_is_not_signed_in_is_led_to_the_sign_in_page(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class StandIn:
         snapshot: Snapshot,
         slots: SlotTable,
         channel: Sender,
-        store: Callable[[Sequence[int]], None],
+        store: Callable[[Sequence[str], Sequence[int]], None],
         servers: Pages,
     ) -> None:
         self.settings = snapshot.settings
@@ -138,7 +138,7 @@ class StandIn:
                 self.busy -= 1
                 self.requests += 1
                 self.holding = self.holding | {writer} if rows else self.holding
-                self.store([self.requests, len(self.open)])
+                self.store(COUNTERS, [self.requests, len(self.open)])
         except ConnectionError:
             pass
         for row in rows:

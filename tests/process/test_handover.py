@@ -27,7 +27,6 @@ def a_state(**changes: object) -> State:
         "places": [relay],
         "empty": [("management", 0, 0, 2)],
         "parts": {},
-        "counters": ["a"],
         "charge": "{}",
         "configurations": {"last": 3},
         "began": 1.5,

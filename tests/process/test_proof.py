@@ -13,12 +13,12 @@ import pytest
 
 from keystile import __version__
 from keystile.process import proof
-from keystile.process.handover import Files, NotUnderstood, State
+from keystile.process.handover import Files, State
 from keystile.process.shared import Shared
 from keystile.process.snapshot import memory_file
 from keystile.storage import migrate
 from keystile.storage.errors import StoreUnreadable
-from tests.process.stand_in import COUNTERS, SMALL, settings_for
+from tests.process.stand_in import SMALL, settings_for
 from tests.process.test_handover import a_state
 
 
@@ -28,7 +28,6 @@ def state(tmp_path: Path) -> Iterator[State]:
     yield a_state(
         files=Files(lock=-1, control=-1, before=-1, **shared.handed()),
         parts=asdict(SMALL),
-        counters=list(COUNTERS),
         charge=shared.management_charge(SMALL.counters).to_json(),
     )
     shared.close()
@@ -45,13 +44,6 @@ def looked_at(state: State) -> None:
 def test_the_same_version_takes_up_the_state_and_leaves_it_as_it_is(state: State) -> None:
     looked_at(state)
     looked_at(state)
-
-
-def test_counters_may_be_added_at_the_end_and_nowhere_else(state: State) -> None:
-    looked_at(dataclasses.replace(state, counters=list(COUNTERS[:1])))
-    for others in (["connections"], [*COUNTERS, "more"]):
-        with pytest.raises(NotUnderstood, match="counts in another order"):
-            looked_at(dataclasses.replace(state, counters=others))
 
 
 def test_a_charge_with_something_that_is_not_known_is_refused(state: State) -> None:

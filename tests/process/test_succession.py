@@ -29,7 +29,7 @@ def shared(tmp_path: Path) -> Iterator[Shared]:
 def succession(shared: Shared) -> tuple[Succession, Acceptance]:
     acceptance = Acceptance(shared, lambda: (), lambda: None)
     control: Any = SimpleNamespace(handed=lambda: {"lock": -1, "control": -1})
-    return Succession(cast(Control, control), shared, acceptance, SMALL, ["a", "b"]), acceptance
+    return Succession(cast(Control, control), shared, acceptance, SMALL), acceptance
 
 
 async def test_all_that_is_known_of_the_places_is_handed_on(shared: Shared) -> None:
@@ -46,7 +46,7 @@ async def test_all_that_is_known_of_the_places_is_handed_on(shared: Shared) -> N
         (4711, 5711, True, None), (4712, 5712, False, 12.0)
     ]  # fmt: skip
     assert state.empty == [(RELAY, 1, 3, 3)]
-    assert (state.began, state.counters, state.parts["relay"]) == (1.5, ["a", "b"], SMALL.relay)
+    assert (state.began, state.parts["relay"]) == (1.5, SMALL.relay)
 
 
 async def test_places_are_taken_up_with_their_failures_and_the_gateway_has_started(shared: Shared) -> None:

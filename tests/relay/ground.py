@@ -68,7 +68,7 @@ class Ground:
         self.rules = Upstream("api", servers, **settings)
         self.loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.recorder = SimpleNamespace(retried_elsewhere=0)
+        self.recorder = SimpleNamespace(retried_elsewhere=0, upstream_opened=0, upstream_connect_failures=0)
         pool = CountedStill if needs_counts(self.rules) else Still
         self.members = [Member(each, pool(each.host, each.port, 1.0), self.rules) for each in servers]
         self.group: UpstreamGroup = class_for(self.rules)(self.rules, self.members)

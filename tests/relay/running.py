@@ -264,7 +264,7 @@ async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
         cast(KeyFollower, StoredNowhere()),
         slots,
         channel,
-        lambda values: stored.__setitem__(slice(None), values),
+        lambda _, values: stored.__setitem__(slice(None), values),
         wall_clock,
     )
     await gateway.start()

@@ -477,3 +477,25 @@ async def test_a_websocket_holds_its_place_at_its_server_as_long_as_it_is_open()
             await until(lambda: pool.in_flight == 0)
             upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
             assert (await relay.ask("/open")).status == 200
+
+
+async def test_requests_in_flight_are_known_by_the_listener_that_they_came_by() -> None:
+    paced = Paced()
+    async with paced.server as upstream, running(upstream.port) as relay:
+        first, second = relay.gateway.settings.listeners[0], Listener("127.0.0.1", 1)
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            sock.setblocking(False)
+            await relay.listen(sock.dup(), second)
+            clients = [await RawClient.connect(port) for port in (relay.port, *[sock.getsockname()[1]] * 2)]
+            for client in clients:
+                await client.send(request("/open"))
+            idle = await RawClient.connect(relay.port)
+            await until(lambda: relay.gateway.in_flight == 3)
+            relay.gateway._look_at_clients()
+            assert relay.gateway.settings.listeners == (first, second)
+            assert relay.gateway.recorder.in_flight_at[:3] == [1, 2, 0]
+            for client in (*clients, idle):
+                client.reset()
+            await until(lambda: relay.gateway.in_flight == 0)
+            relay.gateway._look_at_clients()
+            assert sum(relay.gateway.recorder.in_flight_at) == 0

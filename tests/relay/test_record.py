@@ -10,13 +10,15 @@ from typing import Any, cast
 
 import pytest
 
-from keystile.config.model import AccessLog
+from keystile.config.model import AccessLog, Needs
 from keystile.keys import secret as secrets
+from keystile.process.memory import MOST_COUNTERS, MOST_NAMES
 from keystile.relay import record
 from keystile.relay.handshakes import Handshakes
 from keystile.relay.record import COUNTERS, GAUGES, Recorder
 from keystile.relay.refusal import Refusal
-from tests.relay.running import KeptMessages, Running, request, running, until
+from keystile.routing.route import Route
+from tests.relay.running import KeptMessages, Running, moments, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
 FIELDS = [
@@ -268,7 +270,8 @@ async def test_counters_count() -> None:
         await waiting.send(request("/any/wait", key=key))
         await until(lambda: relay.gateway.in_flight == 1 and len(relay.gateway.connections) == 1)
         counters = relay.counters
-        found = {name: value for name, value in counters.items() if value and name != "loop_lag_microseconds"}
+        left_out = ("loop_lag", "own:", "upstream:", "waited:", "in_flight_at", "upstream_connections_idle")
+        found = {name: value for name, value in counters.items() if value and not name.startswith(left_out)}
         assert found == {
             "tls_none": 5,
             "requests": 4,
@@ -282,6 +285,7 @@ async def test_counters_count() -> None:
             "refused_no_key": 1,
             "refused_not_found": 1,
             "refused_upstream_broken": 1,
+            "upstream_connections_opened": 2,
         }
         waiting.reset()
         await until(lambda: relay.gateway.in_flight == 0)
@@ -304,7 +308,9 @@ async def test_a_retry_is_counted() -> None:
 
 def test_the_names_of_counters_are_those_of_the_values() -> None:
     stored: list[Sequence[int]] = []
-    recorder = Recorder(KeptMessages(), stored.append, Handshakes(lambda: 0.0), logs=True)
+    recorder = Recorder(KeptMessages(), lambda _, values: stored.append(values), Handshakes(lambda: 0.0), logs=True)
+    recorder.own.fresh.append(0.002)
+    recorder.in_flight_at[1] = 6
     recorder.statuses[101] = 1
     recorder.statuses[599] = 5
     recorder.refused[Refusal.DRAINING] = 7
@@ -327,6 +333,9 @@ def test_the_names_of_counters_are_those_of_the_values() -> None:
         "refused_draining": 7,
         "tls_none": 2,
         "tls_1_3": 9,
+        "own:0.0025": 1,
+        "own:sum": 2_000_000,
+        "in_flight_at_1": 6,
     }
     assert set(COUNTERS) >= GAUGES
     assert len(set(COUNTERS)) == len(COUNTERS)
@@ -352,7 +361,7 @@ async def test_usage_is_handed_over_by_key_hour_and_refusal() -> None:
 def test_callers_over_old_tls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "WAITING_OLD", 2)
     channel = KeptMessages()
-    recorder = Recorder(channel, lambda counters: None, Handshakes(lambda: 0.0), logs=False)
+    recorder = Recorder(channel, lambda names, counters: None, Handshakes(lambda: 0.0), logs=False)
     key: Any = SimpleNamespace(id="k")
     for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"):
         recorder._saw_old_tls(key, cast(Any, SimpleNamespace(tls="TLSv1.1", text=address)))
@@ -363,3 +372,106 @@ def test_callers_over_old_tls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPa
         ("192.0.2.1", 2),
         ("192.0.2.2", 1),
     ]
+
+
+# -- times and routes -------------------------------------------------------------------------------------------------
+
+
+def times_of(counters: dict[str, int], histogram: str) -> dict[str, int]:
+    """The buckets that hold something, and the sum in milliseconds."""
+    found = {name.partition(":")[2]: value for name, value in counters.items() if name.startswith(f"{histogram}:")}
+    return {bound: value // 10**6 if bound == "sum" else value for bound, value in found.items() if value}
+
+
+async def test_the_gateways_own_time_its_servers_and_what_was_waited_for_are_told_apart() -> None:
+    async def answer(connection: RecordedConnection, sent: bytes) -> None:
+        clock.now += 0.2
+        if b"/any/gone" not in sent:
+            await connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        else:
+            connection.reset()
+
+    async with RecordingUpstream(answer) as upstream, running(upstream.port) as relay:
+        with moments(relay) as (clock, _):
+            assert (await relay.ask("/open")).status == 204
+            assert (await relay.ask("/v4/contacts")).status == 401
+            assert (await relay.ask("/any/gone", key=relay.key(), method=b"POST")).status == 502
+        counters = relay.counters
+    assert times_of(counters, "upstream") == {"0.25": 1, "sum": 200}
+    assert times_of(counters, "own") == {"0.0001": 2}  # what failed at a server is in neither
+    assert times_of(counters, "waited") == {}
+
+
+async def test_what_was_waited_for_is_not_the_gateways_own_time() -> None:
+    async def breaks_once(connection: RecordedConnection, sent: bytes) -> None:
+        if len(connection.requests) == 2:
+            clock.now += 2
+            connection.reset()
+        else:
+            await connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with RecordingUpstream(breaks_once) as upstream, running(upstream.port) as relay:
+        with moments(relay) as (clock, _):
+            for _ in range(2):
+                assert (await relay.ask("/open")).status == 204
+        counters = relay.counters
+    assert times_of(counters, "own") == {"0.0001": 2}
+    assert times_of(counters, "waited") == {"2.5": 1, "sum": 2000}
+
+
+async def test_requests_are_handed_over_by_route_status_and_refusal_where_that_is_asked_for() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        key = relay.key("ViewContacts")
+        for path in ("/v4/contacts", "/v4/contacts?x", "/v4/files/a", "/nothing", "/any/b"):
+            await relay.ask(path, key=key)
+        await relay.ask("/open")
+        await relay.ask("/v4/contacts", method=b"HEAD", key=key)
+        relay.hand_over()
+        sums: Counter[tuple[object, ...]] = Counter()
+        for *place, requests in relay.channel.rows(b"R"):
+            sums[tuple(place)] += requests
+        assert sums == {
+            ("GET", "/v4/contacts", 200, ""): 3,
+            ("GET", "/v4/files/{name}", 403, "scope_missing"): 1,
+            ("", "", 404, "not_found"): 1,
+            ("*", "/any/*", 200, ""): 1,
+            ("*", "/open", 200, ""): 1,
+        }
+        relay.gateway.recorder.by_route = False
+        relay.channel.messages.clear()
+        await relay.ask("/open")
+        relay.hand_over()
+        assert relay.channel.of(b"R") == b""
+        assert relay.counters["status_2xx"] == 6
+
+
+async def test_sums_by_route_that_find_no_room_are_counted() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        channel_of(relay, Full())
+        for path in ("/open", "/open", "/nothing"):
+            await relay.ask(path)
+        assert relay.counters["route_counts_dropped"] == 3
+        assert relay.counters["usage_dropped"] == 0
+
+
+def test_sums_go_in_messages_that_are_short_enough_whatever_routes_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "MESSAGE_BYTES", 1000)
+    channel = KeptMessages()
+    recorder = Recorder(channel, lambda names, values: None, Handshakes(lambda: 0.0), logs=False)
+    recorder.by_route = True
+    for number in range(100):
+        path = f"/{number}/" + "x" * (number * 20)
+        route = Route(number, path, ("GET",), Needs(), "api", None, "test")
+        route.counts[200] = 1
+        recorder._touched.append(route)
+    recorder.flush(0, 0, False)
+    messages = [json.loads(payload) for kind, payload in channel.messages if kind == b"R"]
+    assert sum(len(rows) for rows in messages) == 100
+    assert all(len(json.dumps(rows)) <= 1000 or len(rows) == 1 for rows in messages)
+    recorder.flush(0, 0, False)
+    assert len([kind for kind, _ in channel.messages if kind == b"R"]) == len(messages)
+
+
+def test_the_names_fit_into_a_page() -> None:
+    assert len(COUNTERS) < MOST_COUNTERS
+    assert sum(len(name) + 1 for name in COUNTERS) < MOST_NAMES

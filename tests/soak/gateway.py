@@ -139,11 +139,11 @@ class RealGateway:
         here = [each for each in self.status()["processes"] if not each.get("draining")]
         return [each["pid"] for each in here if each["role"] == role]
 
-    def metric(self, name: str) -> int:
+    def metric(self, name: str) -> float:
         """One sample of the metrics: such as ``connections`` or ``refusals_total{refusal="draining"}``."""
         with urllib.request.urlopen(f"{self.management}/metrics", timeout=10) as answer:
             [value] = re.findall(rf"(?m)^keystile_{re.escape(name)} (\S+)$", answer.read().decode())
-        return int(float(value))
+        return float(value)
 
     def slots_left(self, within: float = 1.0) -> int:
         """Slots still taken after ``within`` seconds at most; 0 as soon as there are none."""

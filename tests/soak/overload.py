@@ -438,7 +438,7 @@ def _facts(gateway: RealGateway) -> dict[str, object]:
     return {
         "management's health": said.strip(),
         "management answered in ms": took * 1000,
-        "lag ms": gateway.metric("loop_lag_microseconds") / 1000,
+        "lag ms": gateway.metric("loop_lag_seconds") * 1000,
         "relays shedding": gateway.metric("relays_shedding"),
         "requests shed": gateway.metric("requests_shed_total"),
         "connections shed": gateway.metric("connections_shed_total"),

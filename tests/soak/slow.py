@@ -222,9 +222,9 @@ def _counters(gateway: RealGateway) -> dict[str, int]:
     time.sleep(0.5)  # for the last batch
     slow_ones = ("head_too_slow", "body_too_slow", "answer_too_slow")
     return {
-        "connections": gateway.metric("tls_none_total"),
-        "connections_too_many": gateway.metric("connections_too_many_total"),
-        "slow": sum(gateway.metric(f'refusals_total{{refusal="{name}"}}') for name in slow_ones),
+        "connections": int(gateway.metric('connections_opened_total{version="none"}')),
+        "connections_too_many": int(gateway.metric('connections_turned_away_total{reason="too_many"}')),
+        "slow": sum(int(gateway.metric(f'refusals_total{{refusal="{name}"}}')) for name in slow_ones),
     }
 
 

@@ -253,8 +253,8 @@ class Soak:
         self.stopping = True
         await asyncio.gather(*calls)
         self.account.seconds = time.monotonic() - began
-        self.account.retries = self.gateway.metric("upstream_retries_total")
-        self.account.left_out = self.gateway.metric("upstream_breaker_opened_total")
+        self.account.retries = int(self.gateway.metric("upstream_retries_total"))
+        self.account.left_out = int(self.gateway.metric("upstream_breaker_opened_total"))
         self.account.seen.update(line for servant in self.servants for line in servant.seen())
 
     async def _recover(self) -> None:

@@ -401,7 +401,7 @@ async def test_keys_are_counted_by_account(service: KeyService, store: SqliteSto
     await service.create("bob@x.org", "a", **BY)
     ann, bob, _ = await store.accounts()
     assert await store.keys_by_account() == {ann.id: 2, bob.id: 1}
-    assert (await store.count_keys(), await store.count_keys(ann.id)) == (3, 2)
+    assert (await store.count_keys(), await store.count_keys(ann.id), await store.count_accounts()) == (3, 2, 3)
 
 
 async def test_the_newest_events_of_an_account_are_found_by_an_index(store: SqliteStore) -> None:

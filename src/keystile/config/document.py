@@ -287,6 +287,15 @@ class LimitsSection(Section):
     )
 
 
+class MetricsSection(Section):
+    """What metrics tell besides sums."""
+
+    routes: Flag = _setting(
+        True, description="Requests by route, status and refusal; a route appears once it has been called."
+    )
+    keys: Flag = _setting(False, description="Requests by key, under the key's id: as many lines as there are keys.")
+
+
 class CorsSection(Section):
     """Which browser origins may call."""
 
@@ -602,6 +611,7 @@ class Document(Section):
         "stdout", description="Where access log lines go: stdout, off, or a file; or {to, fields, redact}."
     )
     telemetry: TelemetrySection = _setting({}, description="Distributed tracing: W3C Trace Context, and OpenTelemetry.")
+    metrics: MetricsSection = _setting({}, description="What metrics tell besides sums.")
     management_routes: ManagementRoutesSection | None = _setting(
         None,
         description="The service's own key calls (API keys and SMTP credentials) on the public listeners. They win "

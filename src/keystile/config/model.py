@@ -338,6 +338,14 @@ class Telemetry:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """What metrics tell besides sums: requests by ``routes``, which had any; and by ``keys``, under the keys' ids."""
+
+    routes: bool = True
+    keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that gateway.yaml says, with defaults filled in and every path absolute."""
 
@@ -359,6 +367,7 @@ class Settings:
     management_routes: ManagementRoutes | None = None
     client_address_field: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
     telemetry: Telemetry = Telemetry()
+    metrics: Metrics = Metrics()
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
 

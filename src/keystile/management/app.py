@@ -20,7 +20,7 @@ from keystile.management.api import problems
 from keystile.management.context import SERVICES, Services
 from keystile.management.health import Health
 from keystile.management.identity import identified
-from keystile.management.metrics import CONTENT_TYPE, Sample, exposition
+from keystile.management.metrics import OPEN_METRICS, PROMETHEUS, Sample, exposition, wants_open_metrics
 from keystile.management.pages import account, history, keys, layout, operators, reference, sign_in, usage
 from keystile.storage.errors import StoreError
 
@@ -191,5 +191,7 @@ async def _health(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    text = exposition(await request.app[SOURCES].samples())
-    return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+    open_metrics = wants_open_metrics(",".join(request.headers.getall("Accept", [])))
+    text = exposition(await request.app[SOURCES].samples(), open_metrics=open_metrics)
+    kind = OPEN_METRICS if open_metrics else PROMETHEUS
+    return web.Response(body=text.encode(), headers={"Content-Type": kind, "Vary": "Accept"})

@@ -1,87 +1,112 @@
-"""Metrics: numbers and names into the text that Prometheus reads.
+"""Metrics: numbers and names into the text that Prometheus reads, in either of its two forms.
 
-Law: formatting only. Where numbers come from is the caller's; no client address, no key and no account is
-ever a label (there are too many of them, and they are nobody's business who reads metrics).
+Law: formatting only. Where numbers come from is the caller's, what they are called stands in ``families.py``.
 
-Source: the Prometheus text exposition format 0.0.4.
+Source: the Prometheus text exposition format 0.0.4, and OpenMetrics 1.0.0 for who asks for it: there a counter's
+family has no ``_total``, units are named, and the text has an end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import Final
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from keystile.management.families import HELP, HISTOGRAMS, place_of
+
 PREFIX = "keystile_"
-_HELP = {
-    "requests_total": "Requests that have ended, however they ended.",
-    "answers_total": "Answers by class of status.",
-    "refusals_total": "Requests that the gateway itself refused, by reason.",
-    "bytes_in_total": "Bytes of request bodies.",
-    "bytes_out_total": "Bytes of answer bodies.",
-    "connections": "Client connections that are open.",
-    "in_flight": "Requests in flight.",
-    "requests_shed_total": "Requests refused because of overload; they are in refusals_total too, in no log.",
-    "connections_shed_total": "New connections refused because of overload.",
-    "relays_holding_back": "Relays that are overloaded: they let in few new connections, or none.",
-    "relays_shedding": "Relays that are overloaded so that they refuse requests.",
-    "loop_lag_microseconds": "How long a turn of the loop takes, of all relays together.",
-    "slots_taken": "Slots taken by all client addresses together.",
-    "slots_highest": "Slots taken by the client address that has most.",
-    "relays_up": "Relay processes that are up.",
-    "configuration": "Number of the configuration in force.",
-    "configurations_taken_total": "Changes of gateway.yaml that were taken.",
-    "configurations_refused_total": "Readings of gateway.yaml that found it wrong.",
-    "retries_total": "Requests that were sent again, to the same server or another.",
-    "upstream_retries_total": "Requests that were sent again to another server.",
-    "upstream_breaker_opened_total": "How often a relay began to leave a server out.",
-    "upstream_breaker_open": "Relays that leave a server out by what they have seen of it.",
-    "upstream_server_up": "Whether a server is used: by the health checks, and by any relay.",
-    "upstream_queued": "Requests that wait for a server with room.",
-    "restarts_total": "Processes that were started again.",
-    "messages_dropped_total": "Messages from relays to management that found no room.",
-    "log_lines_unwritten_total": "Access-log lines that management could not write.",
-    "keys": "API keys in the store.",
-    "store_unreadable": "Relays that cannot read the store and live on the keys they know.",
-    "keys_unavailable": "Relays that refuse keys, since they could not read the store for too long.",
-    "store_write_failures_total": "Failed attempts to write last uses and usage; what they held is tried again.",
-    "last_uses_unwritten_total": "Last uses that found no room while the store could not be written.",
-    "usage_unwritten_total": "Sums of usage that found no room while the store could not be written.",
-    "certificate_expiry_timestamp_seconds": "When a certificate ends, Unix seconds.",
+PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_UNITS: Final = ("seconds", "bytes")
+_PARTS: Final = {
+    f"{family}{part}": family for family in HISTOGRAMS.values() for part in ("_bucket", "_sum", "_count")
 }
 Sample = tuple[str, str, float]
-"""Family without prefix, labels as ``name="value"`` or empty, value."""
-
-
-def counter_sample(name: str, value: float, gauges: Collection[str]) -> Sample:
-    """The sample of one of the relays' counters: ``status_2xx`` and ``refused_…`` become labels of a family."""
-    kind, _, rest = name.partition("_")
-    if kind == "status" and rest:
-        return "answers_total", f'status="{rest}"', value
-    if kind == "refused" and rest:
-        return "refusals_total", f'refusal="{rest}"', value
-    return (name if name in gauges else f"{name}_total"), "", value
+"""Name without prefix, labels as ``name="value"`` or empty, value. Samples of one family keep their order."""
 
 
 def counter_samples(counters: Mapping[str, int], gauges: Collection[str]) -> list[Sample]:
-    """The samples of all of the relays' counters."""
-    return [counter_sample(name, value, gauges) for name, value in counters.items()]
+    """The samples of all of the relays' counters; those of histograms come to cumulative buckets."""
+    found: list[Sample] = []
+    histograms: dict[str, list[tuple[str, int]]] = {}
+    for name, value in counters.items():
+        histogram, colon, bound = name.partition(":")
+        if colon:
+            histograms.setdefault(histogram, []).append((bound, value))
+        else:
+            place = place_of(name, is_gauge=name in gauges)
+            found.append((place.family, f'{place.label}="{place.value}"' if place.label else "", value))
+    for histogram, values in histograms.items():
+        found += _buckets(HISTOGRAMS[histogram], values)
+    return found
+
+
+def _buckets(family: str, values: Sequence[tuple[str, int]]) -> list[Sample]:
+    """A histogram's samples; ``values``: by bucket, and the sum in nanoseconds under ``sum``."""
+    found: list[Sample] = []
+    below = 0
+    for bound, value in values:
+        if bound == "sum":
+            found += [(f"{family}_sum", "", value / 1e9), (f"{family}_count", "", below)]
+        else:
+            below += value
+            found.append((f"{family}_bucket", f'le="{bound}"', below))
+    return found
 
 
 def escaped(text: str) -> str:
-    """As a label's value (Prometheus, text format 0.0.4)."""
+    """As a label's value (both formats)."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def exposition(samples: Iterable[Sample]) -> str:
-    """The text: samples by family, each family with its type (``…_total`` is a counter, others are gauges)."""
+def labels(**texts: str) -> str:
+    """Labels with these values."""
+    return ",".join(f'{name}="{escaped(text)}"' for name, text in texts.items())
+
+
+def wants_open_metrics(accept: str) -> bool:
+    """Whether an Accept field names OpenMetrics 1.0.0 (or no version), and does not refuse it.
+
+    Prometheus names it first, with the higher quality; who names both takes both.
+    """
+    for each in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in each.split(";"))
+        said = dict(parameter.partition("=")[::2] for parameter in parameters)
+        if kind == "application/openmetrics-text" and said.get("version", "1.0.0") == "1.0.0":
+            return said.get("q", "1").strip("0.") != ""
+    return False
+
+
+def exposition(samples: Iterable[Sample], *, open_metrics: bool = False) -> str:
+    """The text: samples by family, each family with its type (``…_total`` is a counter, most others are gauges)."""
     lines: list[str] = []
-    for family, members in groupby(sorted(samples), key=lambda sample: sample[0]):
-        if family in _HELP:
-            lines.append(f"# HELP {PREFIX}{family} {_HELP[family]}")
-        lines.append(f"# TYPE {PREFIX}{family} {'counter' if family.endswith('_total') else 'gauge'}")
+    for family, members in groupby(sorted(samples, key=_family_of), key=_family_of):
+        lines += _heading(family, open_metrics=open_metrics)
         lines += [
-            f"{PREFIX}{family}{{{labels}}} {value:.17g}" if labels else f"{PREFIX}{family} {value:.17g}"
-            for _, labels, value in members
+            f"{PREFIX}{name}{{{labelled}}} {_number(value)}" if labelled else f"{PREFIX}{name} {_number(value)}"
+            for name, labelled, value in members
         ]
+    if open_metrics:
+        lines.append("# EOF")
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    """All of its digits, and no point where it is whole."""
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _family_of(sample: Sample) -> str:
+    return _PARTS.get(sample[0], sample[0])
+
+
+def _heading(family: str, *, open_metrics: bool) -> list[str]:
+    """What stands above a family's samples."""
+    kind = "histogram" if family in HISTOGRAMS.values() else "counter" if family.endswith("_total") else "gauge"
+    name = PREFIX + (family.removesuffix("_total") if open_metrics else family)
+    lines = [f"# TYPE {name} {kind}"]
+    if open_metrics and name.endswith(_UNITS):
+        lines.append(f"# UNIT {name} {name.rpartition('_')[2]}")
+    if family in HELP:
+        lines.insert(0, f"# HELP {name} {HELP[family]}")
+    return lines

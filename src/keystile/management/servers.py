@@ -12,7 +12,7 @@ from typing import Literal
 
 from keystile.config.model import Settings
 from keystile.limits.servers import DOWN, UNKNOWN, UP
-from keystile.management.metrics import Sample, escaped
+from keystile.management.metrics import Sample, labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def samples(servers: Sequence[SeenServer]) -> list[Sample]:
     """For metrics: whether each is used, and how many relays leave it out."""
     found: list[Sample] = []
     for one in servers:
-        labels = f'upstream="{escaped(one.upstream)}",server="{escaped(one.address)}"'
-        found.append(("upstream_server_up", labels, int(one.used)))
-        found.append(("upstream_breaker_open", labels, one.left_out))
+        said = labels(upstream=one.upstream, server=one.address)
+        found.append(("upstream_server_up", said, int(one.used)))
+        found.append(("upstream_breaker_open", said, one.left_out))
     return found

@@ -7,6 +7,7 @@ A message is taken whole or dropped whole, and dropped ones are counted.
 
 Kinds in use: ``USES`` — last uses, JSON ``[[key id, Unix seconds, address, mark of the secret], …]``; ``LOG`` —
 access-log lines, each ended by a newline, UTF-8; ``USAGE`` — sums, JSON ``[[key id, hour, refusal, requests], …]``;
+``ROUTES`` — sums for metrics, JSON ``[[methods, template, status, refusal, requests], …]``;
 ``OLD_TLS`` — requests over versions that end, JSON ``[[key id, version, address, Unix seconds, requests], …]``;
 ``SPANS`` — exchanges whose trace is recorded, as lines like those of ``LOG``.
 """
@@ -23,6 +24,7 @@ USES = b"U"
 LOG = b"L"
 USAGE = b"C"
 OLD_TLS = b"O"
+ROUTES = b"R"
 MAX_PAYLOAD = 60_000
 """Bytes that one message may carry; a longer one is dropped (and counted) like any that finds no room."""
 BUFFER = 1024 * 1024

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from keystile import __version__
+from keystile.config.difference import address_text
 from keystile.config.model import Settings
 from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
@@ -20,9 +23,11 @@ from keystile.management.batches import BatchWriter
 from keystile.management.certificates import CertificateEnd
 from keystile.management.exposures import Exposures
 from keystile.management.health import Check, Health, examine
-from keystile.management.metrics import Sample, counter_samples, escaped
+from keystile.management.metrics import Sample, counter_samples, labels
 from keystile.management.old_tls import OldTlsWriter
 from keystile.management.probing import Tallies
+from keystile.management.processes import Processes
+from keystile.management.requests import RequestCounts
 from keystile.management.servers import SeenServer
 from keystile.management.spans import Spans
 from keystile.management.usage import UsageWriter
@@ -56,6 +61,11 @@ HOLDING_BACK = "relays_holding_back"
 SHEDDING = "relays_shedding"
 """Those of relays that are overloaded: at all, and so much that they refuse requests."""
 
+LAG = "loop_lag_microseconds"
+"""That of how long a turn of the loop takes; nobody wants the sum of it."""
+AT_LISTENER = "in_flight_at_"
+"""Those of requests in flight, by the place of their listener in the settings."""
+
 
 @dataclass(slots=True)
 class Desk:
@@ -75,6 +85,8 @@ class Desk:
     receiver: channel.Receiver
     servers: ServerTable
     spans: Spans = field(default_factory=Spans)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    processes: Processes = field(default_factory=Processes)
     tallies: Tallies = field(default_factory=dict)
     number: int = 0
     certificates: tuple[CertificateEnd, ...] = ()
@@ -84,6 +96,7 @@ class Desk:
     failures_before: int = 0
     leaving: bool = False
     keys: int = 0
+    accounts: int = 0
     keys_counted: float = float("-inf")
     trouble: str = ""
     passwords: Passwords | None = None
@@ -216,7 +229,7 @@ class Desk:
         writers = (self.lines, self.uses, self.usage, self.old_tls)
         dropped = (writer.dropped for writer in writers)
         report, failures = self.report, self._write_failures()
-        self.counters.tally().keep([self.receiver.unknown, *dropped, report.taken, report.failed, failures])
+        self.counters.tally().keep(KEPT, [self.receiver.unknown, *dropped, report.taken, report.failed, failures])
 
     def _write_failures(self) -> int:
         return self.failures_before + sum(writer.failures for writer in self.writers)
@@ -233,15 +246,21 @@ class Desk:
         if self.standing_by:
             self.count_on()  # what the one before has counted by now
         self.keep()
+        relays = self.counters.relays()
+        running = {"relay": [relay.pid for relay in relays], "management": [os.getpid()], "supervisor": [os.getppid()]}
         return [
-            *counter_samples(self.counters.totals(self.names, self.gauges), self.gauges),
-            ("relays_up", "", len(self.counters.relays())),
+            ("build_info", labels(version=__version__), 1),
+            *self._counter_samples(),
+            *self.requests.samples(self.settings.metrics),
+            *self.processes.samples(running),
+            ("relays_up", "", len(relays)),
             ("restarts_total", "", self.counters.restarts),
             ("configuration", "", self.report.number),
             ("configurations_taken_total", "", self.report.taken),
             ("configurations_refused_total", "", self.report.failed),
             ("slots_taken", "", self.slots.taken()),
             ("slots_highest", "", self.slots.highest()),
+            ("slots_limit", "", self.settings.limits.concurrent_requests_per_ip),
             ("messages_dropped_total", "", self.counters.dropped() + self.receiver.unknown),
             ("log_lines_unwritten_total", "", self.lines.dropped),
             ("last_uses_unwritten_total", "", self.uses.dropped),
@@ -253,22 +272,43 @@ class Desk:
             *await self._key_samples(),
         ]
 
+    def _counter_samples(self) -> list[Sample]:
+        """What relays count, but for what says more of the worst of them, and of each listener."""
+        totals = self.counters.totals(self.names, self.gauges)
+        at_listeners = [totals.pop(name) for name in self.names if name.startswith(AT_LISTENER)]
+        lag = self.counters.highest(LAG) / 1e6
+        totals.pop(LAG, None)
+        return [
+            *counter_samples(totals, self.gauges),
+            ("loop_lag_seconds", "", lag),
+            *(
+                ("in_flight_by_listener", labels(listener=address_text(each.host, each.port)), in_flight)
+                for each, in_flight in zip(self.settings.listeners, at_listeners, strict=False)
+            ),
+        ]
+
     async def _key_samples(self) -> list[Sample]:
         now = asyncio.get_running_loop().time()
         if now - self.keys_counted >= COUNT_KEYS_EVERY:
             try:
-                self.keys = await self.store.count_keys()
+                self.keys, self.accounts = await self.store.count_keys(), await self.store.count_accounts()
             except Exception as error:  # noqa: BLE001 - metrics must be there above all when something is broken
                 self._say_once(f"the store cannot be read: {error}")
                 return []
             self.keys_counted = now
-        return [("keys", "", self.keys)]
+        return [("keys", "", self.keys), ("accounts", "", self.accounts)]
 
     # -- the channel ------------------------------------------------------------------------------------
 
     def receive(self) -> None:
         """What relays have sent; the event loop calls again while there is more."""
         self.receiver.receive()
+
+    def take_usage(self, payload: bytes) -> None:
+        """Usage from a relay, for the store; and for metrics where they are to tell of keys."""
+        self.usage.add(payload)
+        if self.settings.metrics.keys:
+            self.requests.add_usage(payload)
 
     def take_over(self, *, from_another: bool = False) -> None:
         """From now on receive what relays send, and watch the configuration: only one process may.
@@ -316,6 +356,4 @@ async def _watched(watch: Watch, *, at_once: bool) -> None:
 
 
 def _of(certificate: CertificateEnd) -> str:
-    """Its labels."""
-    texts = {"place": certificate.place, "file": certificate.file}
-    return ",".join(f'{name}="{escaped(text)}"' for name, text in texts.items())
+    return labels(place=certificate.place, file=certificate.file)

@@ -90,7 +90,7 @@ class Filled:
 class State:
     """All that a supervisor knows. Moments are monotonic: the clock goes on over an exec.
 
-    ``parts``: as in ``supervisor.py``. ``counters``: their names, in order. ``charge``: one that children are given.
+    ``parts``: as in ``supervisor.py``. ``charge``: one that children are given.
     ``empty``: role, number, page and failures of places without a child. ``configurations``: what ``acceptance.py`` has
     to remember. ``report``: what the upgrade has done so far.
     """
@@ -101,7 +101,6 @@ class State:
     places: list[Filled]
     empty: list[tuple[str, int, int, int]]
     parts: dict[str, Any]
-    counters: list[str]
     charge: str
     configurations: dict[str, Any]
     began: float

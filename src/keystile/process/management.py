@@ -37,6 +37,7 @@ from keystile.management.exposures import Exposures
 from keystile.management.look import DeskView
 from keystile.management.old_tls import OldTlsWriter
 from keystile.management.probing import Prober
+from keystile.management.requests import RequestCounts
 from keystile.management.server import Runner, close_after
 from keystile.management.service_calls import app as service_calls
 from keystile.management.spans import Spans
@@ -219,15 +220,15 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
     exposures = Exposures(KeyService(store).report_exposed)
     counters = CounterPages.attach(charge.counters)
     uses, usage, old_tls = UseWriter(store), UsageWriter(store, exposures.add), OldTlsWriter(store)
-    lines, spans = LogWriter(settings.access_log.file), Spans()
+    lines, spans, requests = LogWriter(settings.access_log.file), Spans(), RequestCounts()
     handlers = {
         channel.USES: uses.add,
-        channel.USAGE: usage.add,
         channel.LOG: lines.add,
         channel.OLD_TLS: old_tls.add,
         channel.SPANS: spans.add,
+        channel.ROUTES: requests.add_routes,
     }
-    return Desk(
+    desk = Desk(
         settings=settings,
         slots=SlotTable.attach(charge.slots),
         counters=counters,
@@ -242,10 +243,13 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         spans=spans,
         receiver=channel.Receiver(socket.socket(fileno=charge.channel), handlers),
         servers=ServerTable.attach(charge.servers),
+        requests=requests,
         standing_by=charge.standby,
         passwords=passwords,
         had_passwords=had_passwords,
     )
+    handlers[channel.USAGE] = desk.take_usage
+    return desk
 
 
 def _tls(taken: snapshot.Snapshot) -> ssl.SSLContext | None:

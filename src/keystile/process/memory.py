@@ -1,15 +1,17 @@
 """Counters of all relays in shared memory: a page each, summed when somebody asks.
 
-Law: numbers without meaning. Names, and which of them are gauges, are given by whoever sums; nothing here
-waits, and a relay's page is written by that relay alone. When a relay has died the supervisor adds its page
+Law: numbers without meaning. Which names are wanted, and which of them are gauges, is said by whoever sums; nothing
+here waits, and a relay's page is written by that relay alone. When a relay has died the supervisor adds its page
 to the base page, so that sums never go back. Numbers are unsigned and of 64 bits.
 
 Behind the relays' pages lies one that the management process writes alone (``Tally``): what it counts itself, which the
 next one goes on from.
 
-A page is 512 words: a few of its own (``pid``, ``beat``, ``dropped``), then the counters in the order of
-their names. The base page has no pid; its ``beat`` word is the lock of a seqlock (odd while a page is being
-added), and its ``dropped`` word the sum of dead relays'.
+A page says itself what its counters are called, so processes of two versions share pages though one of them counts what
+the other does not know: what nobody asks for stays in the base page under its name, what nobody has counted is 0. It
+is 1024 words: a few of its own (``pid``, ``beat``, ``dropped``, ``restarts``, how many bytes of names there are), then
+the counters; and behind them the names, a line each. The base page has no pid; its ``beat`` word is the lock of a
+seqlock (odd while a page is being added), and its ``dropped`` word the sum of dead relays'.
 """
 
 from __future__ import annotations
@@ -18,17 +20,21 @@ import fcntl
 import mmap
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-LAYOUT = "512 words: pid, beat, dropped, restarts; counters from 8; management's last"
+LAYOUT = "1024 words: pid, beat, dropped, restarts, size of names; counters from 8; then names; management's last"
 """What has to be the same for two versions of this file to share pages."""
-PAGE = 4096
-_WORDS = PAGE // 8
-_PID, _BEAT, _DROPPED, _RESTARTS = range(4)
+PAGE = 32 * 1024
+_WORDS = 1024
+_NAMES_AT = _WORDS * 8
+_PID, _BEAT, _DROPPED, _RESTARTS, _SIZE = range(5)
 _FIRST = 8
 MOST_COUNTERS = _WORDS - _FIRST
 """How many counters a page holds."""
+MOST_NAMES = PAGE - _NAMES_AT
+"""How many bytes their names may have, each with one more."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -40,18 +46,76 @@ class Relay:
     silent_for: float
 
 
+class _Named:
+    """The counters of one page, with their names."""
+
+    def __init__(self, page: memoryview) -> None:
+        self.words = page[:_NAMES_AT].cast("Q")
+        self._text = page[_NAMES_AT:]
+        self._read: tuple[bytes, tuple[str, ...]] = b"", ()
+
+    def names(self) -> tuple[str, ...]:
+        """What the counters are called, in their order."""
+        text = bytes(self._text[: self.words[_SIZE]])
+        if text != self._read[0]:
+            self._read = text, tuple(text.decode("ascii").split("\n")) if text else ()
+        return self._read[1]
+
+    def name(self, names: Sequence[str]) -> None:
+        """Call them so. Raises ValueError when there are more than a page holds."""
+        text = "\n".join(names).encode("ascii")
+        if len(names) > MOST_COUNTERS or len(text) > MOST_NAMES:
+            raise ValueError(f"{len(names)} counters do not fit into a page ({MOST_COUNTERS})")
+        if text != bytes(self._text[: self.words[_SIZE]]):
+            self.words[_SIZE] = 0  # whoever reads meanwhile finds none
+            self._text[: len(text)] = text
+            self.words[_SIZE] = len(text)
+
+    def numbers(self) -> Iterable[tuple[str, int]]:
+        """Each with its name."""
+        names = self.names()
+        return zip(names, self.words[_FIRST : _FIRST + len(names)].tolist(), strict=False)
+
+    def write(self, values: Sequence[int]) -> None:
+        """All of them."""
+        words = self.words
+        for at, value in enumerate(values, _FIRST):
+            words[at] = value
+
+
+    def add(self, numbers: Iterable[tuple[str, int]]) -> None:
+        """Add to those that are there, and put others behind them; what finds no room is lost."""
+        places = {name: at for at, name in enumerate(self.names())}
+        found = [(name, value) for name, value in numbers if value]
+        names = [*places, *(name for name, _ in found if name not in places)][:MOST_COUNTERS]
+        while sum(map(len, names)) + len(names) > MOST_NAMES:
+            names.pop()
+        self.name(names)
+        places = {name: at for at, name in enumerate(names)}
+        for name, value in found:
+            if name in places:
+                self.words[_FIRST + places[name]] += value
+
+    def release(self) -> None:
+        """Let go of the memory."""
+        self.words.release()
+        self._text.release()
+
+
 class Page:
     """The page of one relay, for that relay to write."""
 
-    def __init__(self, words: memoryview) -> None:
-        self._words = words
+    def __init__(self, page: _Named) -> None:
+        self._page = page
+        self._words = page.words
+        self._names: Sequence[str] | None = None
 
-    def store(self, values: Sequence[int]) -> None:
+    def store(self, names: Sequence[str], values: Sequence[int]) -> None:
         """Publish the counters. Raises ValueError when there are more than a page holds."""
-        if len(values) > MOST_COUNTERS:
-            raise ValueError(f"{len(values)} counters do not fit into a page ({MOST_COUNTERS})")
-        for at, value in enumerate(values, _FIRST):
-            self._words[at] = value
+        if names is not self._names:
+            self._page.name(names)
+            self._names = names
+        self._page.write(values)
 
     def beat(self, dropped: int) -> None:
         """Give a sign of life, and the number of messages that the channel has dropped."""
@@ -67,17 +131,18 @@ class Page:
 class Tally:
     """Counters of a process that goes on from where the one before it has ended; there is one at a time."""
 
-    def __init__(self, words: memoryview) -> None:
-        self._words = words
+    def __init__(self, page: _Named) -> None:
+        self._page = page
 
     def kept(self, names: Sequence[str]) -> dict[str, int]:
         """What was kept last, by name."""
-        return dict(zip(names, self._words[: len(names)].tolist(), strict=True))
+        found = dict(self._page.numbers())
+        return {name: found.get(name, 0) for name in names}
 
-    def keep(self, values: Sequence[int]) -> None:
-        """Keep these, in the order of their names; they are shown to nobody before they are kept."""
-        for at, value in enumerate(values):
-            self._words[at] = value
+    def keep(self, names: Sequence[str], values: Sequence[int]) -> None:
+        """Keep these; they are shown to nobody before they are kept."""
+        self._page.name(names)
+        self._page.write(values)
 
 
 class CounterPages:
@@ -86,8 +151,10 @@ class CounterPages:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._map = mmap.mmap(fd, os.fstat(fd).st_size)
-        self._words = memoryview(self._map).cast("Q")
-        self._pages = len(self._map) // PAGE - 1
+        self._memory = memoryview(self._map)
+        count = len(self._map) // PAGE
+        self._all = [_Named(self._memory[at * PAGE : (at + 1) * PAGE]) for at in range(count)]
+        self._base, self._relays = self._all[0], self._all[1:-1]
 
     @classmethod
     def create(cls, relays: int) -> CounterPages:
@@ -104,67 +171,75 @@ class CounterPages:
 
     def close(self) -> None:
         """Let go of the memory and the descriptor."""
-        self._words.release()
+        for page in self._all:
+            page.release()
+        self._memory.release()
         self._map.close()
         os.close(self.fd)
 
     def page(self, number: int) -> Page:
         """The page of relay ``number`` (from 1), to be written by that relay only."""
-        if not 0 < number < self._pages:
+        if not 0 < number <= len(self._relays):
             raise ValueError(f"no page {number}")
-        return Page(self._of(number))
+        return Page(self._all[number])
 
     def tally(self) -> Tally:
         """Management's page, to be written by that process only."""
-        return Tally(self._of(self._pages))
-
-    def _of(self, number: int) -> memoryview:
-        return self._words[number * _WORDS : (number + 1) * _WORDS]
+        return Tally(self._all[-1])
 
     def fold(self, number: int) -> None:
         """Add a dead relay's page to the base page and empty it. The supervisor's, after the death."""
-        base, dead = self._of(0), self._of(number)
-        base[_BEAT] += 1
-        for at in (_DROPPED, *range(_FIRST, _WORDS)):
-            if dead[at]:
-                base[at] += dead[at]
-                dead[at] = 0
-        dead[_PID] = dead[_BEAT] = 0
-        base[_BEAT] += 1
+        base, dead = self._base, self._all[number]
+        base.words[_BEAT] += 1
+        base.add(dead.numbers())
+        base.words[_DROPPED] += dead.words[_DROPPED]
+        dead.words[_SIZE] = dead.words[_DROPPED] = 0
+        dead.write([0] * MOST_COUNTERS)
+        dead.words[_PID] = dead.words[_BEAT] = 0
+        base.words[_BEAT] += 1
 
     def add_restart(self) -> None:
         """Count one more child that was started again. The supervisor's."""
-        self._words[_RESTARTS] += 1
+        self._base.words[_RESTARTS] += 1
 
     @property
     def restarts(self) -> int:
         """How often a child was started again."""
-        return self._words[_RESTARTS]
+        return self._base.words[_RESTARTS]
 
     def totals(self, names: Sequence[str], gauges: Collection[str] = ()) -> dict[str, int]:
         """The sums over all relays by name. A counter's includes dead relays, a gauge's only living ones."""
-        last = _FIRST + len(names)
-        with_dead = self._consistent_sums(0, _FIRST, last)
-        living = self._consistent_sums(1, _FIRST, last)
-        rows = zip(names, with_dead, living, strict=True)
-        return {name: alive if name in gauges else everything for name, everything, alive in rows}
+        for _ in range(1000):
+            before = self._base.words[_BEAT]
+            sums = Counter(dict(self._base.numbers()))
+            for name in gauges:
+                sums[name] = 0
+            for page in self._relays:
+                for name, value in page.numbers():
+                    sums[name] += value
+            if self._is_settled(before):
+                break  # else the supervisor was stopped right while adding: better a number than none
+        return {name: sums[name] for name in names}
+
+    def highest(self, name: str) -> int:
+        """The highest that a living relay has of it."""
+        return max((value for page in self._relays for each, value in page.numbers() if each == name), default=0)
 
     def dropped(self) -> int:
         """Messages that relays' channels have dropped."""
-        return self._consistent_sums(0, _DROPPED, _DROPPED + 1)[0]
+        for _ in range(1000):
+            before = self._base.words[_BEAT]
+            found = sum(page.words[_DROPPED] for page in (self._base, *self._relays))
+            if self._is_settled(before):
+                break
+        return found
 
     def relays(self) -> list[Relay]:
         """The relays that are up."""
         now = time.monotonic_ns()
-        pages = [self._of(number) for number in range(1, self._pages)]
-        return [Relay(page[_PID], max(0, now - page[_BEAT]) / 1e9) for page in pages if page[_PID]]
+        words = [page.words for page in self._relays]
+        return [Relay(page[_PID], max(0, now - page[_BEAT]) / 1e9) for page in words if page[_PID]]
 
-    def _consistent_sums(self, page: int, first: int, last: int) -> list[int]:
-        """The sums of some words over all pages from ``page`` on, not taken while a page is being added."""
-        for _ in range(1000):
-            before = self._words[_BEAT]
-            columns = (self._of(number)[first:last].tolist() for number in range(page, self._pages))
-            sums = [sum(column) for column in zip(*columns, strict=True)]
-            if before % 2 == 0 and before == self._words[_BEAT]:
-                return sums
-        return sums  # the supervisor was stopped right while adding: better a number than none
+    def _is_settled(self, before: int) -> bool:
+        """Whether no page was being added since the base page's ``beat`` was read."""
+        return before % 2 == 0 and before == self._base.words[_BEAT]

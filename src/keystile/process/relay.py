@@ -76,7 +76,8 @@ class Sparing(Protocol):
         """Whether it takes on nobody else's connections at this moment."""
 
 
-Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Callable[[Sequence[int]], None], Pages], Gateway]
+Store = Callable[[Sequence[str], Sequence[int]], None]
+Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Store, Pages], Gateway]
 
 
 async def work(charge: Charge, line: Line) -> None:

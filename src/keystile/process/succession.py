@@ -22,16 +22,13 @@ if TYPE_CHECKING:
 
 
 class Succession:
-    """``counters``: the names of a relay's."""
+    """What of the present supervisor outlives it."""
 
-    def __init__(
-        self, control: Control, shared: Shared, acceptance: Acceptance, parts: Parts, counters: Sequence[str]
-    ) -> None:
+    def __init__(self, control: Control, shared: Shared, acceptance: Acceptance, parts: Parts) -> None:
         self.control = control
         self._shared = shared
         self._acceptance = acceptance
         self._parts = parts
-        self._counters = list(counters)
 
     def state(self, places: Sequence[Place], began: float) -> State:
         """All that the next supervisor has to know. Places that were replaced and are empty are nobody's any more."""
@@ -44,7 +41,6 @@ class Succession:
             places=[_filled(place, place.child) for place in places if place.child is not None],
             empty=[(one.role, one.number, one.page, one.failures) for one in empty],
             parts=asdict(self._parts),
-            counters=self._counters,
             charge=self._shared.management_charge(self._parts.counters).to_json(),
             configurations=configurations,
             began=began,

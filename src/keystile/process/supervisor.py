@@ -12,7 +12,6 @@ when the gateway could not be started.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import signal
 import time
@@ -122,8 +121,7 @@ class Supervisor:
         self._shared = shared
         self._acceptance = Acceptance(shared, self._relays, self._management, parts.taken_within)
         self._parts = parts
-        counters = importlib.import_module(parts.counters).COUNTERS
-        self._succession = Succession(control, shared, self._acceptance, parts, counters)
+        self._succession = Succession(control, shared, self._acceptance, parts)
         self._patience = parts.silent_at_most
         self.places: list[Place] = []
         self._tasks: set[asyncio.Task[None]] = set()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from keystile.relay.forward import Identities
 from keystile.relay.groups import groups_of
 from keystile.relay.handshakes import Handshakes
 from keystile.relay.reaching import Reaching
-from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
+from keystile.relay.record import FLUSH_SECONDS, MOST_LISTENERS, Channel, Recorder
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.shed import Shedder
 from keystile.relay.trace import TracedExchange
@@ -88,7 +89,7 @@ class Gateway:
         follower: KeyFollower,
         slots: SlotTable,
         channel: Channel,
-        store_counters: Callable[[Sequence[int]], None],
+        store_counters: Callable[[Sequence[str], Sequence[int]], None],
         wall_clock: Callable[[], float] = time,
         servers: Pages | None = None,
     ) -> None:
@@ -155,6 +156,7 @@ class Gateway:
         self.configuration = rules.number
         self._terms = rules.terms
         self.recorder.go_by(settings.access_log, settings.keys, settings.telemetry)
+        self.recorder.by_route = settings.metrics.routes
         self._go_by_times(limits)
         self.body_floor = _floor(limits.min_body_rate, limits.rate_window)
         self.answer_floor = _floor(limits.min_read_rate, limits.rate_window)
@@ -406,11 +408,23 @@ class Gateway:
     def _look_at_clients(self) -> None:
         """Who has left, who is too slow, and how much memory all of them hold."""
         held = 0
+        busy: Counter[object] = Counter()
         for client in list(self.connections):
             held += client.look()
+            if client.served is not None:
+                busy[client.entrance] += 1
         self.recorder.bytes_held = held
+        self.recorder.in_flight_at = self._by_listener(busy)
         if held > self.max_buffered:
             self.cut_greediest(held - self.max_buffered)
+
+    def _by_listener(self, busy: Mapping[object, int]) -> list[int]:
+        """Requests in flight by the place of their listener; those of one that is no more are left out."""
+        found, listeners = [0] * MOST_LISTENERS, self.settings.listeners
+        for entrance, requests in busy.items():
+            if type(entrance) is Entrance and entrance.listener in listeners:
+                found[min(listeners.index(entrance.listener), MOST_LISTENERS - 1)] += requests
+        return found
 
     def cut_greediest(self, too_much: int) -> None:
         """Cut those for whom most is held in memory, until so many bytes less are."""
@@ -434,6 +448,7 @@ class Gateway:
         self.recorder.keys_unavailable = self._refuses_keys()
         groups = self.upstreams.values()
         self.recorder.waiting_for_server = sum(len(group.line) for group in groups)
+        self.recorder.upstream_idle = sum(member.pool.idle for group in groups for member in group.members)
         self.recorder.servers_left_out = self._opened_before + sum(group.opened for group in groups)
         self.recorder.flush(len(self.connections), self.in_flight, unreadable)
 

@@ -1,4 +1,4 @@
-"""What is remembered of exchanges: counts, last uses, access log lines.
+"""What is remembered of exchanges: counts, times, last uses, access log lines.
 
 Law: plain integers and lists on the hot path; everything leaves in batches,
 four times a second, over a channel that drops and counts rather than blocks.
@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from keystile.config.log_fields import SPAN_FIELDS
-from keystile.config.model import AccessLog, KeyPolicy, Telemetry
+from keystile.config.model import AccessLog, KeyPolicy, Needs, Telemetry
 from keystile.keys.keyring import HeldKey
 from keystile.keys.secret import mark
 from keystile.relay.handshakes import Handshakes
+from keystile.relay.histogram import BOUNDS, OWN_BOUNDS, Histogram, names
 from keystile.relay.log_line import line_maker
 from keystile.relay.refusal import Refusal
+from keystile.routing.route import Route
 from keystile.wire.door import TurnedAway
 from keystile.wire.peer import Peer
 from keystile.wire.tls_gate import Reason
@@ -72,7 +76,14 @@ _FIXED: Final = (
     "relays_shedding",
     "loop_lag_microseconds",
     "spans_dropped",
+    "route_counts_dropped",
+    "upstream_connections_idle",
+    "upstream_connections_opened",
+    "upstream_connect_failures",
 )
+#: Listeners whose requests in flight are counted apart: all from the last of these on together.
+MOST_LISTENERS: Final = 32
+_AT_LISTENERS: Final = tuple(f"in_flight_at_{place}" for place in range(MOST_LISTENERS))
 #: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
 TLS_COUNTERS: Final = {
     None: "tls_none",
@@ -88,6 +99,10 @@ COUNTERS: Final = (
     *(f"refused_{refusal.name.lower()}" for refusal in _REFUSALS),
     *TLS_COUNTERS.values(),
     *(f"handshakes_refused_{reason.name.lower()}" for reason in Reason),
+    *names("own", OWN_BOUNDS),
+    *names("upstream", BOUNDS),
+    *names("waited", BOUNDS),
+    *_AT_LISTENERS,
 )
 #: Those that say how things are now: a dead relay's do not count on.
 GAUGES: Final = frozenset(
@@ -102,8 +117,13 @@ GAUGES: Final = frozenset(
         "relays_holding_back",
         "relays_shedding",
         "loop_lag_microseconds",
+        "upstream_connections_idle",
+        *_AT_LISTENERS,
     }
 )
+
+#: What a refused request is counted by.
+_Refused = tuple[HeldKey | None, Route, int, Refusal]
 
 
 class Channel(Protocol):
@@ -114,12 +134,18 @@ class Channel(Protocol):
 
 
 class Recorder:
-    """Counts and lines of one relay. ``logs``: whether access log lines are wanted."""
+    """Counts and lines of one relay.
+
+    ``logs``: whether access log lines are wanted; ``by_route``: whether requests by route are. ``own``: the gateway's
+    own time for a request, its answer's body left out; ``upstream``: from the request's sending to the answer's head;
+    ``waited``: for a slot or a server, of requests that had to. Those that got no answer from a server that they were
+    sent to are in neither of the first two.
+    """
 
     def __init__(
         self,
         channel: Channel,
-        store_counters: Callable[[Sequence[int]], None],
+        store_counters: Callable[[Sequence[str], Sequence[int]], None],
         handshakes: Handshakes,
         *,
         logs: bool,
@@ -128,6 +154,8 @@ class Recorder:
         self._channel = channel
         self._store_counters = store_counters
         self.logs = logs
+        self.by_route = False
+        self.own, self.upstream, self.waited = Histogram(OWN_BOUNDS), Histogram(BOUNDS), Histogram(BOUNDS)
         self.requests = 0
         self.bytes_in = 0
         self.bytes_out = 0
@@ -153,8 +181,18 @@ class Recorder:
         self.statuses = [0] * 600
         self.refused = dict.fromkeys(_REFUSALS, 0)
         self.came_with: dict[str | None, int] = dict.fromkeys(TLS_COUNTERS, 0)
+        self.route_counts_dropped = 0
+        self.upstream_idle = 0
+        self.upstream_opened = 0
+        self.upstream_connect_failures = 0
+        self.in_flight_at = [0] * MOST_LISTENERS
+        self._epoch = time.time() - monotonic()  # the wall clock is asked with each batch, not at each request
         self._uses: dict[bytes, tuple[str, float, str]] = {}
-        self._sums: dict[tuple[str, Refusal | None], int] = {}
+        #: Until the next batch: requests by key, routes that have ``counts`` by status, and those that were refused.
+        self._used: defaultdict[HeldKey, int] = defaultdict(int)
+        self._touched: list[Route] = []
+        self._refusals: defaultdict[_Refused, int] = defaultdict(int)
+        self._nowhere = Route(-1, "", (), Needs(), "", None, "")
         self._old: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._lines: list[bytes] = []
         self._spans: list[bytes] = []
@@ -164,29 +202,45 @@ class Recorder:
     def record(self, exchange: Exchange) -> None:
         """Once per exchange, at its end."""
         self.requests += 1
-        self.statuses[exchange.status] += 1
-        self.bytes_in += exchange.bytes_in
+        if exchange.bytes_in:
+            self.bytes_in += exchange.bytes_in
         self.bytes_out += exchange.bytes_out
-        if exchange.refusal is not None:
-            self.refused[exchange.refusal] += 1
         if exchange.cut:
             self.cut += 1
+        key = exchange.key
+        route = exchange.route or self._nowhere
+        if exchange.refusal is None:
+            counts = route.counts
+            if not counts:
+                self._touched.append(route)
+            counts[exchange.status] += 1
+            if key is not None:
+                self._used[key] += 1
+        else:
+            self._refusals[key, route, exchange.status, exchange.refusal] += 1
+        waited = exchange.waited
+        ours = (exchange.started_at or exchange.ended_at) - exchange.began - waited
+        if exchange.heard_at:
+            theirs = exchange.heard_at - exchange.forwarded_at
+            self.upstream.fresh.append(theirs)
+            self.own.fresh.append(ours - theirs)
+        elif not exchange.forwarded_at and not exchange.cut and exchange.search is None:
+            self.own.fresh.append(ours)
         if exchange.search is not None:
             self.retries += exchange.search.sent
-        key = exchange.key
+        if waited:
+            self.waited.fresh.append(waited)
         if key is not None:
-            self._use(key, exchange.note.peer.text)
-            place = (key.id, exchange.refusal)
-            self._sums[place] = self._sums.get(place, 0) + 1
+            self._use(key, exchange)
             if exchange.note.peer.tls in _OLD_TLS:
                 self._saw_old_tls(key, exchange.note.peer)
         if exchange.configuration:  # by which it was to be logged
             self._log(exchange)
 
-    def _use(self, key: HeldKey, address: str) -> None:
+    def _use(self, key: HeldKey, exchange: Exchange) -> None:
         digest = key.digest
         if len(self._uses) < WAITING_USES or digest in self._uses:
-            self._uses[digest] = (key.id, time.time(), address)
+            self._uses[digest] = (key.id, exchange.ended_at + self._epoch, exchange.note.peer.text)
         else:
             self.uses_dropped += 1
 
@@ -256,17 +310,26 @@ class Recorder:
             int(self.level > 1),
             int(self.lag * 1e6),
             self.spans_dropped,
+            self.route_counts_dropped,
+            self.upstream_idle,
+            self.upstream_opened,
+            self.upstream_connect_failures,
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),
             *self._handshakes.refused_ones.values(),
+            *self.own.values(),
+            *self.upstream.values(),
+            *self.waited.values(),
+            *self.in_flight_at,
         ]
 
     def flush(self, connections: int, in_flight: int, store_unreadable: bool) -> None:
         """Hand everything over. What the channel does not take is dropped and counted, last uses are kept."""
+        self._epoch = time.time() - monotonic()
         if self._uses:
             self._flush_uses()
-        if self._sums:
+        if self._touched or self._refusals:
             self._flush_sums()
         if self._old:
             self._flush_old()
@@ -274,7 +337,7 @@ class Recorder:
             self.log_lines_dropped += self._send_lines(b"L", self._lines)
         if self._spans:
             self.spans_dropped += self._send_lines(b"S", self._spans)
-        self._store_counters(self.counters(connections, in_flight, store_unreadable))
+        self._store_counters(COUNTERS, self.counters(connections, in_flight, store_unreadable))
 
     def _flush_uses(self) -> None:
         digests = list(self._uses)
@@ -288,12 +351,37 @@ class Recorder:
 
     def _flush_sums(self) -> None:
         hour = int(time.time() // 3600)
-        sums = [(key_id, hour, why.slug if why else "", n) for (key_id, why), n in self._sums.items()]
-        self._sums.clear()
+        usage = [(key.id, hour, "", requests) for key, requests in self._used.items()]
+        routes: list[tuple[str, str, int, str, int]] = []
+        for route in self._touched:
+            for status, requests in route.counts.items():
+                self.statuses[status] += requests
+                routes.append((*_place(route), status, "", requests))
+            route.counts.clear()
+        for (key, route, status, refusal), requests in self._refusals.items():
+            self.statuses[status] += requests
+            self.refused[refusal] += requests
+            routes.append((*_place(route), status, refusal.name.lower(), requests))
+            if key is not None:
+                usage.append((key.id, hour, refusal.slug, requests))
+        for each in (self._used, self._touched, self._refusals):
+            each.clear()
+        self.usage_dropped += self._send_sums(b"C", usage)
+        if self.by_route:
+            self.route_counts_dropped += self._send_sums(b"R", routes)
+
+    def _send_sums(self, kind: bytes, sums: Sequence[tuple[Any, ...]]) -> int:
+        """Send rows that end in requests, in messages that are short enough; the requests that found no room."""
+        dropped = 0
         for first in range(0, len(sums), 400):
             batch = sums[first : first + 400]
-            if not self._channel.send(b"C", json.dumps(batch).encode("ascii")):
-                self.usage_dropped += sum(n for *_, n in batch)
+            payload = json.dumps(batch).encode("ascii")
+            if len(payload) > MESSAGE_BYTES and len(batch) > 1:
+                half = len(batch) // 2
+                dropped += self._send_sums(kind, batch[:half]) + self._send_sums(kind, batch[half:])
+            elif not self._channel.send(kind, payload):
+                dropped += sum(row[-1] for row in batch)
+        return dropped
 
     def _flush_old(self) -> None:
         seen = [(*place, at, requests) for place, (at, requests) in self._old.items()]
@@ -316,3 +404,8 @@ class Recorder:
 
     def _send_some(self, kind: bytes, lines: list[bytes]) -> int:
         return 0 if self._channel.send(kind, b"".join(lines)) else len(lines)
+
+
+def _place(route: Route) -> tuple[str, str]:
+    """The methods and the template of a route, as its row in the settings has them; empty where there was none."""
+    return ",".join(route.methods) or ("*" if route.path else ""), route.path

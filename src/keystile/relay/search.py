@@ -104,6 +104,7 @@ class Search:
             member.pool.unreserve()
 
     def _connected(self, member: Member, connection: UpstreamConnection) -> None:
+        self.exchange.gateway.recorder.upstream_opened += 1
         self.group.connected(self, member)
         if self.exchange.answered or self.exchange.ended:
             connection.release(clean=True)
@@ -120,6 +121,7 @@ class Search:
         if error.errno in EXHAUSTED:
             self._lacks(member)
             return
+        self.exchange.gateway.recorder.upstream_connect_failures += 1
         self._refusal = Refusal.CONNECT_TIMEOUT if isinstance(error, TimeoutError) else Refusal.UPSTREAM_UNREACHABLE
         self.tried.append(member)
         self.group.connect_failed(self, member)

@@ -5,15 +5,20 @@ Law: values only. Whether the answer becomes a 400, 404 or 405 is for the caller
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Literal
 
 from keystile.config.model import Cors, Needs
 
 
+def _nothing() -> defaultdict[int, int]:
+    return defaultdict(int)
+
+
 @dataclass(slots=True, eq=False)
 class Route:
-    """One operation of the table. ``note`` is a place for the relay's own memo and means nothing here.
+    """One operation of the table. ``note`` and ``counts`` are places for the relay's own memo and mean nothing here.
 
     ``id`` is its place in the list the table was made from; ``methods`` is empty for every method.
     """
@@ -27,6 +32,7 @@ class Route:
     source: str
     websocket: bool = False
     note: object | None = None
+    counts: defaultdict[int, int] = field(default_factory=_nothing, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,11 @@ class SqliteStore:
         """Return how many keys the account owns, or how many there are; no key is read for it."""
         return await (await self._reading()).count_keys(account_id)
 
+    async def count_accounts(self) -> int:
+        """Return how many accounts there are."""
+        [(count,)] = await self._asked("SELECT count(*) FROM accounts")
+        return int(count)
+
     async def keys_by_account(self) -> dict[str, int]:
         """Return how many keys each account owns, by the account's id; those without any are left out."""
         return dict(await self._asked("SELECT account_id, count(*) FROM keys GROUP BY account_id"))

@@ -356,6 +356,11 @@ class Pool:
         """Connections in use or being made; 0 where nobody counts."""
         return 0
 
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a request."""
+        return len(self._idle)
+
     def lost(self, connection: UpstreamConnection) -> None:
         """A connection has ended; told at least once of each. Nothing to do where nobody counts."""
 
