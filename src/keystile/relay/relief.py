@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TRIM_SECONDS: Final = 1.0
 #: Seconds between two times that idle connections are closed.
 CLOSE_SECONDS: Final = 5.0
-#: Of the connections, the part that is closed at a time if idle.
+#: What part of the connections is closed at a time, of those that are idle.
 CLOSED_PART: Final = 8
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -67,7 +67,10 @@ class Relief:
             self._trimmed = now
             trim()
             weight = self.weigh()
-            if weight > bound and not self._cut(weight - bound):
+            if weight > bound:
+                if self._cut(weight - bound):
+                    rules.weigh(weight)
+                    return  # what that has given back is known at the next look
                 self._in_vain = now
         rules.weigh(weight)
         if rules.by_memory == Level.SHEDDING and now - self._closed >= CLOSE_SECONDS:
@@ -87,7 +90,8 @@ class Relief:
 
     def _close_idle(self) -> None:
         connections = self.gateway.connections
-        for client in list(connections)[: len(connections) // CLOSED_PART + 1]:
+        idle = [client for client in connections if client.is_idle()]
+        for client in idle[: len(connections) // CLOSED_PART + 1]:
             client.close_if_idle()
         gc.collect()
 

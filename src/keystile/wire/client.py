@@ -580,13 +580,16 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.due = application.clock.now + application.idle_time
 
-    def close_if_idle(self) -> None:
-        """End a connection on which no request is under way, as far as we can know.
+    def is_idle(self) -> bool:
+        """Whether no request is under way, as far as we can know: what has come and was not read yet may be one."""
+        return self.served is None and self.state == HEAD and not self._waiting and not self._has_come()
 
-        What has come and was not read yet may be one. And one that crosses our end is not answered with a reset:
-        until the client has ended too, we listen for a while.
+    def close_if_idle(self) -> None:
+        """End a connection on which no request is under way.
+
+        One that crosses our end is not answered with a reset: until the client has ended too, we listen for a while.
         """
-        if self.served is None and self.state == HEAD and not self._waiting and not self._has_come():
+        if self.is_idle():
             self._send_end(FAREWELL_SECONDS)
 
     def _has_come(self) -> bool:
