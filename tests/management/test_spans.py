@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -145,11 +146,21 @@ def test_another_collector_gets_what_comes_from_then_on() -> None:
         assert first
 
 
-def test_a_collector_that_is_not_there_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_collector_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own thread would go on trying long after this test."""
+    answers = threading.Event()
+    stand_in = SimpleNamespace(on_end=lambda span: None, shutdown=lambda: answers.wait(20))
+    monkeypatch.setattr(spans, "_processor", lambda collector: stand_in)
     some = Spans()
-    some.send_to("http://127.0.0.1:9")
-    some.add(line() * 5000)  # more than wait: the rest is lost
+    for number in range(3):
+        some.send_to(f"http://127.0.0.1:{number + 1}")
+        some.add(line())
     some.close(0.01)
+    last = [thread for thread in threading.enumerate() if thread.name == "last spans"]
+    assert len(last) == 3  # each waits by itself
+    answers.set()
+    for thread in last:
+        thread.join(20)
 
 
 def test_without_the_library_it_is_said_which_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

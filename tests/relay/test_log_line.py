@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -221,9 +220,10 @@ def test_no_path_breaks_a_line_or_holds_a_key() -> None:
     for path in (b"/a", b'/"', b"/\\", b"/" + b"x" * 200, b"/%22"):
         assert json.loads(path_text(path)) == path.decode()
     secret = secrets.generate()
-    for path in (f"/{secret}", f"/%{ord(secret[0]):X}{secret[1:]}", f"/{secret.lower()}"):
-        assert secrets.hint(secret).lower() in path_text(path.encode()).decode().lower()
-        assert not re.search(f"(?i){secret[:40]}", path_text(path.encode()).decode())
+    for written in (f"/{secret}", f"/%{ord(secret[0]):X}{secret[1:]}", f"/{secret.lower()}"):
+        said = path_text(written.encode()).decode().lower()
+        assert secrets.hint(secret).lower() in said
+        assert secret[:40].lower() not in said
 
 
 def test_keys_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

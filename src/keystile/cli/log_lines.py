@@ -125,7 +125,7 @@ class Printer:
 
     as_json: bool = False
     local: bool = False
-    _columns: list[Column] = field(default_factory=list)
+    _columns: list[Column] = field(default_factory=list, init=False)
 
     def show(self, entry: Entry, line: bytes) -> None:
         """A line of the access log."""
