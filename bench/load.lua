@@ -1,7 +1,8 @@
 -- wrk's side of the bench: the varied requests, and the figures as one line of JSON.
 -- BENCH_REQUESTS names a file of requests, each as its length in bytes, a line end, and its bytes. They are
 -- rendered beforehand so that wrk's own work per request stays small. Without it wrk repeats its one request, which
--- posts BENCH_BODY bytes where that is not 0. BENCH_ADDRESSES: as many clients, one after the other, in X-Forwarded-For.
+-- posts BENCH_BODY bytes where that is not 0. BENCH_ADDRESSES: as many clients, one after the other from BENCH_FIRST on,
+-- in X-Forwarded-For.
 
 local file = os.getenv("BENCH_REQUESTS")
 local size, addresses = tonumber(os.getenv("BENCH_BODY")) or 0, tonumber(os.getenv("BENCH_ADDRESSES")) or 0
@@ -12,7 +13,7 @@ if size > 0 then
 end
 
 if addresses > 0 then
-   local number, before, after = 0, nil, nil
+   local number, before, after = tonumber(os.getenv("BENCH_FIRST")) or 0, nil, nil
    request = function()
       if not before then
          wrk.headers["X-Forwarded-For"] = "@@"

@@ -58,13 +58,17 @@ class Load:
             for request in varied_requests(keys):
                 file.write(b"%d\n%b" % (len(request), request))
 
-    def run(self, case: Case, port: int, seconds: float) -> Result:
-        """Load 127.0.0.1:``port`` for about ``seconds``; raises RuntimeError when wrk fails."""
+    def run(self, case: Case, port: int, seconds: float, first: int = 0) -> Result:
+        """Load 127.0.0.1:``port`` for about ``seconds``; raises RuntimeError when wrk fails.
+
+        ``first``: the client to begin with, where a case has many addresses.
+        """
         environment = dict(os.environ)
         if case.load == "varied":
             environment["BENCH_REQUESTS"] = str(self.varied)
         environment["BENCH_BODY"] = str(case.body)
         environment["BENCH_ADDRESSES"] = str(case.addresses)
+        environment["BENCH_FIRST"] = str(first)
         before = _children_cpu()
         done = subprocess.run(
             self._command(case, port, seconds), env=environment, capture_output=True, text=True, timeout=seconds + 30
