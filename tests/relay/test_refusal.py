@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -70,8 +71,9 @@ def go_wrong(relay: Running) -> None:
 
 def leave_out(relay: Running) -> None:
     group = relay.gateway.upstreams["gone"]
+    nobody = cast(Exchange, SimpleNamespace(forwarded_at=0.0, waited=0.0))
     for _ in range(5):
-        group.connect_failed(Search(cast(Exchange, None), group), group.members[0])
+        group.connect_failed(Search(nobody, group), group.members[0])
 
 
 def fill_server(relay: Running) -> None:
