@@ -71,9 +71,9 @@ def go_wrong(relay: Running) -> None:
 
 def leave_out(relay: Running) -> None:
     group = relay.gateway.upstreams["gone"]
-    exchange = cast(Exchange, SimpleNamespace(forwarded_at=0.0, waited=0.0))
+    nobody = cast(Exchange, SimpleNamespace(forwarded_at=0.0, waited=0.0))
     for _ in range(5):
-        group.connect_failed(Search(exchange, group), group.members[0])
+        group.connect_failed(Search(nobody, group), group.members[0])
 
 
 def fill_server(relay: Running) -> None:

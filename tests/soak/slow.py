@@ -213,7 +213,7 @@ class _Attack:
 
     async def _watch(self, attacked: RealGateway) -> None:
         while not self.over:
-            now = await asyncio.to_thread(attacked.metric, "connections")
+            now = int(await asyncio.to_thread(attacked.metric, "connections"))
             self.found.most_open = max(self.found.most_open, now - CLIENTS)
             await asyncio.sleep(0.25)
 
