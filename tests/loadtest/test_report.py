@@ -6,7 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystile.keys import secret as secrets
@@ -56,6 +56,7 @@ def strange(text: str) -> Record:
     )
 
 
+@settings(max_examples=25)  # two pages each
 @given(TEXTS)
 def test_no_text_becomes_anything_but_text(text: str) -> None:
     plain, with_text = (Page(report.page(strange(each))) for each in ("plain", text))
