@@ -90,7 +90,7 @@ async def _fill(path: Path) -> tuple[str, str]:
     async with await SqliteStore.open(path) as store:
         keys = KeyService(store)
         account = await keys.create_account(ANN, False, **BY)
-        made = await keys.create(ANN, NAME, **BY)
+        made = await keys.create(ANN, NAME, actor=BY["actor"], origin=BY["origin"])
         passwords = await Passwords.open(path, CHEAP)
         await passwords.set_password(account.id, PASSWORD)
         access = await Access.open(path, keys, store, passwords)
