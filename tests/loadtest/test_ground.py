@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -54,9 +55,10 @@ with arranged(given.operations, given.keys, given.limits, ("all",), workers=1) a
 """
 
 
-def test_a_killed_run_leaves_no_gateway_behind() -> None:
+def test_a_killed_run_leaves_no_gateway_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _HOLDING, str(GATEWAY)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    where = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=where) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         assert call(port, "/v4/contacts") == "api-key-required"

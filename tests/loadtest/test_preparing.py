@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from keystile.config.model import Needs, Operation
 from keystile.loadtest.credentials import made
+from keystile.loadtest.objectives import settle
 from keystile.loadtest.plan import Target
-from keystile.loadtest.preparing import CannotRun, Site, Wishes, adjusted, prepare, width
+from keystile.loadtest.preparing import CannotRun, Site, Wishes, adjusted, prepare, visible, width
 from keystile.loadtest.scenarios import SCENARIOS
 
 OPERATIONS = [
@@ -69,6 +70,16 @@ def test_all_at_once_needs_a_path_that_takes_its_time() -> None:
     plan, _ = prepare(SCENARIOS["at-once"], Wishes(held="/v4/slow?n=1"), GIVEN)
     assert [(call.template, call.target) for call in plan.calls] == [("/v4/slow", "/v4/slow?n=1")]
     assert (plan.rounds, plan.rate) == (4, None)
+
+
+def test_a_cap_that_nobody_sees_is_not_judged_unless_somebody_asks() -> None:
+    objectives = settle(["failed=0%", "cap=exact"], ())
+    steady, at_once = (prepare(SCENARIOS[name], Wishes(held="/slow"), GIVEN)[0] for name in ("steady", "at-once"))
+    found, notes = visible(objectives, (), steady, GIVEN)
+    assert [each.name for each in found] == ["failed"]
+    assert "not judged" in notes[0]
+    for asked_for, plan, where in (((), at_once, GIVEN), ((), steady, OURS), (("cap=exact",), steady, GIVEN)):
+        assert visible(objectives, asked_for, plan, where) == (objectives, ())
 
 
 def test_strangers_call_a_given_gateway_too() -> None:

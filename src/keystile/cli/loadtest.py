@@ -135,8 +135,10 @@ def _run(arguments: argparse.Namespace, scenario: Scenario, objectives: tuple[Ob
     with site(arguments, scenario) as (where, seen):
         try:
             plan, notes = preparing.prepare(scenario, wishes, where)
+            objectives, unseen = preparing.visible(objectives, arguments.objective, plan, where)
         except preparing.CannotRun as error:
             raise CommandFailed(str(error)) from None
+        notes = (*notes, *unseen)
         show_loadtest.announce(scenario, where, notes)
         display = Display(sys.stderr, plan.seconds, renews=colourful(sys.stderr))
         try:

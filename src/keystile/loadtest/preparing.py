@@ -14,6 +14,7 @@ from keystile.config.model import Operation
 from keystile.loadtest import api, target
 from keystile.loadtest.calls import Call, calls_of, key_only, slowly
 from keystile.loadtest.credentials import Credential, strangers
+from keystile.loadtest.objectives import Objective
 from keystile.loadtest.plan import Plan, Target
 from keystile.loadtest.scenarios import TOO_MANY, Scenario
 
@@ -93,6 +94,19 @@ def prepare(scenario: Scenario, wishes: Wishes, site: Site) -> tuple[Plan, tuple
         rounds,
     )
     return plan, tuple(notes)
+
+
+def visible(
+    objectives: Sequence[Objective], asked_for: Sequence[str], plan: Plan, site: Site
+) -> tuple[tuple[Objective, ...], tuple[str, ...]]:
+    """The objectives that a run can show anything about, and a remark; one that was asked for stays in any case."""
+    is_seen = site.is_ours or plan.rounds or any(text.startswith("cap=") for text in asked_for)
+    if is_seen or not any(each.name == "cap" for each in objectives):
+        return tuple(objectives), ()
+    note = (
+        "The cap is not judged: only an API of our own sees how many are let in at once. The scenario at-once shows it."
+    )
+    return tuple(each for each in objectives if each.name != "cap"), (note,)
 
 
 def width(seconds: float) -> float:
