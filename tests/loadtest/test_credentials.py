@@ -34,7 +34,11 @@ def test_a_file_has_a_key_a_line_and_what_it_holds() -> None:
     assert [first.name, second.name] == ["given, line 2", "given, line 4"]
 
 
-@pytest.mark.parametrize("text", ["", "# nothing", "short", f"{SECRET} A B", f"{SECRET}\x7f", "ключ" * 10])
+@pytest.mark.parametrize(
+    "text",
+    ["", "# nothing", "short", f"{SECRET} A B", f"{SECRET}\x7f", "ключ" * 10],
+    ids=["nothing", "a remark", "short", "three words", "a control character", "no hexadecimal"],
+)
 def test_what_is_no_key_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(BadKeys) as refused:
         read(text, "keys.txt")
