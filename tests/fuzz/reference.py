@@ -152,8 +152,8 @@ def _opening(method: bytes, values: dict[bytes, list[bytes]], options: set[bytes
 
 
 def _protocols(values: dict[bytes, list[bytes]]) -> bytes:
-    """Upgrade's lines as one; an empty one at the beginning says nothing."""
-    return b", ".join(values.get(b"upgrade", [])).lower().lstrip(b", ")
+    """Upgrade's lines as one; empty elements at its ends say nothing (RFC 9110 §5.6.1)."""
+    return b", ".join(values.get(b"upgrade", [])).lower().strip(b", \t")
 
 
 def _asks(head: Head, bounds: Bounds) -> bool:

@@ -33,6 +33,9 @@ def test_the_standards_own_example_is_right() -> None:
         (b"Connection: keep-alive, Upgrade", b"Upgrade: websocket"),
         (b"connection: UPGRADE", b"upgrade: WebSocket"),
         (b"Connection: keep-alive", b"Connection: upgrade", b"Upgrade: websocket"),
+        (b"Connection: Upgrade", b"Upgrade:,websocket"),
+        (b"Connection: Upgrade", b"Upgrade: , websocket ,\t,"),
+        (b"Connection: Upgrade", b"Upgrade: websocket", b"Upgrade: "),
     ],
 )
 def test_it_is_asked_for_in_any_case_and_beside_other_options(lines: tuple[bytes, ...]) -> None:

@@ -151,6 +151,11 @@ for _name, _answer, _status in (
 ):  # fmt: skip
     answered(f"{_name} to a handshake", _answer, _status)
 
+# Found by fuzzing: a list with an empty element names one protocol (RFC 9110 §5.6.1).
+_listed = GET + FIELDS.replace(b": websocket", b":,websocket") + b"\r\n"
+opened("websocket behind an empty element", _listed + HIDDEN, HIDDEN)
+opened("websocket before an empty line of its own", _head + b"Upgrade:\r\n\r\n" + HIDDEN, HIDDEN)
+
 opened("a tunnel carries what looks like a request", _head + b"\r\n" + HIDDEN, HIDDEN)
 opened("bytes before the 101", _head + b"\r\n" + FRAME + HIDDEN, FRAME + HIDDEN, early=True)
 opened("many bytes before the 101", _head + b"\r\n" + HIDDEN * 300, HIDDEN * 300, early=True)

@@ -22,6 +22,7 @@ VERSION: Final = b"13"
 UPGRADE_LINES: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 _PROTOCOL: Final = b"websocket"
+_EMPTY: Final = b", \t"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: 16 bytes in base64: the last digit before the padding has four bits to spare, which are zero.
 _KEY: Final = re.compile(rb"[0-9A-Za-z+/]{21}[AQgw]==")
@@ -31,8 +32,10 @@ _NEEDED: Final = frozenset({b"sec-websocket-key", b"sec-websocket-version"})
 
 def is_asked_for(fields: RequestFields) -> bool:
     """Whether a request asks to become a WebSocket. One that offers several protocols, or does not name Upgrade
-    in Connection, or is of HTTP/1.0, is an ordinary request (RFC 9110 §7.8)."""
-    return fields.upgrade.lower() == _PROTOCOL and b"upgrade" in fields.named and fields.minor_version == 1
+    in Connection, or is of HTTP/1.0, is an ordinary request (RFC 9110 §7.8). Empty elements of a list are none
+    (RFC 9110 §5.6.1)."""
+    upgrade = fields.upgrade.strip(_EMPTY).lower()
+    return upgrade == _PROTOCOL and b"upgrade" in fields.named and fields.minor_version == 1
 
 
 def fault_of(method: bytes, fields: RequestFields) -> str | None:
