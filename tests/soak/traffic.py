@@ -74,7 +74,7 @@ class Traffic:
                 self.broken[f"connecting: {type(error).__name__}"] += 1
                 await asyncio.sleep(0.01)
                 continue
-            number, began = 1, time.monotonic()
+            number, began, port = 1, time.monotonic(), writer.get_extra_info("sockname")[1]
             try:
                 while await self._ask(reader, writer) and kept and not self.stopping:
                     await asyncio.sleep(pause)
@@ -83,7 +83,6 @@ class Traffic:
             except (OSError, EOFError, TimeoutError) as error:
                 way = f"{'TLS' if secure else 'plain'}, {'kept' if kept else 'new'}"
                 since = f"{time.monotonic() - began:.1f} s after connecting at {datetime.now(UTC):%T.%f}"
-                port = writer.get_extra_info("sockname")[1]
                 self.broken[f"{error!r} ({way}, request {number}, {since} from {port})"] += 1
             writer.transport.abort()
             await asyncio.sleep(pause)

@@ -133,7 +133,8 @@ class _Place:
         with self._lock:
             self.dropped += lost
             self._waiting -= len(lines)
-        self._say_once(trouble, lost)
+        if lines or trouble:  # a look that found the file in its place says nothing of writing
+            self._say_once(trouble, lost)
 
     def _say_once(self, trouble: str, lost: int) -> None:
         """Log that lines are being lost, and when that is over: not every line of them."""

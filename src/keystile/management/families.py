@@ -54,6 +54,7 @@ HELP: Final = {
     "slots_highest": "Slots taken by the client address that has most.",
     "slots_limit": "Slots that a client address may have (concurrent_requests_per_ip).",
     "slots_taken": "Slots taken by all client addresses together.",
+    "spans_dropped_total": "Spans that found no room on their way to management.",
     "store_unreadable": "Relays that cannot read the store and live on the keys they know.",
     "store_write_failures_total": "Failed attempts to write last uses and usage; what they held is tried again.",
     "tls_handshakes_abandoned_total": "TLS handshakes that their clients left.",

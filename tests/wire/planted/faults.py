@@ -190,7 +190,7 @@ CLIENT_FAULTS = (
     Planted(
         "Connection",
         "what Connection names goes on",
-        ((_HEAD, "        if fields.named:\n", "        if False:\n"),),
+        ((_HEAD, "(unwanted := fields.named | self._read_trace(fields))", "(unwanted := self._read_trace(fields))"),),
     ),
     Planted(
         "Upgrade",
