@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("keystile.relay")
 
-#: Seconds between looks: while all is calm, and while it is not.
+#: Seconds between looks: while all is calm, while it is not, and while memory is about its bound: strangers send it a
+#: megabyte in a few milliseconds, and what comes between two looks is above the bound.
 LOOK_SECONDS: Final = 0.05
 CLOSE_LOOK_SECONDS: Final = 0.02
+FULL_LOOK_SECONDS: Final = 0.005
 #: Seconds without a look after which there will be none any more.
 LOST_SECONDS: Final = 1.0
 #: Seconds for which a refused connection is not read: less than Retry-After, so that who obeys it is read at once. Who
@@ -143,9 +145,13 @@ class Shedder:
         if self._closed or (rules.max_lag is None and rules.max_memory is None and not self._resting):
             self._timer = None
             return
+        self._timer = self._loop.call_later(self._pause(rules), self._begin_turn)
+
+    def _pause(self, rules: Overload) -> float:
+        if rules.by_memory == Level.SHEDDING:
+            return FULL_LOOK_SECONDS
         is_close = self._level or self._resting or rules.is_long
-        pause = CLOSE_LOOK_SECONDS if is_close else LOOK_SECONDS
-        self._timer = self._loop.call_later(pause, self._begin_turn)
+        return CLOSE_LOOK_SECONDS if is_close else LOOK_SECONDS
 
     def _begin_turn(self) -> None:
         """Timers come before the turn's writes, these before its reads: two steps on, a whole turn is over."""
