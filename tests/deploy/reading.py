@@ -38,10 +38,13 @@ def blocks(heading: str, language: str) -> list[str]:
     return [content for name, content in _FENCED.findall(text) if name == language]
 
 
-def program(name: str, where_from: str) -> str:
-    """Where a tool is: beside this Python, or on the path. The test is skipped, with the reason, where it is not."""
+def program(name: str, where_from: str, *, in_ci: bool = True) -> str:
+    """Where a tool is: beside this Python, or on the path. Skips where it is not, but not in CI where that has it."""
     beside = str(Path(sys.executable).parent)
     found = shutil.which(name, path=f"{beside}:{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
+        if in_ci and os.environ.get("CI"):
+            pytest.fail(f"no {name}: .ci/run installs it")
+        # A tool that checks what we deploy is no part of what a developer needs, and not to be had on every system.
         pytest.skip(f"{name} is not installed: {where_from}")
     return found

@@ -26,6 +26,7 @@ PROMTOOL = shutil.which("promtool")
 NAME = re.compile(r"\bkeystile_\w+")
 SAMPLE = re.compile(r"^(keystile_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
+# In a package that starts a server when it is installed, so not for everybody; .ci/run installs it.
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool (Debian: prometheus) is not installed")
 
 

@@ -173,6 +173,7 @@ def test_a_locked_store_holds_up_changes_for_a_while_and_nothing_else(scene: Sce
 
 def test_a_full_disk_fails_changes_and_loses_log_lines_until_there_is_room(scene: Scene) -> None:
     if scene.room is None:
+        # Only a file system of its own can be filled without harm, and mounting one takes rights that few users have.
         pytest.skip("this user may not mount a file system to fill")
     gateway = scene.gateway
     before, keys = scene.usage(), scene.keys()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from tests.soak import overload
 from tests.soak.overload import Overloaded, Phase, Turn, measure, row
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 async def test_a_gateway_with_more_to_do_than_it_can_goes_on_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "CONNECTIONS", (overload.USUAL,))
     monkeypatch.setattr(overload, "PARTS", (0.8,))

@@ -9,6 +9,7 @@ import pytest
 from tests.soak.slow import MODES, Slow, is_there, slow
 
 
+# A tool of Debian's that pip does not have; .ci/run installs it.
 @pytest.mark.skipif(not is_there(), reason="slowhttptest is not installed")
 @pytest.mark.parametrize("mode", MODES)
 async def test_others_are_served_while_an_address_attacks(mode: str, tmp_path: Path) -> None:

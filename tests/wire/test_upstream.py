@@ -523,6 +523,7 @@ def test_a_name_with_an_address_of_each_kind_is_reached_by_the_one_that_works(tm
     prepare = f"{NETWORKS[network]} && mount --bind {tmp_path / 'hosts'} /etc/hosts"
     alone = ["unshare", "-rnm", "sh", "-c"]
     if shutil.which("unshare") is None or subprocess.run([*alone, prepare], check=False).returncode:
+        # Only in a network of its own can IPv6 be taken away; containers often forbid making one.
         pytest.skip("this user may have no network of its own here")
     command = [*alone, f'{prepare} && exec "$0" -c "$1"', sys.executable, REACH]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
