@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keystile.management import families
 from keystile.process.control import NotRunning
 from tests.chaos.ground import WORKERS
 from tests.soak.gateway import RealGateway
@@ -24,7 +23,6 @@ EVERY = 0.4
 SAMPLE = re.compile(r"(?m)^keystile_(\w+_total(?:\{[^}]*\})?) (\S+)$")
 OF_MANAGEMENT = frozenset(
     {
-        *families.BEGIN_ANEW,
         "configurations_taken_total",
         "configurations_refused_total",
         "log_lines_unwritten_total",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -47,3 +48,14 @@ def test_this_very_process_has_memory_and_time() -> None:
     found = {name: value for name, _, value in Processes().samples({"management": [os.getpid()]})}
     assert found["process_resident_memory_bytes"] > 1 << 20
     assert found["process_cpu_seconds_total"] > 0
+
+
+def test_processor_time_goes_on_in_another_process_that_looks(tmp_path: Path) -> None:
+    put(tmp_path, 1, 5 * TICK, 0, 1)
+    put(tmp_path, 2, 3 * TICK, 0, 1)
+    before, after = Processes(tmp_path), Processes(tmp_path)
+    before.samples({"relay": [1], "management": [2]})
+    after.restore(json.loads(json.dumps(before.kept())))
+    put(tmp_path, 1, 6 * TICK, 0, 1)
+    put(tmp_path, 3, TICK, 0, 1)
+    assert cpu(after.samples({"relay": [1], "management": [3]})) == {'role="relay"': 6.0, 'role="management"': 4.0}

@@ -73,3 +73,17 @@ def test_a_thousand_routes_with_ten_statuses_are_ten_thousand_lines_and_not_one_
     for first in range(0, len(rows), 400):
         counts.add_routes(json.dumps(rows[first : first + 400]).encode())
     assert len(shown(counts)) == requests.MOST + 1
+
+
+def test_what_is_kept_goes_on_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MOST", 2)
+    counts, following = RequestCounts(), RequestCounts()
+    for number in range(4):
+        counts.add_routes(json.dumps([["GET", f"/{number}", 0, "", 2]]).encode())
+        counts.add_usage(json.dumps([[f"k{number}", 5, "", 1]]).encode())
+    following.add_routes(json.dumps([["GET", "/else", 200, "", 1]]).encode())
+    following.restore(json.loads(json.dumps(counts.kept())))
+    assert shown(following) == shown(counts)
+    for each in (counts, following):
+        each.add_routes(json.dumps([["GET", "/0", 0, "", 1], ["GET", "/3", 0, "", 1]]).encode())
+    assert shown(following) == shown(counts)

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import json
+import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from keystile.config.model import Metrics
 from keystile.keys.service import KeyService
 from keystile.process import desk
 from keystile.process.memory import CounterPages
@@ -70,6 +76,34 @@ def test_who_stands_by_shows_what_the_one_before_has_counted_and_keeps_nothing_o
     after.usage.failures += 1
     after.keep()
     assert pages.tally().kept(desk.KEPT)["write_failures"] == 8
+    pages.close()
+
+
+def test_sums_by_route_go_on_with_the_next_process_and_a_left_over_that_is_none_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pages = CounterPages.create(1)
+    before, after = counting(pages), counting(pages)
+    before.requests.add_routes(b'[["GET", "/a", 200, "", 5]]')
+    before.keep()
+    after.count_on()
+    assert list(after.requests.samples(Metrics())) == list(before.requests.samples(Metrics())) != []
+    for left in (b"no zlib", zlib.compress(b"{"), zlib.compress(b'{"requests": {"routes": [5]}}')):
+        pages.ledger().write(left)
+        caplog.clear()
+        counting(pages).count_on()
+        assert len(caplog.messages) == 1
+    pages.close()
+
+
+def test_sums_that_do_not_fit_are_said_and_shown_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    pages = CounterPages.create(1)
+    one = counting(pages)
+    one.requests.add_routes(json.dumps([["GET", f"/{os.urandom(3_000_000).hex()}", 200, "", 5]]).encode())
+    one.requests.add_routes(json.dumps([["GET", f"/{os.urandom(3_000_000).hex()}", 200, "", 5]]).encode())
+    one.keep()
+    assert "will begin anew" in caplog.messages[0]
+    assert len(list(one.requests.samples(Metrics()))) == 2
     pages.close()
 
 

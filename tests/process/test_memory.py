@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keystile.process import memory
 from keystile.process.memory import MOST_COUNTERS, MOST_NAMES, CounterPages
 
 NAMES = ("requests", "connections")
@@ -132,3 +133,53 @@ def test_sums_never_go_back(steps: list[tuple[int, str]]) -> None:
             pages.fold(relay)
         assert pages.totals(ONE)["requests"] == expected
     pages.close()
+
+
+# -- the ledger ------------------------------------------------------------------------------------------------
+
+
+def test_what_was_written_last_is_read_by_whoever_has_the_pages(pages: CounterPages) -> None:
+    other = CounterPages.attach(os.dup(pages.fd))
+    assert other.ledger().read() == b""
+    for data in (b"one", b"two, which is longer", b"", b"four"):
+        pages.ledger().write(data)
+        assert other.ledger().read() == pages.ledger().read() == data
+    other.close()
+
+
+@pytest.mark.parametrize("at", [0, 8, 16, 20, 22])
+def test_a_writing_that_was_cut_off_leaves_the_one_before(pages: CounterPages, at: int) -> None:
+    ledger = pages.ledger()
+    ledger.write(b"before")
+    ledger.write(b"after")
+    [half] = [half for half in ledger._halves if memory._written(half) == (2, b"after")]
+    half[at] ^= 1  # as if a part of it had not come there
+    assert ledger.read() == b"before"
+    ledger.write(b"again")
+    assert ledger.read() == b"again"
+
+
+def test_a_head_that_came_only_in_part_is_none(pages: CounterPages) -> None:
+    ledger = pages.ledger()
+    ledger.write(b"before")
+    half = ledger._halves[1 - [memory._written(each)[1] for each in ledger._halves].index(b"before")]
+    half[:8] = (2).to_bytes(8, "little")  # and neither size nor check
+    assert ledger.read() == b"before"
+
+
+def test_too_much_is_refused_and_what_was_there_stays(pages: CounterPages) -> None:
+    ledger = pages.ledger()
+    ledger.write(b"there")
+    with pytest.raises(ValueError, match="do not fit into the ledger"):
+        ledger.write(bytes(memory.LEDGER // 2))
+    assert ledger.read() == b"there"
+    ledger.write(bytes(memory.LEDGER // 2 - 20))
+    assert len(ledger.read()) == memory.LEDGER // 2 - 20
+
+
+def test_the_ledger_does_not_touch_the_pages(pages: CounterPages) -> None:
+    pages.ledger().write(b"x" * 100_000)
+    pages.page(2).store(["a"], [7])
+    pages.tally().keep(["b"], [8])
+    assert (pages.totals(["a"]), pages.tally().kept(["b"])) == ({"a": 7}, {"b": 8})
+    assert pages.ledger().read() == b"x" * 100_000

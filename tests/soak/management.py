@@ -18,7 +18,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keystile.management import families
 from tests.soak.changes import CHANGERS, ROUTES, SCOPES, Changer, Changes, check
 from tests.soak.client import ENDED, Client
 from tests.soak.gateway import RealGateway, fill, send
@@ -29,7 +28,6 @@ CALLERS = 8
 """For each address: less than the cap, so that none is refused."""
 CALLS_ON_ONE = 200
 """Calls on one connection; then the caller makes another."""
-BEGIN_ANEW = tuple(f"keystile_{name}" for name in families.BEGIN_ANEW)
 BACK_WITHIN = 60.0
 """Seconds after which a management that has not come back counts as gone."""
 
@@ -185,8 +183,7 @@ def _counters(url: str) -> dict[str, float]:
     """Every counter with its labels."""
     with urllib.request.urlopen(url, timeout=60) as answer:
         lines = (line.rpartition(" ") for line in answer.read().decode().splitlines() if line[0] != "#")
-        counters = {name: float(value) for name, _, value in lines if "_total" in name}
-    return {name: value for name, value in counters.items() if not name.startswith(BEGIN_ANEW)}
+        return {name: float(value) for name, _, value in lines if "_total" in name}
 
 
 async def soak(seconds: float, relays: int, directory: Path, pause: float = 0.5) -> Kills:

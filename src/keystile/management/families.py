@@ -25,7 +25,7 @@ HELP: Final = {
     "held_bytes": "Bytes in memory for peers that do not read, or have not finished.",
     "in_flight": "Requests in flight.",
     "in_flight_by_listener": "Requests in flight, once a second, by the listener that they came by.",
-    "key_requests_total": "Requests by key (its id) and refusal. Counts since management began; see metrics.keys.",
+    "key_requests_total": "Requests by key (its id) and refusal; see metrics.keys.",
     "keys": "API keys in the store.",
     "accounts": "Accounts in the store.",
     "keys_unavailable": "Relays that refuse keys, since they could not read the store for too long.",
@@ -37,7 +37,7 @@ HELP: Final = {
     "messages_dropped_total": "Messages from relays to management that found no room.",
     "old_tls_unwritten_total": "Sightings of old TLS versions that found no room while the store could not be written.",
     "own_duration_seconds": "The gateway's own time for a request, without waiting and without the answer's body.",
-    "process_cpu_seconds_total": "Processor time, by role; since management began, for processes that it has seen.",
+    "process_cpu_seconds_total": "Processor time, by role.",
     "process_resident_memory_bytes": "Resident memory, by role.",
     "refusals_total": "Requests that the gateway itself refused, by reason.",
     "relays_holding_back": "Relays that are overloaded: they let in few new connections, or none.",
@@ -50,7 +50,7 @@ HELP: Final = {
     "restarts_total": "Processes that were started again.",
     "retries_total": "Requests that were sent again, to the same server or another.",
     "route_counts_dropped_total": "Requests that route_requests_total lacks: no room on their way to management.",
-    "route_requests_total": "Requests by route, status and refusal. Counts since management began; see metrics.routes.",
+    "route_requests_total": "Requests by route, status and refusal; see metrics.routes.",
     "slots_highest": "Slots taken by the client address that has most.",
     "slots_limit": "Slots that a client address may have (concurrent_requests_per_ip).",
     "slots_taken": "Slots taken by all client addresses together.",
@@ -84,9 +84,6 @@ HISTOGRAMS: Final = {
     "waited": "wait_duration_seconds",
 }
 """The family of each of the relays' histograms (``relay/histogram.py``)."""
-
-BEGIN_ANEW: Final = frozenset({"route_requests_total", "key_requests_total", "process_cpu_seconds_total"})
-"""Counters that begin at nought with each management process. All others go on, whoever dies."""
 
 
 class Place(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from keystile.management.metrics import Sample, labels
 
@@ -46,6 +46,15 @@ class Processes:
             *(("process_resident_memory_bytes", labels(role=role), size) for role, size in memory.items()),
             *(("process_cpu_seconds_total", labels(role=role), self._cpu(role)) for role in running),
         ]
+
+    def kept(self) -> dict[str, Any]:
+        """What was seen last and what is gone, for JSON; ``restore`` goes on from there."""
+        return {"seen": [[*who, seconds] for who, seconds in self._seen.items()], "gone": self._gone}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what was ``kept``, instead of what is here."""
+        self._seen = {(role, pid, began): seconds for role, pid, began, seconds in kept["seen"]}
+        self._gone = dict(kept["gone"])
 
     def _fields(self, pid: int) -> list[str]:
         try:

@@ -1,14 +1,14 @@
-"""Requests by route and by key, for metrics: sums that relays hand over, added up as long as this process lives.
+"""Requests by route and by key, for metrics: sums that relays hand over, added up.
 
-Law: bounded, whatever is called: from ``MOST`` lines on, what is new is counted in one line for all others. They begin
-at nought with a new management process, as counters of Prometheus may; what relays count themselves does not.
+Law: bounded, whatever is called: from ``MOST`` lines on, what is new is counted in one line for all others. Where they
+are kept over the end of a process is the caller's.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from keystile.config.model import Metrics
@@ -26,32 +26,48 @@ OTHER: Final = "other"
 class _Lines:
     """Counts under labels: what ``texts`` makes of a place, once for each."""
 
-    def __init__(self, family: str, texts: Callable[..., dict[str, str]]) -> None:
+    def __init__(self, family: str, texts: Callable[..., dict[str, str]], *names: str) -> None:
         self._family = family
         self._texts = texts
+        self._others = labels(**dict.fromkeys(names, OTHER))
         self._labels: dict[tuple[Any, ...], str] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, place: tuple[Any, ...], requests: int) -> None:
         text = self._labels.get(place)
         if text is None:
-            text = labels(**self._texts(*place))
-            if len(self._labels) < MOST:
-                self._labels[place] = text
+            if place and len(self._labels) < MOST:
+                text = self._labels[place] = labels(**self._texts(*place))
             else:
-                text = labels(**dict.fromkeys(self._texts(*place), OTHER))
+                text = self._others
         self._counts[text] = self._counts.get(text, 0) + requests
+
+    def kept(self) -> list[list[Any]]:
+        """``[[*place, requests], …]``; that of all others has no place."""
+        known = [[*place, self._counts[text]] for place, text in self._labels.items()]
+        others = sum(self._counts.values()) - sum(row[-1] for row in known)
+        return [*known, [others]] if others else known
+
+    def restore(self, rows: Iterable[list[Any]]) -> None:
+        self._labels.clear()
+        self._counts.clear()
+        for *place, requests in rows:
+            self.add(tuple(place), requests)
 
     def samples(self) -> list[Sample]:
         return [(self._family, text, requests) for text, requests in self._counts.items()]
 
 
 class RequestCounts:
-    """``add_routes`` and ``add_usage`` take what relays send; ``samples`` is what the settings ask for of it."""
+    """``add_routes`` and ``add_usage`` take what relays send; ``samples`` is what the settings ask for of it.
+
+    ``fresh``: something was added; whoever has kept it sets it back.
+    """
 
     def __init__(self) -> None:
-        self._routes = _Lines("route_requests_total", _route)
-        self._keys = _Lines("key_requests_total", _key)
+        self._routes = _Lines("route_requests_total", _route, "method", "route", "status", "refusal")
+        self._keys = _Lines("key_requests_total", _key, "key", "problem")
+        self.fresh = False
 
     def add_routes(self, payload: bytes) -> None:
         """JSON ``[[methods, template, status, refusal, requests], …]``; what is none is logged and left out."""
@@ -67,8 +83,18 @@ class RequestCounts:
         except (ValueError, TypeError, IndexError) as error:
             log.warning("sums of requests from a relay cannot be read: %s", error)
             return
+        self.fresh = True
         for each, requests in rows:
             lines.add(each, requests)
+
+    def kept(self) -> dict[str, list[list[Any]]]:
+        """All of it, for JSON; ``restore`` goes on from there."""
+        return {"routes": self._routes.kept(), "keys": self._keys.kept()}
+
+    def restore(self, kept: Mapping[str, list[list[Any]]]) -> None:
+        """Go on from what was ``kept``, instead of what is here."""
+        self._routes.restore(kept["routes"])
+        self._keys.restore(kept["keys"])
 
     def samples(self, wanted: Metrics) -> Iterable[Sample]:
         """Those by route, those by key, or neither."""

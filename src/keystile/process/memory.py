@@ -5,7 +5,7 @@ here waits, and a relay's page is written by that relay alone. When a relay has 
 to the base page, so that sums never go back. Numbers are unsigned and of 64 bits.
 
 Behind the relays' pages lies one that the management process writes alone (``Tally``): what it counts itself, which the
-next one goes on from.
+next one goes on from; and behind that the ``Ledger``, for its sums under names that nobody knows beforehand.
 
 A page says itself what its counters are called, so processes of two versions share pages though one of them counts what
 the other does not know: what nobody asks for stays in the base page under its name, what nobody has counted is 0. It
@@ -19,12 +19,14 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import struct
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
-LAYOUT = "1024 words: pid, beat, dropped, restarts, size of names; counters from 8; then names; management's last"
+LAYOUT = "1024 words: pid, beat, dropped, restarts, size of names; counters from 8; then names; management's; ledger"
 """What has to be the same for two versions of this file to share pages."""
 PAGE = 32 * 1024
 _WORDS = 1024
@@ -35,6 +37,10 @@ MOST_COUNTERS = _WORDS - _FIRST
 """How many counters a page holds."""
 MOST_NAMES = PAGE - _NAMES_AT
 """How many bytes their names may have, each with one more."""
+LEDGER = 8 * 1024 * 1024
+"""Bytes of the ledger. What was never written takes no memory."""
+#: Of each half: which writing it was, the size of what follows, and the CRC-32 of these two and of that.
+_HEAD = struct.Struct("=QQI")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -81,7 +87,6 @@ class _Named:
         words = self.words
         for at, value in enumerate(values, _FIRST):
             words[at] = value
-
 
     def add(self, numbers: Iterable[tuple[str, int]]) -> None:
         """Add to those that are there, and put others behind them; what finds no room is lost."""
@@ -145,14 +150,56 @@ class Tally:
         self._page.write(values)
 
 
+class Ledger:
+    """Bytes that a process leaves to the one after it; there is one at a time. They are written into two halves in
+    turn: who is killed while writing leaves the other half whole.
+    """
+
+    def __init__(self, memory: memoryview) -> None:
+        half = len(memory) // 2
+        self._halves = memory[:half], memory[half:]
+
+    def read(self) -> bytes:
+        """What was written last, empty where nothing was."""
+        return max(map(_written, self._halves))[1]
+
+    def write(self, data: bytes) -> None:
+        """Leave this. Raises ValueError where it is too much; then what was there stays."""
+        numbers = [_written(half)[0] for half in self._halves]
+        half = self._halves[numbers.index(min(numbers))]
+        if _HEAD.size + len(data) > len(half):
+            raise ValueError(f"{len(data)} bytes do not fit into the ledger ({len(half) - _HEAD.size})")
+        half[: _HEAD.size] = bytes(_HEAD.size)
+        half[_HEAD.size : _HEAD.size + len(data)] = data
+        number = max(numbers) + 1
+        half[: _HEAD.size] = _HEAD.pack(number, len(data), _check(number, data))
+
+    def release(self) -> None:
+        """Let go of the memory."""
+        for half in self._halves:
+            half.release()
+
+
+def _written(half: memoryview) -> tuple[int, bytes]:
+    """Which writing a half of the ledger holds, and what; 0 and nothing where it is not whole."""
+    number, size, check = _HEAD.unpack_from(half)
+    data = bytes(half[_HEAD.size : _HEAD.size + size])
+    return (number, data) if len(data) == size and _check(number, data) == check else (0, b"")
+
+
+def _check(number: int, data: bytes) -> int:
+    return crc32(data, crc32(struct.pack("=QQ", number, len(data))))
+
+
 class CounterPages:
-    """All pages. Page 0 is the base, the last one management's; relays have the others."""
+    """All pages. Page 0 is the base, the last one management's; relays have the others. Behind them is the ledger."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._map = mmap.mmap(fd, os.fstat(fd).st_size)
         self._memory = memoryview(self._map)
-        count = len(self._map) // PAGE
+        count = (len(self._map) - LEDGER) // PAGE
+        self._ledger = Ledger(self._memory[count * PAGE :])
         self._all = [_Named(self._memory[at * PAGE : (at + 1) * PAGE]) for at in range(count)]
         self._base, self._relays = self._all[0], self._all[1:-1]
 
@@ -160,7 +207,7 @@ class CounterPages:
     def create(cls, relays: int) -> CounterPages:
         """Pages for this many relays, in a sealed memfd; ``fd`` is handed to children."""
         fd = os.memfd_create("keystile-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.truncate(fd, (relays + 2) * PAGE)
+        os.truncate(fd, (relays + 2) * PAGE + LEDGER)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         return cls(fd)
 
@@ -173,6 +220,7 @@ class CounterPages:
         """Let go of the memory and the descriptor."""
         for page in self._all:
             page.release()
+        self._ledger.release()
         self._memory.release()
         self._map.close()
         os.close(self.fd)
@@ -186,6 +234,10 @@ class CounterPages:
     def tally(self) -> Tally:
         """Management's page, to be written by that process only."""
         return Tally(self._all[-1])
+
+    def ledger(self) -> Ledger:
+        """Management's, to be written by that process only."""
+        return self._ledger
 
     def fold(self, number: int) -> None:
         """Add a dead relay's page to the base page and empty it. The supervisor's, after the death."""
