@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keystile.config import difference, document, model
+from keystile.config import difference, document, listener_sections, model, upstream_sections
 from keystile.config.difference import PartChange, SettingChange, listener_changes, setting_changes, upstream_changes
 from keystile.config.model import (
     AccessLog,
@@ -138,13 +138,13 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
     [
         (Limits, document.LimitsSection),
         (KeyPolicy, document.KeysSection),
-        (Tls, document.TlsSection),
-        (Legacy, document.LegacySection),
-        (Rehearsal, document.RehearsalSection),
-        (model.ClientCertificates, document.ClientCertificatesSection),
-        (Listener, document.ListenerSection),
-        (Upstream, document.UpstreamSection),
-        (UpstreamTls, document.UpstreamTlsSection),
+        (Tls, listener_sections.TlsSection),
+        (Legacy, listener_sections.LegacySection),
+        (Rehearsal, listener_sections.RehearsalSection),
+        (model.ClientCertificates, listener_sections.ClientCertificatesSection),
+        (Listener, listener_sections.ListenerSection),
+        (Upstream, upstream_sections.UpstreamSection),
+        (UpstreamTls, upstream_sections.UpstreamTlsSection),
         (Cors, document.CorsSection),
         (ManagementRoutes, document.ManagementRoutesSection),
     ],

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from keystile.config.document import Document, Section, sections_in, settings
+from keystile.config.document import Document, settings
 from keystile.config.kinds import Flag
+from keystile.config.section import Section, sections_in
 
 ROOT = Path(__file__).parents[2]
 LEAST = {

@@ -10,18 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 from keystile.config import choices, files
-from keystile.config.document import (
-    AccessLogSection,
-    Document,
-    LegacySection,
-    LimitsSection,
-    ListenerSection,
-    ServerSection,
-    TlsSection,
-    UpstreamSection,
-    UpstreamTlsSection,
-    WaitingSection,
-)
+from keystile.config.document import AccessLogSection, Document, LimitsSection, WaitingSection
+from keystile.config.listener_sections import LegacySection, ListenerSection, TlsSection
 from keystile.config.log_fields import DEFAULT_FIELDS
 from keystile.config.model import (
     AccessLog,
@@ -48,6 +38,7 @@ from keystile.config.model import (
     Waiting,
 )
 from keystile.config.rows import Rows, cors_of
+from keystile.config.upstream_sections import ServerSection, UpstreamSection, UpstreamTlsSection
 from keystile.config.written import Written
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from cryptography import x509
 
 from keystile.config import files, tls_files, units
-from keystile.config.document import Document, LegacySection
+from keystile.config.document import Document
+from keystile.config.listener_sections import LegacySection
 from keystile.config.moments import shown
 from keystile.config.written import Written
 from keystile.config.yamltext import Loc
@@ -19,9 +20,7 @@ from keystile.config.yamltext import Loc
 SOON = 30 * 86400.0
 
 
-def find(
-    written: Written, document: Document, contents: Mapping[Path, bytes], now: float
-) -> Iterator[tuple[Loc, str]]:
+def find(written: Written, document: Document, contents: Mapping[Path, bytes], now: float) -> Iterator[tuple[Loc, str]]:
     """Every remark with its place. ``contents``: by absolute path. ``now``: Unix seconds."""
     for index, listener in enumerate(document.listeners):
         if listener.tls is not None and listener.tls.legacy is not None:

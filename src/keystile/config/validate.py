@@ -11,8 +11,9 @@ from typing import Any, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from keystile.config.choices import NotYet
-from keystile.config.document import TAGS, AnyRow, Document, OpenApiRow, PathRow, Section, named, sections_in, settings
+from keystile.config.document import TAGS, AnyRow, Document, OpenApiRow, PathRow, settings
 from keystile.config.faults import Fault, shown_value
+from keystile.config.section import Section, named, sections_in
 from keystile.config.written import Written
 from keystile.config.yamltext import Loc, path_of
 

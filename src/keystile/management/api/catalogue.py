@@ -6,7 +6,7 @@ Law: translation only; permissions come from ``management/catalogue.py``, networ
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import Field
@@ -122,24 +122,23 @@ def _area(area: known.Area) -> Area:
     return Area(name=area.name, scopes=scopes)
 
 
-def operations() -> list[Operation]:
-    """The rows of this file."""
-    return [
-        Operation(
-            "GET",
-            "/api/scopes",
-            "getScopes",
-            "The permissions that routes use, by area, and presets",
-            get_scopes,
-            {200: Success(Scopes, "All permissions.")},
-        ),
-        Operation(
-            "POST",
-            "/api/networks/check",
-            "checkNetworks",
-            "What texts mean as allowed networks; nothing is kept",
-            check_networks,
-            {200: Success(CheckedNetworks, "What each of them means.")},
-            body=CheckNetworks,
-        ),
-    ]
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/scopes",
+        "getScopes",
+        "The permissions that routes use, by area, and presets",
+        get_scopes,
+        {200: Success(Scopes, "All permissions.")},
+    ),
+    Operation(
+        "POST",
+        "/api/networks/check",
+        "checkNetworks",
+        "What texts mean as allowed networks; nothing is kept",
+        check_networks,
+        {200: Success(CheckedNetworks, "What each of them means.")},
+        body=CheckNetworks,
+    ),
+)
+"""The rows of this file."""

@@ -5,7 +5,7 @@ Law: translation only. An event holds no secret; whose events one may see is dec
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import Field
@@ -67,16 +67,15 @@ async def list_events(call: Call[None]) -> web.Response:
     return respond(EventList(items=items, next=cursor), headers=next_link(call.request, cursor))
 
 
-def operations() -> list[Operation]:
-    """The row of this file."""
-    return [
-        Operation(
-            "GET",
-            "/api/events",
-            "listEvents",
-            "What has happened to the account, newest first",
-            list_events,
-            {200: Success(EventList, "One page of events.", ("Link",))},
-            query=(*PAGING, ACCOUNT),
-        )
-    ]
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/events",
+        "listEvents",
+        "What has happened to the account, newest first",
+        list_events,
+        {200: Success(EventList, "One page of events.", ("Link",))},
+        query=(*PAGING, ACCOUNT),
+    ),
+)
+"""The row of this file."""

@@ -5,7 +5,7 @@ Law: translation only; every rule stands in ``keys/service.py``. The secret goes
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import Field
@@ -154,88 +154,87 @@ async def _again(call: Call[CreateKey] | Call[ImportKey] | Call[ChangeKey], key_
     return respond(repeated, headers=etag(key.version))
 
 
-def operations() -> list[Operation]:
-    """The rows of this file."""
-    owner = (ACCOUNT,)
-    return [
-        Operation(
-            "GET",
-            "/api/keys",
-            "listKeys",
-            "API keys of the account, by name",
-            list_keys,
-            {200: Success(KeyList, "One page of keys.", ("Link",))},
-            query=(*PAGING, *owner),
-        ),
-        Operation(
-            "POST",
-            "/api/keys",
-            "createKey",
-            "Create an API key",
-            create_key,
-            {201: Success(NewKey, "The key, shown once.", ("Location", "ETag")), 200: _REPEATED},
-            body=CreateKey,
-            query=owner,
-            idempotent=True,
-            problems=_CREATES,
-        ),
-        Operation(
-            "POST",
-            "/api/keys/import",
-            "importKey",
-            "Take over an API key that was issued elsewhere, by the digest of its secret",
-            import_key,
-            {201: Success(KeptKey, "The key.", ("Location", "ETag")), 200: _REPEATED},
-            body=ImportKey,
-            query=owner,
-            idempotent=True,
-            problems=_CREATES | {Problem.CONFLICT},
-        ),
-        Operation(
-            "GET",
-            "/api/keys/{id}",
-            "getKey",
-            "One API key",
-            get_key,
-            {200: Success(Key, "The key.", ("ETag",))},
-            query=owner,
-        ),
-        Operation(
-            "PATCH",
-            "/api/keys/{id}",
-            "editKey",
-            "Edit an API key",
-            edit_key,
-            {200: Success(KeptKey, "The key as it is now.", ("ETag",))},
-            body=EditKey,
-            body_types=MERGE_PATCH,
-            query=owner,
-            if_match=True,
-            problems=frozenset({Problem.NAME_TAKEN, Problem.BEYOND_AUTHORITY}),
-        ),
-        Operation(
-            "POST",
-            "/api/keys/{id}/change",
-            "changeKey",
-            "Give an API key a new secret",
-            change_key,
-            {200: Success((NewKey, RepeatedKey), "With its new secret, shown once.", ("ETag",))},
-            description="In a repetition (Idempotency-Key) `key` is null and `note` says why.",
-            body=ChangeKey,
-            body_needed=False,
-            query=owner,
-            if_match=True,
-            idempotent=True,
-            problems=frozenset({Problem.BEYOND_AUTHORITY}),
-        ),
-        Operation(
-            "DELETE",
-            "/api/keys/{id}",
-            "deleteKey",
-            "Delete an API key, at once",
-            delete_key,
-            {204: Success(None, "It is deleted: the next request with it is refused.")},
-            query=owner,
-            if_match=False,
-        ),
-    ]
+_OWNER: Final = (ACCOUNT,)
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/keys",
+        "listKeys",
+        "API keys of the account, by name",
+        list_keys,
+        {200: Success(KeyList, "One page of keys.", ("Link",))},
+        query=(*PAGING, *_OWNER),
+    ),
+    Operation(
+        "POST",
+        "/api/keys",
+        "createKey",
+        "Create an API key",
+        create_key,
+        {201: Success(NewKey, "The key, shown once.", ("Location", "ETag")), 200: _REPEATED},
+        body=CreateKey,
+        query=_OWNER,
+        idempotent=True,
+        problems=_CREATES,
+    ),
+    Operation(
+        "POST",
+        "/api/keys/import",
+        "importKey",
+        "Take over an API key that was issued elsewhere, by the digest of its secret",
+        import_key,
+        {201: Success(KeptKey, "The key.", ("Location", "ETag")), 200: _REPEATED},
+        body=ImportKey,
+        query=_OWNER,
+        idempotent=True,
+        problems=_CREATES | {Problem.CONFLICT},
+    ),
+    Operation(
+        "GET",
+        "/api/keys/{id}",
+        "getKey",
+        "One API key",
+        get_key,
+        {200: Success(Key, "The key.", ("ETag",))},
+        query=_OWNER,
+    ),
+    Operation(
+        "PATCH",
+        "/api/keys/{id}",
+        "editKey",
+        "Edit an API key",
+        edit_key,
+        {200: Success(KeptKey, "The key as it is now.", ("ETag",))},
+        body=EditKey,
+        body_types=MERGE_PATCH,
+        query=_OWNER,
+        if_match=True,
+        problems=frozenset({Problem.NAME_TAKEN, Problem.BEYOND_AUTHORITY}),
+    ),
+    Operation(
+        "POST",
+        "/api/keys/{id}/change",
+        "changeKey",
+        "Give an API key a new secret",
+        change_key,
+        {200: Success((NewKey, RepeatedKey), "With its new secret, shown once.", ("ETag",))},
+        description="In a repetition (Idempotency-Key) `key` is null and `note` says why.",
+        body=ChangeKey,
+        body_needed=False,
+        query=_OWNER,
+        if_match=True,
+        idempotent=True,
+        problems=frozenset({Problem.BEYOND_AUTHORITY}),
+    ),
+    Operation(
+        "DELETE",
+        "/api/keys/{id}",
+        "deleteKey",
+        "Delete an API key, at once",
+        delete_key,
+        {204: Success(None, "It is deleted: the next request with it is refused.")},
+        query=_OWNER,
+        if_match=False,
+    ),
+)
+"""The rows of this file."""

@@ -69,16 +69,15 @@ async def list_old_tls(call: Call[None]) -> web.Response:
     )
 
 
-def operations() -> list[Operation]:
-    """The row of this file."""
-    return [
-        Operation(
-            "GET",
-            "/api/old-tls",
-            "listOldTls",
-            "Who has called over TLS versions that end, in the last 30 days",
-            list_old_tls,
-            {200: Success(OldTlsCallers, "By API key, version and address, the latest first.")},
-            caller=Caller.OPERATOR,
-        )
-    ]
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/old-tls",
+        "listOldTls",
+        "Who has called over TLS versions that end, in the last 30 days",
+        list_old_tls,
+        {200: Success(OldTlsCallers, "By API key, version and address, the latest first.")},
+        caller=Caller.OPERATOR,
+    ),
+)
+"""The row of this file."""

@@ -77,7 +77,7 @@ def operations() -> list[Operation]:
         {200: Success(None, "OpenAPI 3.1.")},
         caller=Caller.ANYBODY,
     )
-    return [itself, *(row for resource in _RESOURCES for row in resource.operations())]
+    return [itself, *(row for resource in _RESOURCES for row in resource.OPERATIONS)]
 
 
 @cache

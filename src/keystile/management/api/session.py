@@ -5,7 +5,7 @@ Law: translation only. Signing in is for people, on the page; programs have mana
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -53,24 +53,23 @@ async def sign_out(call: Call[None]) -> web.Response:
     return answer
 
 
-def operations() -> list[Operation]:
-    """The rows of this file."""
-    return [
-        Operation(
-            "GET",
-            "/api/me",
-            "getMe",
-            "Who asks: the account, and by what it came in",
-            get_me,
-            {200: Success(Me, "The account.")},
-        ),
-        Operation(
-            "DELETE",
-            "/api/session",
-            "signOut",
-            "Sign out: end this session",
-            sign_out,
-            {204: Success(None, "The session has ended.")},
-            problems=frozenset({Problem.SESSION_NEEDED}),
-        ),
-    ]
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/me",
+        "getMe",
+        "Who asks: the account, and by what it came in",
+        get_me,
+        {200: Success(Me, "The account.")},
+    ),
+    Operation(
+        "DELETE",
+        "/api/session",
+        "signOut",
+        "Sign out: end this session",
+        sign_out,
+        {204: Success(None, "The session has ended.")},
+        problems=frozenset({Problem.SESSION_NEEDED}),
+    ),
+)
+"""The rows of this file."""

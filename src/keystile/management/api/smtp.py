@@ -5,7 +5,7 @@ Law: translation only; every rule stands in ``keys/smtp.py``. An SMTP credential
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import Field
@@ -148,89 +148,88 @@ async def _again(call: Call[CreateSmtp] | Call[ChangeSmtp], credential_id: str) 
     return respond(repeated, headers=etag(found.version))
 
 
-def operations() -> list[Operation]:
-    """The rows of this file."""
-    owner = (ACCOUNT,)
-    return [
-        Operation(
-            "GET",
-            "/api/smtp",
-            "listSmtpCredentials",
-            "SMTP credentials of the account, by name",
-            list_smtp,
-            {200: Success(SmtpList, "One page of SMTP credentials.", ("Link",))},
-            query=(*PAGING, *owner),
-        ),
-        Operation(
-            "POST",
-            "/api/smtp",
-            "createSmtpCredential",
-            "Create an SMTP credential",
-            create_smtp,
-            {
-                201: Success(NewSmtp, "The SMTP credential, its secret shown once.", ("Location", "ETag")),
-                200: Success(RepeatedSmtp, "A repetition: as it is now, without its secret.", ("ETag",)),
-            },
-            body=CreateSmtp,
-            query=owner,
-            idempotent=True,
-            problems=frozenset({Problem.LIMIT_REACHED, Problem.NAME_TAKEN, Problem.BEYOND_AUTHORITY}),
-        ),
-        Operation(
-            "POST",
-            "/api/smtp/verify",
-            "verifySmtpCredential",
-            "Whether an SMTP credential is good, for a mail relay",
-            verify_smtp,
-            {200: Success(SmtpVerified, "Whether it is good; not why not.")},
-            caller=Caller.OPERATOR_TOKEN,
-            body=VerifySmtp,
-        ),
-        Operation(
-            "GET",
-            "/api/smtp/{id}",
-            "getSmtpCredential",
-            "One SMTP credential",
-            get_smtp,
-            {200: Success(Smtp, "The SMTP credential.", ("ETag",))},
-            query=owner,
-        ),
-        Operation(
-            "PATCH",
-            "/api/smtp/{id}",
-            "editSmtpCredential",
-            "Edit an SMTP credential",
-            edit_smtp,
-            {200: Success(Smtp, "The SMTP credential as it is now.", ("ETag",))},
-            body=EditSmtp,
-            body_types=MERGE_PATCH,
-            query=owner,
-            if_match=True,
-            problems=frozenset({Problem.NAME_TAKEN, Problem.BEYOND_AUTHORITY}),
-        ),
-        Operation(
-            "POST",
-            "/api/smtp/{id}/change",
-            "changeSmtpCredential",
-            "Give an SMTP credential a new secret; the old one ends at once",
-            change_smtp,
-            {200: Success((NewSmtp, RepeatedSmtp), "With its new secret, shown once.", ("ETag",))},
-            description="In a repetition (Idempotency-Key) `secret` is null and `note` says why.",
-            body=ChangeSmtp,
-            body_needed=False,
-            query=owner,
-            if_match=True,
-            idempotent=True,
-            problems=frozenset({Problem.BEYOND_AUTHORITY}),
-        ),
-        Operation(
-            "DELETE",
-            "/api/smtp/{id}",
-            "deleteSmtpCredential",
-            "Delete an SMTP credential, at once",
-            delete_smtp,
-            {204: Success(None, "It is deleted.")},
-            query=owner,
-            if_match=False,
-        ),
-    ]
+_OWNER: Final = (ACCOUNT,)
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/smtp",
+        "listSmtpCredentials",
+        "SMTP credentials of the account, by name",
+        list_smtp,
+        {200: Success(SmtpList, "One page of SMTP credentials.", ("Link",))},
+        query=(*PAGING, *_OWNER),
+    ),
+    Operation(
+        "POST",
+        "/api/smtp",
+        "createSmtpCredential",
+        "Create an SMTP credential",
+        create_smtp,
+        {
+            201: Success(NewSmtp, "The SMTP credential, its secret shown once.", ("Location", "ETag")),
+            200: Success(RepeatedSmtp, "A repetition: as it is now, without its secret.", ("ETag",)),
+        },
+        body=CreateSmtp,
+        query=_OWNER,
+        idempotent=True,
+        problems=frozenset({Problem.LIMIT_REACHED, Problem.NAME_TAKEN, Problem.BEYOND_AUTHORITY}),
+    ),
+    Operation(
+        "POST",
+        "/api/smtp/verify",
+        "verifySmtpCredential",
+        "Whether an SMTP credential is good, for a mail relay",
+        verify_smtp,
+        {200: Success(SmtpVerified, "Whether it is good; not why not.")},
+        caller=Caller.OPERATOR_TOKEN,
+        body=VerifySmtp,
+    ),
+    Operation(
+        "GET",
+        "/api/smtp/{id}",
+        "getSmtpCredential",
+        "One SMTP credential",
+        get_smtp,
+        {200: Success(Smtp, "The SMTP credential.", ("ETag",))},
+        query=_OWNER,
+    ),
+    Operation(
+        "PATCH",
+        "/api/smtp/{id}",
+        "editSmtpCredential",
+        "Edit an SMTP credential",
+        edit_smtp,
+        {200: Success(Smtp, "The SMTP credential as it is now.", ("ETag",))},
+        body=EditSmtp,
+        body_types=MERGE_PATCH,
+        query=_OWNER,
+        if_match=True,
+        problems=frozenset({Problem.NAME_TAKEN, Problem.BEYOND_AUTHORITY}),
+    ),
+    Operation(
+        "POST",
+        "/api/smtp/{id}/change",
+        "changeSmtpCredential",
+        "Give an SMTP credential a new secret; the old one ends at once",
+        change_smtp,
+        {200: Success((NewSmtp, RepeatedSmtp), "With its new secret, shown once.", ("ETag",))},
+        description="In a repetition (Idempotency-Key) `secret` is null and `note` says why.",
+        body=ChangeSmtp,
+        body_needed=False,
+        query=_OWNER,
+        if_match=True,
+        idempotent=True,
+        problems=frozenset({Problem.BEYOND_AUTHORITY}),
+    ),
+    Operation(
+        "DELETE",
+        "/api/smtp/{id}",
+        "deleteSmtpCredential",
+        "Delete an SMTP credential, at once",
+        delete_smtp,
+        {204: Success(None, "It is deleted.")},
+        query=_OWNER,
+        if_match=False,
+    ),
+)
+"""The rows of this file."""

@@ -5,7 +5,7 @@ Law: translation only; looking is done by ``management/look.py``. No client addr
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -147,16 +147,15 @@ def _upstream(state: look.UpstreamState) -> Upstream:
     return Upstream(name=state.name, servers=servers)
 
 
-def operations() -> list[Operation]:
-    """The row of this file."""
-    return [
-        Operation(
-            "GET",
-            "/api/status",
-            "getStatus",
-            "The running gateway: processes, slots, traffic, upstreams, configuration and faults",
-            get_status,
-            {200: Success(Status, "The gateway as it is now.")},
-            caller=Caller.OPERATOR,
-        )
-    ]
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/status",
+        "getStatus",
+        "The running gateway: processes, slots, traffic, upstreams, configuration and faults",
+        get_status,
+        {200: Success(Status, "The gateway as it is now.")},
+        caller=Caller.OPERATOR,
+    ),
+)
+"""The row of this file."""

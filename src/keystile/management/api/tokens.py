@@ -5,6 +5,8 @@ Law: translation only; the rules stand in ``management/tokens.py``. The secret g
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
 from keystile.management.api.answers import Answer, respond
@@ -63,39 +65,38 @@ async def _again(call: Call[CreateToken], token_id: str) -> web.Response:
     raise AccessRefused("no_such_token", "there is no such token")
 
 
-def operations() -> list[Operation]:
-    """The rows of this file."""
-    return [
-        Operation(
-            "GET",
-            "/api/tokens",
-            "listTokens",
-            "Management tokens of the caller's account, by name",
-            list_tokens,
-            {200: Success(TokenList, "One page of tokens.", ("Link",))},
-            query=PAGING,
-        ),
-        Operation(
-            "POST",
-            "/api/tokens",
-            "createToken",
-            "Create a management token; only with a session",
-            create_token,
-            {
-                201: Success(NewToken, "The token, shown once."),
-                200: Success(RepeatedToken, "A repetition: the token without its secret."),
-            },
-            body=CreateToken,
-            idempotent=True,
-            problems=frozenset({Problem.LIMIT_REACHED, Problem.SESSION_NEEDED}),
-        ),
-        Operation(
-            "DELETE",
-            "/api/tokens/{id}",
-            "deleteToken",
-            "Delete a management token, at once; with a token only that itself",
-            delete_token,
-            {204: Success(None, "It is deleted.")},
-            problems=frozenset({Problem.SESSION_NEEDED}),
-        ),
-    ]
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/tokens",
+        "listTokens",
+        "Management tokens of the caller's account, by name",
+        list_tokens,
+        {200: Success(TokenList, "One page of tokens.", ("Link",))},
+        query=PAGING,
+    ),
+    Operation(
+        "POST",
+        "/api/tokens",
+        "createToken",
+        "Create a management token; only with a session",
+        create_token,
+        {
+            201: Success(NewToken, "The token, shown once."),
+            200: Success(RepeatedToken, "A repetition: the token without its secret."),
+        },
+        body=CreateToken,
+        idempotent=True,
+        problems=frozenset({Problem.LIMIT_REACHED, Problem.SESSION_NEEDED}),
+    ),
+    Operation(
+        "DELETE",
+        "/api/tokens/{id}",
+        "deleteToken",
+        "Delete a management token, at once; with a token only that itself",
+        delete_token,
+        {204: Success(None, "It is deleted.")},
+        problems=frozenset({Problem.SESSION_NEEDED}),
+    ),
+)
+"""The rows of this file."""

@@ -52,16 +52,15 @@ async def key_usage(call: Call[None]) -> web.Response:
     return respond(Usage(since=written(since * _HOUR), hours=items))
 
 
-def operations() -> list[Operation]:
-    """The row of this file."""
-    return [
-        Operation(
-            "GET",
-            "/api/keys/{id}/usage",
-            "getKeyUsage",
-            "What was asked with an API key, by hour",
-            key_usage,
-            {200: Success(Usage, "Hours with requests, oldest first.")},
-            query=(ACCOUNT, HOURS),
-        ),
-    ]
+OPERATIONS: Final = (
+    Operation(
+        "GET",
+        "/api/keys/{id}/usage",
+        "getKeyUsage",
+        "What was asked with an API key, by hour",
+        key_usage,
+        {200: Success(Usage, "Hours with requests, oldest first.")},
+        query=(ACCOUNT, HOURS),
+    ),
+)
+"""The row of this file."""
