@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keystile.config import difference, document, listener_sections, model, upstream_sections
+from keystile.config import difference, document, listener_sections, model, section, upstream_sections
 from keystile.config.difference import PartChange, SettingChange, listener_changes, setting_changes, upstream_changes
 from keystile.config.model import (
     AccessLog,
@@ -134,7 +134,7 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "section"),
+    ("kind", "kept"),
     [
         (Limits, document.LimitsSection),
         (KeyPolicy, document.KeysSection),
@@ -149,7 +149,7 @@ def test_what_looks_like_a_secret_is_not_shown() -> None:
         (ManagementRoutes, document.ManagementRoutesSection),
     ],
 )
-def test_every_member_is_called_as_in_the_file(kind: type, section: type[document.Section]) -> None:
+def test_every_member_is_called_as_in_the_file(kind: type, kept: type[section.Section]) -> None:
     shown = [each.name for each in fields(kind) if (kind, each.name) not in difference._HIDDEN]
     names = {difference._NAMES.get((kind, name), name) for name in shown}
-    assert names <= set(document.named(section))
+    assert names <= set(section.named(kept))

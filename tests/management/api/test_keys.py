@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keystile.keys.secret import has_check_digits
-from keystile.management.api.keys import operations
+from keystile.management.api.keys import OPERATIONS
 from keystile.management.api.moments import written
 from tests.management.api.checked import Api, User
 
@@ -232,5 +232,5 @@ async def test_a_token_that_ends_makes_and_alters_no_key_that_would_outlive_it(a
 
 
 def test_every_row_that_alters_a_key_reads_if_match() -> None:
-    for row in operations():
+    for row in OPERATIONS:
         assert (row.if_match is not None) == ("{id}" in row.path and not row.is_safe)
