@@ -4,6 +4,8 @@ import errno
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -33,6 +35,48 @@ def test_a_new_file_is_for_its_owner_alone(path: Path) -> None:
 def test_a_missing_directory_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(StoreUnreadable, match="its directory does not exist"):
         make_file(tmp_path / "missing" / "keystile.db")
+
+
+OTHERS_COMMAND = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+connection.close()
+"""
+
+
+def test_who_makes_sure_that_the_file_is_there_takes_no_lock_from_who_has_it_open(path: Path) -> None:
+    """A close takes all locks of its process on a file away (fcntl(2)); then another process may believe that it is
+    alone, and remove what was written (https://www.sqlite.org/howtocorrupt.html, 2.2). Found by ``make chaos``.
+    """
+    prepare(path, STORE, nullcontext())
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+        make_file(path)
+        subprocess.run([sys.executable, "-c", OTHERS_COMMAND, path], check=True)
+        assert path.with_name("keystile.db-wal").exists()
+        connection.execute("INSERT INTO mine VALUES (1)")
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT x FROM mine").fetchall() == [(1,)]
+
+
+def test_a_link_to_nothing_yet_is_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "target.db")
+    make_file(tmp_path / "link.db")
+    assert stat.S_IMODE((tmp_path / "target.db").stat().st_mode) == 0o600
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnreadable, match="Is a directory"):
+        make_file(tmp_path)
+
+
+# Permission bits do not bind root.
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_file_of_somebody_else_is_said_so(path: Path) -> None:
+    path.chmod(0o400)
+    with pytest.raises(StoreUnreadable, match="Permission denied"):
+        make_file(path)
 
 
 @pytest.mark.parametrize("series", [STORE, PASSWORDS])

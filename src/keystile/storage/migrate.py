@@ -48,15 +48,26 @@ PASSWORDS = Series(0x4B535450, "passwords-")
 
 
 def make_file(path: Path) -> None:
-    """Make the file, empty and for its owner alone, unless it is there. Raises StoreUnreadable."""
+    """Make the file, empty and for its owner alone, unless it is there. Raises StoreUnreadable.
+
+    One that is there is not opened: the close would take away the locks that this process has on it by SQLite
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
     if not path.parent.is_dir():
         raise unreadable(path, "its directory does not exist")
     with told(path):
-        try:
+        if path.exists():
+            _must_be_usable(path)
+        else:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            if error.errno != errno.EROFS or not path.exists():
-                raise  # on a read-only file system what is there can be read
+
+
+def _must_be_usable(path: Path) -> None:
+    """Raises OSError where it is no file, or another user's. On a read-only file system it can be read."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(path, os.R_OK) or not (os.access(path, os.W_OK) or os.statvfs(path).f_flag & os.ST_RDONLY):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def prepare(path: Path, series: Series, lock: AbstractContextManager[object]) -> None:
