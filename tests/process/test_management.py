@@ -43,10 +43,11 @@ def test_health_and_metrics_tell_of_the_whole_gateway(gateway: Start) -> None:
     with running.connect() as connection:
         for _ in range(3):
             running.say("take", connection)
+        # the stand-in counts a request after its answer has gone out
+        until(lambda: _metrics(running)["keystile_requests_total"] == 3)
         metrics = _metrics(running)
     assert metrics["keystile_slots_taken"] == metrics["keystile_slots_highest"] == 3
     assert metrics["keystile_relays_up"] == 2
-    assert metrics["keystile_requests_total"] == 3
     assert metrics["keystile_keys"] == 0
 
 
@@ -59,7 +60,7 @@ def test_counts_do_not_go_back_when_a_relay_dies(gateway: Start) -> None:
     os.kill(running.pids("relay")[0], signal.SIGKILL)
     running.say("pid")
     until(lambda: _metrics(running)["keystile_requests_total"] == 6)
-    assert _metrics(running)["keystile_restarts_total"] == 1
+    until(lambda: _metrics(running)["keystile_restarts_total"] == 1)
 
 
 def test_no_counter_goes_back_whoever_is_killed(gateway: Start) -> None:

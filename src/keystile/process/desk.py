@@ -237,7 +237,7 @@ class Desk:
             self._keep_sums()
 
     def _keep_sums(self) -> None:
-        """Those under names that are not known beforehand. 20,000 lines of them take 30 ms."""
+        """Those under names that are not known beforehand. 20,000 lines of them take about 80 ms."""
         self.requests.fresh = False
         sums = {"requests": self.requests.kept(), "processes": self.processes.kept()}
         try:
