@@ -80,9 +80,7 @@ def test_where_one_relay_refuses_it_all_go_on_as_before(running: Running, tmp_pa
     assert paths(running) == {"/three"}
 
 
-def test_a_relay_that_does_not_answer_is_killed_rather_than_left_behind(
-    gateway: Start, tmp_path: Path
-) -> None:
+def test_a_relay_that_does_not_answer_is_killed_rather_than_left_behind(gateway: Start, tmp_path: Path) -> None:
     running = gateway(parts="impatient").wait_until_ready()
     before = set(running.pids("relay"))
     assert offer(tmp_path, 2, health_path="/hang")["fault"] is None
@@ -110,6 +108,19 @@ def test_a_configuration_by_which_processes_die_is_put_back(running: Running, tm
     # Its number is not given again: the log must be able to tell the two apart.
     assert "there was a configuration 2" in offer(tmp_path, 2, health_path="/again")["fault"]
     assert offer(tmp_path, 3, health_path="/three")["fault"] is None
+
+
+def test_processes_that_are_killed_once_each_do_not_put_it_back(running: Running, tmp_path: Path) -> None:
+    """Found by chaos: a relay and management were killed as they had just begun, and a good configuration went."""
+    assert offer(tmp_path, 2, health_path="/two")["fault"] is None
+    for _ in range(2):  # those that were there before it, and those that come then
+        killed = running.pids("relay")
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda gone=killed: len(set(running.pids("relay")) - set(gone)) == 2)
+    until(lambda: running.status()["restarts"] == 4)
+    assert paths(running) == {"/two"}
+    assert (configuration(running), running.status()["configurations_put_back"]) == (2, 0)
 
 
 def test_listeners_come_and_go_and_connections_stay(running: Running, tmp_path: Path) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 
-from keystile.process.charge import Charge
+import pytest
+
+from keystile.process import post
+from keystile.process.charge import MOST_EARLY, Charge, Line
 
 CHARGE = Charge(
     supervisor=1,
@@ -65,3 +71,45 @@ def test_a_process_whose_loop_has_ended_by_an_error_ends_at_once_and_takes_nothi
         done = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, timeout=30, check=False)
     assert done.returncode == 1
     assert b"KeyboardInterrupt" in done.stderr
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[tuple[socket.socket, Line]]:
+    """The supervisor's end, and the line of a process that is being started."""
+    ours, theirs = post.pair()
+    line = Line(dataclasses.replace(CHARGE, line=theirs.detach()), last_words=True)
+    yield ours, line
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(line._end)
+    loop.remove_signal_handler(signal.SIGTERM)
+    line._end.close()
+    ours.close()
+
+
+async def test_what_is_said_before_a_process_is_ready_is_heard_then(line: tuple[socket.socket, Line]) -> None:
+    """Found by chaos: a management that was being started was told of a configuration put back, and never knew."""
+    supervisor, process = line
+    heard: list[object] = []
+    for content in ({"put_back": 7}, {"reload": 1}, {"unknown": 1}):
+        post.send(supervisor, content)
+    await asyncio.sleep(0.05)
+    for order in ("reload", "put_back"):
+        process.hear(order, lambda message: heard.append(message.content))
+    assert heard == []
+    process.ready()
+    assert heard == [{"put_back": 7}, {"reload": 1}]
+    post.send(supervisor, {"reload": 2})
+    await asyncio.sleep(0.05)
+    assert heard[2:] == [{"reload": 2}]
+
+
+async def test_so_many_words_and_no_more_wait_for_a_process_to_be_ready(line: tuple[socket.socket, Line]) -> None:
+    supervisor, process = line
+    heard: list[object] = []
+    for number in range(MOST_EARLY + 3):
+        post.send(supervisor, {"reload": number})
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    process.hear("reload", lambda message: heard.append(message.content["reload"]))
+    process.ready()
+    assert heard == list(range(MOST_EARLY))

@@ -57,11 +57,11 @@ async def test_places_are_taken_up_with_their_failures_and_the_gateway_has_start
 
 async def test_which_configuration_would_be_put_back_is_known_afterwards(shared: Shared) -> None:
     before, after = succession(shared)[1], succession(shared)[1]
-    before.last, before.put_back, before._doubts = 7, 2, 1
+    before.last, before.put_back = 7, 2
     before._before = shared.in_force.snapshot
     told, fd = before.handed()
     after.remember(told, fd)
-    assert (after.last, after.put_back, after._doubts, after._since) == (7, 2, 1, before._since)
+    assert (after.last, after.put_back, after._since) == (7, 2, before._since)
     assert after._before == snapshot.read(shared.in_force.fd)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)

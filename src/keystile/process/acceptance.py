@@ -6,8 +6,8 @@ Law: order and bookkeeping; what a configuration says is checked by management, 
     → it is in force (children that start from now on start from it) → management is told
 
 Where any relay refuses it, all take the old one again, and nothing has changed. A relay that does not answer is
-killed: it would go on by the old one when it wakes up. Where processes die at their start once it is in force,
-the one before it is put back.
+killed: it would go on by the old one when it wakes up. Where one process after the other dies at its start in the same
+place once it is in force, the one before it is put back.
 
 Messages. From management: ``{"offer": number}`` with the snapshot. To relays: ``{"configuration": number}`` with the
 snapshot and the listening sockets (``InForce.files_for``); from them ``{"took": number, "fault": text or null}``. To
@@ -37,7 +37,8 @@ TAKEN_WITHIN = 10.0
 ON_TRIAL = 30.0
 """Seconds after it was put in force within which deaths at the start are a new configuration's fault."""
 DOUBTS = 2
-"""So many deaths at the start are its fault; one may be anybody's (out of memory, kill -9)."""
+"""So many deaths at the start in a row, in one place, are its fault. One may be anybody's (out of memory, kill -9), and
+so may one in each of several places; what makes processes die lets none of them live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,6 @@ class Acceptance:
         self._answers: dict[tuple[int, int], asyncio.Future[str | None]] = {}
         self._before: snapshot.Snapshot | None = None
         self._since = time.monotonic()
-        self._doubts = 0
         self.last = shared.in_force.snapshot.number
         self.put_back = 0
         """How many configurations were put back because processes died by them."""
@@ -92,17 +92,17 @@ class Acceptance:
             if started_from != self._shared.in_force.snapshot.number:
                 await self._have_it_taken([one])
 
-    async def doubt(self, started_from: int, started: float, reason: str) -> None:
+    async def doubt(self, started_from: int, started: float, in_a_row: int, reason: str) -> None:
         """A process has died at its start: where the configuration was new then, the one before it comes back.
 
         ``started``: the moment (monotonic) at which it was started; how long it took to die says nothing.
+        ``in_a_row``: how many have died so in its place by that configuration, this one included.
         """
         async with self._lock:
             number = self._shared.in_force.snapshot.number
             if self._before is None or started_from != number or started - self._since > ON_TRIAL:
                 return
-            self._doubts += 1
-            if self._doubts < DOUBTS:
+            if in_a_row < DOUBTS:
                 return
             before = self._before
             log(f"configuration {number} is put back, because processes die by it: {reason}")
@@ -117,13 +117,13 @@ class Acceptance:
 
     def handed(self) -> tuple[dict[str, Any], int]:
         """What has to be remembered, and a descriptor of the snapshot that would be put back (-1: of none)."""
-        told = {"last": self.last, "put_back": self.put_back, "since": self._since, "doubts": self._doubts}
+        told = {"last": self.last, "put_back": self.put_back, "since": self._since}
         return told, -1 if self._before is None else snapshot.seal(self._before)
 
     def remember(self, told: dict[str, Any], before: int) -> None:
         """What ``handed`` has said."""
         self.last, self.put_back = told["last"], told["put_back"]
-        self._since, self._doubts = told["since"], told["doubts"]
+        self._since = told["since"]
         if before >= 0:
             self._before = snapshot.read(before)
             os.close(before)
@@ -148,7 +148,7 @@ class Acceptance:
             self._shared.forget(prepared)
             return faults[0]
         before = self._shared.put_in_force(prepared)
-        self._before, self._since, self._doubts = before.snapshot, time.monotonic(), 0
+        self._before, self._since = before.snapshot, time.monotonic()
         os.close(before.fd)
         return None
 

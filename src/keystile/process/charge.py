@@ -36,6 +36,8 @@ LEAVING, AT_ONCE, REPLACED = "leaving", "at once", "replaced"
 to another process, which serves in its place already."""
 ORPHANED_FOR = 2.0
 """Seconds that a child with last words may outlive the supervisor (the alarm's default ends it)."""
+MOST_EARLY = 64
+"""Messages that may wait for a process to be ready: a configuration that was put back meanwhile, words to reload."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -100,6 +102,8 @@ class Line:
         self._is_ready = False
         # Whoever has not begun yet has nothing to leave, and nothing to say to that either.
         self._orders: dict[str, Callable[[Message], None]] = {"leaving": Message.close}
+        #: What came before this process was ready, and that nobody was there for yet.
+        self._early: list[Message] = []
         self.how = LEAVING
         self.stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -107,10 +111,17 @@ class Line:
         loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
 
     def ready(self) -> None:
-        """Tell the supervisor that this process does its work; a second time says nothing."""
-        if not self._is_ready:
-            self._is_ready = True
-            self.say({"ready": True})
+        """Tell the supervisor that this process does its work; a second time says nothing.
+
+        What it has been told before, as nobody was there for it yet, is heard now.
+        """
+        if self._is_ready:
+            return
+        self._is_ready = True
+        self.say({"ready": True})
+        early, self._early = self._early, []
+        for message in early:
+            self._on_message(message)
 
     def failed(self, reason: str) -> None:
         """Tell it why this process could not begin."""
@@ -149,6 +160,9 @@ class Line:
             if order in message.content:
                 do(message)
                 return
+        if not self._is_ready and len(self._early) < MOST_EARLY:
+            self._early.append(message)
+            return
         log(f"the supervisor says what is not understood here: {sorted(message.content)}")
         message.close()
 

@@ -22,7 +22,7 @@ class Place:
 
     ``leaves_by``: once it is not filled any more, the moment (monotonic) at which its last child is killed; until then
     that finishes what it has begun. ``started_from``: the configuration by which its child was started, and ``started``
-    when (monotonic).
+    when (monotonic). ``early_deaths``: how many children in a row have died here at their start by that configuration.
     """
 
     def __init__(self, role: str, number: int, page: int, within: float = READY_WITHIN) -> None:
@@ -36,8 +36,15 @@ class Place:
         self.failures = 0
         self.started_from = 0
         self.started = time.monotonic()
+        self.early_deaths = 0
         self.leaves_by: float | None = None
         self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def begin(self, configuration: int) -> None:
+        """A child is being started by this configuration."""
+        if configuration != self.started_from:
+            self.early_deaths = 0
+        self.started_from, self.started = configuration, time.monotonic()
 
     @property
     def is_filled(self) -> bool:

@@ -243,13 +243,16 @@ class Supervisor:
     def _on_death(self, place: Place, died: str, worked: float) -> None:
         since = time.monotonic() - self._upgraded
         log(f"{died}, {since:.0f} s after the upgrade to {__version__}" if since < ON_TRIAL else died)
-        if worked < STEADY_AFTER and place.first.done() and place.first.exception() is None:
-            self._begin(self._acceptance.doubt(place.started_from, place.started, f"{died} at its start"))
+        if worked >= STEADY_AFTER:
+            place.early_deaths = 0
+        elif place.first.done() and place.first.exception() is None:
+            place.early_deaths += 1
+            doubt = self._acceptance.doubt
+            self._begin(doubt(place.started_from, place.started, place.early_deaths, f"{died} at its start"))
 
     def _spawn(self, place: Place) -> Child:
         parts = self._parts
-        place.started_from = self._shared.in_force.snapshot.number
-        place.started = time.monotonic()
+        place.begin(self._shared.in_force.snapshot.number)
         if place.role == RELAY:
             charge = self._shared.relay_charge(place.number, parts.relay, place.page)
             return Child.spawn(RELAY, parts.relay_process, charge, self._hear)
