@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,14 +111,18 @@ def test_a_configuration_by_which_processes_die_is_put_back(running: Running, tm
     assert offer(tmp_path, 3, health_path="/three")["fault"] is None
 
 
+def _two_others(running: Running, gone: set[int]) -> bool:
+    return len(set(running.pids("relay")) - gone) == 2
+
+
 def test_processes_that_are_killed_once_each_do_not_put_it_back(running: Running, tmp_path: Path) -> None:
     """Found by chaos: a relay and management were killed as they had just begun, and a good configuration went."""
     assert offer(tmp_path, 2, health_path="/two")["fault"] is None
     for _ in range(2):  # those that were there before it, and those that come then
-        killed = running.pids("relay")
+        killed = set(running.pids("relay"))
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        until(lambda gone=killed: len(set(running.pids("relay")) - set(gone)) == 2)
+        until(partial(_two_others, running, killed))
     until(lambda: running.status()["restarts"] == 4)
     assert paths(running) == {"/two"}
     assert (configuration(running), running.status()["configurations_put_back"]) == (2, 0)
