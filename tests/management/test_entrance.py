@@ -95,12 +95,14 @@ async def answered(client: socket.socket, times: int = 0) -> bytes:
 async def kept(address: Address, number: int = 1) -> AsyncIterator[list[socket.socket]]:
     """Connections that have been used and are kept."""
     connected = [address.connect() for _ in range(number)]
-    for each in connected:
-        each.sendall(GET)
-        assert await answered(each, 1)
-    yield connected
-    for each in connected:
-        each.close()
+    try:
+        for each in connected:
+            each.sendall(GET)
+            assert await answered(each, 1)
+        yield connected
+    finally:
+        for each in connected:
+            each.close()
 
 
 async def pause(turns: int) -> None:
@@ -126,7 +128,7 @@ async def test_whatever_comes_while_the_turn_changes_is_answered(address: Addres
             address.over = True
             await pause(number % 2)
             late.sendall(asked)
-            await pause(number % 3)
+            await pause(number % 8)
             address.entrance.close()
             ending = asyncio.ensure_future(address.finish())
             await pause(number % 5)
@@ -241,12 +243,11 @@ async def test_no_connection_ends_on_which_a_request_is_to_be_seen(address: Addr
         for each in clients:
             each.sendall(asked)
         await pause(turns)
-        ending = asyncio.ensure_future(address.end())
+        asyncio.get_running_loop().call_later(0.05, halved.sendall, asked[20:])
+        await address.end()
         assert await answered(idle) == b""
-        halved.sendall(asked[20:])
         for each in (halved, *clients):
             assert (await answered(each)).endswith(b"[0]")
-        await ending
 
 
 async def test_who_waits_for_the_next_turn_at_the_end_is_answered(address: Address) -> None:
