@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any, cast
 
 import pytest
 
-from tests.chaos import changes
 from tests.chaos.changes import ByApi, Changes, Lost
 from tests.chaos.judge import timeline
 from tests.chaos.story import Event, Story
@@ -22,7 +22,7 @@ class Cut(ByApi):
 
 @pytest.mark.parametrize(("meanwhile", "told"), [("upgrade", 1), ("management: kill -9", 0)])
 async def test_a_lost_answer_is_told_with_its_reason_and_its_moment(meanwhile: str, told: int) -> None:
-    story = Story([Event(meanwhile, changes.time.monotonic(), pid=7)])
+    story = Story([Event(meanwhile, time.monotonic(), pid=7)])
     way = Cut("http://127.0.0.1")
     nobody = cast(Any, None)
     made = Changes(nobody, nobody, way, story, random.Random(1))
