@@ -20,6 +20,7 @@ import aiohttp
 
 from tests.chaos.calls import Calls, Line, head
 from tests.chaos.ground import OTHER, SCOPE, Ground
+from tests.chaos.judge import Fault
 from tests.chaos.shadow import Kept, Shadow
 from tests.chaos.story import Excuse, Story
 
@@ -119,7 +120,7 @@ class ByApi:
             async with self._client.request(method, path, data=data, headers=headers) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Lost(type(error).__name__) from None
+            raise Lost(repr(error)) from None
         if answer.status >= 300:
             raise Refused(f"{method} {path}: {answer.status} {text[:200]}")
         return json.loads(text) if text else {}
@@ -132,7 +133,7 @@ class Changes:
         self.shadow = Shadow()
         self.done: Counter[str] = Counter()
         self.lost = 0
-        self.faults: list[str] = []
+        self.faults: list[Fault] = []
         self.turn = asyncio.Lock()
         self._calls = calls
         self._ground = ground
@@ -176,11 +177,13 @@ class Changes:
         except Lost as error:
             self.lost += 1
             self.shadow.settle(name)
-            if not any(self._story.excusing(Excuse.CALL, began, time.monotonic(), 1.0)):
-                self.faults.append(f"no answer to {what} of key {name}: {error}, though management was not killed")
+            ended = time.monotonic()
+            if not any(self._story.excusing(Excuse.CALL, began, ended, 1.0)):
+                text = f"no answer to {what} of key {name} ({error}) after {ended - began:.3f} s"
+                self.faults.append(Fault(f"{text}, though management was not killed", began, ended))
         except Refused as error:
             self.shadow.settle(name)
-            self.faults.append(f"{what} of key {name} by {by} was not made: {error}")
+            self.faults.append(Fault(f"{what} of key {name} by {by} was not made: {error}", began, time.monotonic()))
         else:
             self.done[f"{what} by {by}"] += 1
 

@@ -176,13 +176,12 @@ class Run:
         found = [
             *self.faults,
             *self.happenings.faults,
-            *self.changes.faults,
             *watch.of_log(log, killed | doomed),
             *watch.secrets_in([gateway.errors, self.ground.log], secrets),
             *faults.integrity(gateway.store),
             *(f"a counter went backwards: {each}" for each in self.watch.counters.fell),
         ]
-        account.remainder += [Fault(text) for text in found]
+        account.remainder += [*self.changes.faults, *(Fault(text) for text in found)]
         done = [each for each in self.story.done() if each.what.startswith("reload") and "bad" not in each.what]
         upgrades = [each for each in self.story.events if each.what == "upgrade"]
         more = {

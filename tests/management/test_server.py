@@ -109,13 +109,13 @@ async def test_requests_under_way_are_finished_before_another_takes_over() -> No
     busy[1].write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
     await asyncio.sleep(0.05)
     await site.stop()
-    finishing = asyncio.ensure_future(runner.finish(20))
+    finishing = asyncio.ensure_future(runner.finish(lambda: 20))
     await asyncio.sleep(0.05)
     assert not finishing.done()
     go.set()
     await finishing  # although a connection lies idle
     assert (await busy[0].readuntil(b"done")).startswith(b"HTTP/1.1 200")
-    await runner.finish(0.1, one_request_each=True)  # but not for ever
+    await runner.finish(lambda: 0.1, one_request_each=True)  # but not for ever
     await runner.cleanup()
     assert await idle[0].read() == b""
     for _, writer in (idle, busy):
@@ -134,7 +134,7 @@ async def test_where_each_connection_carries_one_request_its_answer_says_so() ->
     assert answer.startswith(b"HTTP/1.1 404")
     assert answer.count(b"\r\nConnection: close\r\n") == 1
     writer.close()
-    await runner.finish(20, one_request_each=True)
+    await runner.finish(lambda: 20, one_request_each=True)
     await runner.cleanup()
 
 

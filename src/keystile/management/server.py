@@ -8,8 +8,11 @@ file, and only it, leans on its private names; tests/management/test_server.py n
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -32,13 +35,18 @@ _Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class _Handler(RequestHandler):
-    """A connection. aiohttp bounds how long it may be silent, but not how long a head may take."""
+class Connection(RequestHandler):
+    """A connection. aiohttp bounds how long it may be silent, but not how long a head may take.
+
+    ``turn``: whose it is to answer the request that is under way on it (``entrance.py``), once that is known.
+    """
 
     _heads_before = 0
     _looking: asyncio.TimerHandle | None = None
     _counted: bytes | None = None
+    _has_begun = False
     crowd: Crowd
+    turn: object = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, and look at it again and again from now on."""
@@ -59,6 +67,30 @@ class _Handler(RequestHandler):
         if self._looking is not None:
             self._looking.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Remember whether a request has begun to come whose head is not whole."""
+        before = self._request_count
+        super().data_received(data)
+        if data:  # aiohttp itself calls without, to go on with what it has
+            self._has_begun = self.is_waiting and self._request_count == before
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the answer to a request is being made or written."""
+        return self._request_in_progress
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is under way, as far as this process has read."""
+        # Not by _current_request: there is none yet in the turn of the loop before a request's task begins, and none
+        # any more while its answer is written.
+        return self._waiter is not None and not self._messages
+
+    def end_if_idle(self) -> None:
+        """End it where no request is under way, has begun to come, or lies unread in the kernel."""
+        if self.is_waiting and not self._has_begun and not _unread(self.transport):
+            self.force_close()
 
     def _look(self) -> None:
         """Cut it where bytes have come (which ends aiohttp's own patience) but no whole head since the last look."""
@@ -85,13 +117,35 @@ class _Handler(RequestHandler):
         return super().handle_error(request, status, exc, message)
 
 
-class _Server(web.Server):
+def _unread(transport: asyncio.Transport | None) -> bool:
+    """Whether bytes of a connection that is open lie in the kernel."""
+    if transport is None or transport.is_closing():
+        return False
+    found = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+    return struct.unpack("i", found) != (0,)
+
+
+class Server(web.Server):
+    """Makes connections, not more than it may."""
+
     crowd: Crowd
 
+    @classmethod
+    def over(cls, handle: _Handle, request: Callable[..., web.BaseRequest], **how: Any) -> Server:
+        """One that has ``handle`` answer what ``request`` makes; ``how`` as for ``web.AppRunner``."""
+        server = cls(handle, request_factory=request, **how)
+        server.crowd = _crowd()
+        return server
+
     def __call__(self) -> RequestHandler:
-        handler = _Handler(self, loop=self._loop, **self._kwargs)
+        """A connection that is about to be made."""
+        handler = Connection(self, loop=self._loop, **self._kwargs)
         handler.crowd = self.crowd
         return handler
+
+
+def _crowd() -> Crowd:
+    return Crowd(min(CONNECTIONS, room_for_connections()), CONNECTIONS_PER_ADDRESS)
 
 
 def _unquoted(handle: _Handle) -> _Handle:
@@ -112,24 +166,25 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.request_handler = _unquoted(server.request_handler)
-        server.__class__ = _Server
-        cast(_Server, server).crowd = Crowd(min(CONNECTIONS, room_for_connections()), CONNECTIONS_PER_ADDRESS)
+        server.__class__ = Server
+        cast(Server, server).crowd = _crowd()
         return server
 
-    async def finish(self, within: float, *, one_request_each: bool = False) -> None:
+    async def finish(self, patience: Callable[[], float], *, one_request_each: bool = False) -> None:
         """Wait until no request is under way, for so many seconds at most; who accepts connections has stopped that.
 
-        ``one_request_each``: every connection carries one request, so one on which none has come yet counts too.
+        ``patience`` is asked again and again. ``one_request_each``: every connection carries one request, so one on
+        which none has come yet counts too.
         """
-        give_up = asyncio.get_running_loop().time() + within
+        began = asyncio.get_running_loop().time()
         await asyncio.sleep(LOOK_EVERY)  # what was accepted just now becomes a connection
         # Only at the end of a configuration: looking is simpler than signalling.
-        while self._is_busy(one_request_each) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110
+        while self._is_busy(one_request_each) and asyncio.get_running_loop().time() < began + patience():  # noqa: ASYNC110
             await asyncio.sleep(LOOK_EVERY)
 
     def _is_busy(self, one_request_each: bool) -> bool:
         connections = [] if self.server is None else self.server.connections
-        return any(one_request_each or cast(_Handler, each)._current_request is not None for each in connections)
+        return any(one_request_each or not cast(Connection, each).is_waiting for each in connections)
 
 
 async def close_after(_: web.Request, answer: web.StreamResponse) -> None:

@@ -34,6 +34,9 @@ from keystile.process.post import Message
 LEAVING, AT_ONCE, REPLACED = "leaving", "at once", "replaced"
 """How a child is to drain: say so for ``drain_wait`` first (as after a signal), not wait for that, or leave what comes
 to another process, which serves in its place already."""
+LINGER = 2.0
+"""Seconds that a management that has been replaced serves on for those who keep a connection to it: whoever asks again
+within them is told that it ends, and nobody's request meets a connection that is just being closed."""
 ORPHANED_FOR = 2.0
 """Seconds that a child with last words may outlive the supervisor (the alarm's default ends it)."""
 MOST_EARLY = 64

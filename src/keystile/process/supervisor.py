@@ -36,7 +36,7 @@ from keystile.process.reloads import Reloads
 from keystile.process.shared import Shared
 from keystile.process.sockets import CannotListen
 from keystile.process.succession import Succession
-from keystile.process.upgrade import LAST_WORDS, Upgrade
+from keystile.process.upgrade import LAST_WORDS, REPLACED_WITHIN, Upgrade
 
 STEADY_AFTER = 1.0
 """Seconds of work after which a child's death is an accident, not a loop of crashes."""
@@ -273,7 +273,7 @@ class Supervisor:
 
     def see_off(self, place: Place) -> None:
         """Fill it no more; its child finishes what it has begun."""
-        bound = LAST_WORDS if place.role == MANAGEMENT else self._shared.settings.limits.drain_timeout + GRACE
+        bound = REPLACED_WITHIN if place.role == MANAGEMENT else self._shared.settings.limits.drain_timeout + GRACE
         place.leaves_by = time.monotonic() + bound
         if place.child is not None:
             place.child.drain(REPLACED)

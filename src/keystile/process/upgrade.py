@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 
 from keystile import __version__
 from keystile.process import handover
+from keystile.process.charge import LINGER
 from keystile.process.child import Child, StartFailed
 from keystile.process.handover import SIGNALS, State
 from keystile.process.log import log
@@ -35,7 +36,9 @@ NEXT: Final = "keystile.process.resume"
 PROVED_WITHIN: Final = 30.0
 """Seconds that the new code has to look at the state."""
 LAST_WORDS: Final = 3.0
-"""Seconds that the old management has to write what relays have handed over."""
+"""Seconds that management has to finish requests and to write what relays have handed over."""
+REPLACED_WITHIN: Final = LINGER + LAST_WORDS
+"""Seconds within which the old management has ended."""
 
 
 class UpgradeFailed(Exception):
@@ -205,7 +208,7 @@ def _pids(places: list[Place]) -> list[dict[str, object]]:
 async def _ended(children: list[Child]) -> None:
     """Wait for their end; they are killed after a while."""
     if children:
-        await asyncio.wait([child.ended for child in children], timeout=LAST_WORDS)
+        await asyncio.wait([child.ended for child in children], timeout=REPLACED_WITHIN)
     for child in children:
         child.send_signal(signal.SIGKILL)
         await child.ended

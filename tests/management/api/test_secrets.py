@@ -30,7 +30,7 @@ async def test_no_secret_stands_anywhere_but_in_the_one_answer_that_shows_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # Management runs without aiohttp's own access log (process/management.py): it would write queries as they came.
+    # Management runs without aiohttp's own access log (process/serving.py): it would write queries as they came.
     caplog.set_level(logging.WARNING, "aiohttp.access")
     async with running(tmp_path) as app, api_client() as client:
         api = Remembering(app, client)
