@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import backend
-from bench.__main__ import ROOT
 from bench.api import read_calls
+from bench.arguments import ROOT
 from bench.cases import CASES, Case
 from bench.gateways.gateway import Scene
 from bench.gateways.keystile import Keystile
