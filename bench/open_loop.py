@@ -8,8 +8,8 @@ coordinated omission). What the loop itself is late by is measured beside it: it
 Law: a program of its own on the standard library alone, for a core that it shares with the backend. Sleeping is left to
 select() with the kernel's slack set to nothing: epoll's own time-out, and with it asyncio, uvloop and tokio, knows
 whole milliseconds only, which is more than most gateways add. Arrivals are independent of one another (exponential
-gaps) from a fixed seed, so every gateway has the same ones. Requests go round over all connections; one that finds none free
-waits, and its latency counts the wait. Clock readings are seconds, what is told is microseconds.
+gaps) from a fixed seed, so every gateway has the same ones. Requests go round over all connections; one that finds
+none free waits, and its latency counts the wait. Clock readings are seconds, what is told is microseconds.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def read(files: Sequence[Path]) -> Record:
             failures = [Failure(**each) for each in said.pop("failures", ())]
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as fault:
             raise ValueError(f"{file}: not a result of this bench ({fault!r})") from fault
-        before = max((each.round for each in (*whole.turns, *whole.failures)), default=0)
+        before = max([0, *(turn.round for turn in whole.turns), *(failure.round for failure in whole.failures)])
         whole.turns += [replace(turn, round=turn.round + before) for turn in turns]
         whole.failures += [replace(failure, round=failure.round + before) for failure in failures]
         whole.skipped += [text for text in said.pop("skipped", ()) if text not in whole.skipped]

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import table
 from bench.plot import plot
 from bench.record import Record, read
+from bench.turn import STRAIGHT
 
 NOISE = 0.1
 """Of a core, taken by strangers in a turn: above it the report says so."""
@@ -47,7 +48,7 @@ def pick(record: Record, cases: Sequence[str] | None, gateways: Sequence[str] | 
     for wanted, of in ((cases, "case"), (gateways, "gateway")):
         if wanted is None:
             continue
-        keep = [*wanted, *((table.STRAIGHT,) if of == "gateway" else ())]
+        keep = [*wanted, *((STRAIGHT,) if of == "gateway" else ())]
         record.turns = sorted(
             (turn for turn in record.turns if getattr(turn, of) in keep), key=lambda turn: keep.index(getattr(turn, of))
         )

@@ -190,7 +190,6 @@ HEAD = (
     "start ms",
 )
 LATENCY_HEAD = (
-    "at {rate:,.0f} requests/s",
     "p50 ms",
     "p99 ms",
     "added p50 ms",
