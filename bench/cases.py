@@ -90,3 +90,8 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
 def title_of(name: str) -> str:
     """A case in words; its name where it is one of an older bench, whose results are still there."""
     return CASES[name].title if name in CASES else name
+
+
+def is_paced(name: str) -> bool:
+    """Whether a case of this name is measured at a fixed rate."""
+    return name in CASES and CASES[name].paced

@@ -11,11 +11,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.cases import CASES, title_of
+from bench.cases import CASES, is_paced, title_of
 from bench.plot_latency import latency_panel
 from bench.record import Record
 from bench.svg import WIDTH, Card
-from bench.table import MEASURE, Row, is_paced, latency, rows
+from bench.table import MEASURE, Row, latency, rows
 
 PADDING = 36.0
 COLUMNS = 3

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import table
+from bench import markdown, table
 from bench.plot import plot
 from bench.record import Record, read
 from bench.turn import STRAIGHT
@@ -27,7 +27,7 @@ def words(record: Record) -> str:
         f"{str(run.get('date', ''))[:10]}, {run.get('machine', '')}; `{run.get('command', '')}`" for run in record.runs
     ]
     versions = record.versions()
-    parts = ["\n".join(dict.fromkeys(heads)) + f"\n{', '.join(versions.values())}\n", table.markdown(record.turns)]
+    parts = ["\n".join(dict.fromkeys(heads)) + f"\n{', '.join(versions.values())}\n", markdown.tables(record.turns)]
     notes = [
         f"{versions.get(name, name)} leaves out: {', '.join(every)}.\n" for name, every in record.left_out().items()
     ]
@@ -35,7 +35,7 @@ def words(record: Record) -> str:
     noise = max((row.others for row in table.rows(record.turns)), default=0.0)
     if noise > NOISE:
         notes.append(f"Not a quiet machine: others used up to {noise:.0%} of a core in a turn.\n")
-    return "\n".join([*parts, "".join(notes) + table.failures(record.failures)])
+    return "\n".join([*parts, "".join(notes) + markdown.failures(record.failures)])
 
 
 def draw(record: Record, file: Path) -> None:
