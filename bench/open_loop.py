@@ -106,10 +106,11 @@ class OpenLoop:
                 now = clock()
             if now > give_up or not self._by_number:
                 break
-            if not idle:
-                blocked = max(blocked, bisect_right(moments, now - begin))
-            until = begin + moments[at] if at < count and idle else give_up
+            all_taken = not idle
+            until = give_up if all_taken or at == count else begin + moments[at]
             select.select((self._poll,), (), (), max(0.0, until - clock()))
+            if all_taken:
+                blocked = bisect_right(moments, clock() - begin)
             for number, _ in self._poll.poll(0):
                 self._receive(self._by_number[number])
         out.seconds = clock() - begin

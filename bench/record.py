@@ -37,10 +37,12 @@ class Record:
         return {name: list(every[-1]) for name, every in self._told("left out").items()}
 
     def _told(self, what: str) -> dict[str, list[Any]]:
+        """What the runs say of each gateway that took a turn, every different value once."""
+        there = {turn.gateway for turn in self.turns} | {failure.gateway for failure in self.failures}
         told: dict[str, list[Any]] = {}
         for run in self.runs:
             for name, value in run.get(what, {}).items():
-                if value not in told.setdefault(name, []):
+                if name in there and value not in told.setdefault(name, []):
                     told[name].append(value)
         return told
 
