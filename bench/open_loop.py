@@ -81,6 +81,7 @@ class OpenLoop:
         self._idle: deque[Connection] = deque()
         self._by_number: dict[int, Connection] = {}
         self._out = Outcome([], [], 0, Counter(), 0.0)
+        self._lost = 0
         for _ in range(connections):
             self._connect(port)
 
@@ -98,7 +99,7 @@ class OpenLoop:
         at = blocked = 0  # the next arrival; the first that has not found every connection taken
         begin = clock()
         give_up = begin + (moments[-1] if moments else 0.0) + grace
-        while len(out.latencies) < count and sum(out.faults.values()) < MANY_FAULTS:
+        while len(out.latencies) + self._lost < count and sum(out.faults.values()) < MANY_FAULTS:
             now = clock()
             while at < count and idle and begin + moments[at] <= now:
                 self._send(begin + moments[at], at < blocked)
@@ -170,17 +171,17 @@ class OpenLoop:
         self._poll.unregister(number)
         del self._by_number[number]
         connection.socket.close()
-        with contextlib.suppress(ValueError):  # one that had a request out is not there
+        if connection in self._idle:
             self._idle.remove(connection)
+        else:  # with the answer to a request
+            self._lost += 1
 
     def _account(self, count: int, sent: int) -> None:
         out = self._out
         if unsent := count - sent:
             out.faults["not sent: all connections taken"] += unsent
-        lost = out.faults["closed"] + out.faults["write"] + out.faults["no Content-Length"]
-        if unanswered := sent - len(out.latencies) - lost:
-            out.faults["unanswered"] += max(0, unanswered)
-        out.faults = +out.faults
+        if unanswered := sent - len(out.latencies) - self._lost:
+            out.faults["unanswered"] += unanswered
 
 
 def percentile(values: Sequence[float], share: float) -> float:

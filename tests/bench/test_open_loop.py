@@ -100,13 +100,13 @@ def test_a_closed_connection_is_a_fault_and_the_others_go_on() -> None:
         else:
             connection.sendall(ANSWER)
 
-    out = run(closes_first, [0.0, 0.0, 0.0, 0.01, 0.02], connections=2, grace=1.0)
+    out = run(closes_first, [0.0, 0.0, 0.0, 0.01, 0.02], connections=2)
     assert out.faults["closed"] == 1
     assert len(out.latencies) == 4
 
 
 def test_an_answer_without_its_length_is_a_fault() -> None:
-    out = run(lambda connection, _: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n"), [0.0], grace=1.0)
+    out = run(lambda connection, _: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n"), [0.0])
     assert out.faults == {"no Content-Length": 1}
 
 
