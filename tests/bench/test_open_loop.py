@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from bench import open_loop
 from bench.open_loop import OpenLoop, Outcome, percentile, schedule
+
+from bench import open_loop
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
@@ -21,13 +22,13 @@ def at_once(connection: socket.socket, _: int) -> None:
 
 
 @contextmanager
-def server(answer: Answer) -> Iterator[int]:
-    """A port where each request is answered by ``answer``, which is told how many there were before it."""
+def server(answer: Answer, size: int = len(REQUEST)) -> Iterator[int]:
+    """A port where each request, ``size`` bytes, is answered by ``answer``; it is told how many there were before."""
     count = iter(range(10**9))
 
     def serve(connection: socket.socket) -> None:
         with suppress(OSError), connection:
-            while connection.recv(len(REQUEST), socket.MSG_WAITALL):
+            while connection.recv(size, socket.MSG_WAITALL):
                 answer(connection, next(count))
 
     def accept(listener: socket.socket) -> None:
@@ -136,7 +137,7 @@ def test_the_schedule_is_the_same_at_every_call_and_has_the_rate() -> None:
     moments = schedule(2000, 10)
     assert moments == schedule(2000, 10)
     assert moments == sorted(moments)
-    assert 0 < moments[0]
+    assert moments[0] > 0
     assert moments[-1] < 10
     assert len(moments) == pytest.approx(20_000, rel=0.03)
 
