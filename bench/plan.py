@@ -76,18 +76,18 @@ def narrow(cores: int) -> bool:
 
 
 class Progress:
-    """How many turns are done, and about how many seconds the others take: as long as those like them took."""
+    """How many turns are done, and about how many seconds the others take: each as long as the last like it."""
 
     def __init__(self, planned: Sequence[Step], seconds: float) -> None:
         self._left = list(planned)
         self._guess = seconds + AROUND
-        self._took: dict[tuple[str, str], list[float]] = {}
+        self._took: dict[tuple[str, str], float] = {}
         self.planned = len(planned)
 
     def took(self, step: Step, seconds: float) -> None:
         """``step`` is done, whatever became of it."""
         self._left.remove(step)
-        self._took.setdefault((step.case.name, step.name), []).append(seconds)
+        self._took[step.case.name, step.name] = seconds
 
     def left(self) -> float:
         """Seconds that the turns to come may take."""
@@ -100,9 +100,9 @@ class Progress:
         return f"{self.planned - len(self._left)} of {self.planned}" + (f", about {told} left" if self._left else "")
 
     def _expected(self, step: Step) -> float:
-        """By itself in earlier rounds, or else by the others in this case, or else by a guess."""
+        """By itself in the round before, or else by the others in this case, or else by a guess."""
         own = self._took.get((step.case.name, step.name))
-        if own:
-            return mean(own)
-        alike = [seconds for (case, _), every in self._took.items() if case == step.case.name for seconds in every]
+        if own is not None:
+            return own
+        alike = [seconds for (case, _), seconds in self._took.items() if case == step.case.name]
         return mean(alike) if alike else self._guess

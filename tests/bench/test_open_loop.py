@@ -151,14 +151,46 @@ def test_of_nothing_the_percentile_is_nothing() -> None:
     assert percentile([], 0.99) == 0.0
 
 
+def test_each_connection_is_primed_once_and_the_run_counts_anew() -> None:
+    over: list[int] = []
+
+    def notes(connection: socket.socket, number: int) -> None:
+        over.append(id(connection))
+        at_once(connection, number)
+
+    with server(notes) as port:
+        loop = OpenLoop(port, REQUEST, 4)
+        primed = loop.prime()
+        assert len(set(over)) == len(over) == 4
+        out = loop.run([0.0, 0.0, 0.0])
+        loop.close()
+    assert (len(primed.latencies), len(out.latencies), out.faults) == (4, 3, {})
+
+
+def test_what_goes_wrong_before_the_schedule_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = tmp_path / "request"
+    request.write_bytes(REQUEST)
+    with server(lambda connection, _: connection.sendall(ANSWER.replace(b"200", b"401"))) as port:
+        words = ("--port", str(port), "--rate", "500", "--seconds", "0.2", "--connections", "4")
+        open_loop.main([*words, "--request", str(request)])
+    assert json.loads(capsys.readouterr().out.removeprefix("BENCH "))["faults"] == {"status 401": 4}
+
+
 def test_the_program_prints_one_line_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     request = tmp_path / "request"
     request.write_bytes(REQUEST)
-    with server(at_once) as port:
+    seen: list[int] = []
+
+    def notes(connection: socket.socket, number: int) -> None:
+        seen.append(number)
+        at_once(connection, number)
+
+    with server(notes) as port:
         words = ("--port", str(port), "--rate", "500", "--seconds", "0.2", "--connections", "4")
         open_loop.main([*words, "--request", str(request)])
     said = json.loads(capsys.readouterr().out.removeprefix("BENCH "))
     assert said["requests"] == len(schedule(500, 0.2))
+    assert len(seen) == said["requests"] + 4, "one over each connection before, which does not count"
     assert said["faults"] == {}
     assert said["p50"] <= said["p99"]
     assert said["pace"]["rate"] == 500
