@@ -31,6 +31,7 @@ from bench.gateways.keystile import Keystile
 from bench.keyset import make_keys
 from bench.load import CONNECTIONS, FIELDS, SAME_TARGET
 from bench.processes import Running, free_port
+
 from keystile.wire.certificates import self_signed
 
 READY_WITHIN = 300.0

@@ -17,6 +17,7 @@ from bench.keyset import make_keys
 from bench.load import Load
 from bench.rounds import FAULTS
 from bench.run import Stage, stage_of
+
 from keystile.wire.certificates import self_signed
 
 

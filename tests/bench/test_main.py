@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bench import __main__ as program
 from bench.cases import EACH_CAP
 from bench.plan import Step
 from bench.record import Record, read
 from bench.turn import Turn
 
-from bench import __main__ as program
 from tests.bench.fakes import Plain, Played
 
 LITTLE = Path(__file__).with_name("little.py")

@@ -8,9 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from bench.open_loop import OpenLoop, Outcome, percentile, schedule
-
 from bench import open_loop
+from bench.open_loop import OpenLoop, Outcome, percentile, schedule
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"

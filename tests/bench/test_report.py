@@ -4,10 +4,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from bench import report
 from bench.record import Record
 from bench.turn import Failure
 
-from bench import report
 from tests.bench.examples import RUN, paced, turn
 
 
