@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from bench import __main__ as program
 from bench.cases import EACH_CAP
+from bench.gateways import GATEWAYS
 from bench.plan import Step
 from bench.record import Record, read
 from bench.turn import Turn
@@ -29,14 +30,16 @@ class CutOff(Played):
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the results go; the programs around a turn are stand-ins, and turns are played by ``play_by``."""
-    gateways = {"keystile": Plain("keystile"), "haproxy": Plain("haproxy"), "less": Plain("less", EACH_CAP)}
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(program, "GATEWAYS", gateways)
+    for name in list(GATEWAYS):
+        monkeypatch.delitem(GATEWAYS, name)
+    for gateway in (Plain("keystile"), Plain("haproxy"), Plain("less", EACH_CAP)):
+        monkeypatch.setitem(GATEWAYS, gateway.name, gateway)
     monkeypatch.setattr(program, "_missing_programs", list)
     monkeypatch.setattr(program, "make_stages", lambda *_: {})
-    monkeypatch.setattr(program.os, "sched_setaffinity", lambda *_: None)
-    monkeypatch.setattr(program.backend, "write_configuration", lambda _, port: port)
-    monkeypatch.setattr(program.backend, "command", lambda port: [sys.executable, str(LITTLE), str(port)])
+    monkeypatch.setattr("bench.__main__.os.sched_setaffinity", lambda *_: None)
+    monkeypatch.setattr("bench.backend.write_configuration", lambda _, port: port)
+    monkeypatch.setattr("bench.backend.command", lambda port: [sys.executable, str(LITTLE), str(port)])
     play_by(monkeypatch, Played())
     yield tmp_path / "results"
     signal.signal(signal.SIGTERM, before)
@@ -105,7 +108,5 @@ def test_a_gateway_that_is_not_installed_is_skipped_and_missed_where_it_is_asked
     code, record = run(results, "--cases", "same")
     assert code == 0
     assert record.skipped == ["less: install it"]
-    monkeypatch.setattr(program, "parse", lambda _: named)
-    named = program.argparse.Namespace(gateways=["less"], cases=["same"], gateway_core=0, load_core=1)
-    assert program.main() == 2
+    assert program.main(["--gateways", "less", "--results", str(results)]) == 2
     assert "less: install it" in capsys.readouterr().err
