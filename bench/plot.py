@@ -20,7 +20,6 @@ from bench.table import MEASURE, Row, latency, rows
 PADDING = 36.0
 COLUMNS = 3
 GAP = 34.0
-PANEL = (WIDTH - 2 * PADDING - (COLUMNS - 1) * GAP) / COLUMNS
 LINE = 21.0
 BAR = 12.0
 NAMES, FIGURES, RATIOS = 78.0, 112.0, 52.0
@@ -47,10 +46,12 @@ def plot(record: Record, title: str = "CPU per request, side by side") -> str:
     y = _head(card, record, title, full)
     height = 26 + LINE * len(names) + 30
     panels = [_panel(record, case, names, full) for case in dict.fromkeys(row.case for row in full)]
+    columns = max(1, min(COLUMNS, len(panels)))
+    width = (WIDTH - 2 * PADDING - (columns - 1) * GAP) / columns
     for place, panel in enumerate(panels):
-        column, line = place % COLUMNS, place // COLUMNS
-        _draw(card, panel, names, PADDING + column * (PANEL + GAP), y + line * height)
-    y += height * -(-len(panels) // COLUMNS)
+        line, column = divmod(place, columns)
+        _draw(card, panel, names, PADDING + column * (width + GAP), y + line * height, width)
+    y += height * -(-len(panels) // columns)
     for rate in dict.fromkeys(row.rate for row in latency(record.turns)):
         y = latency_panel(card, [row for row in latency(record.turns) if row.rate == rate], y, PADDING, KIND)
     y = _foot(card, record, y)
@@ -76,9 +77,9 @@ def _head(card: Card, record: Record, title: str, full: Sequence[Row]) -> float:
     card.text(PADDING, 74, " · ".join(text for text in (dates, machines) if text), kind="soft", size=13)
     y = 108.0
     if full:
-        rounds = sorted({row.rounds for row in full})
-        told = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
-        _legend(card, y, f"median of {told} rounds; ×: to HAProxy in the same round")
+        least, most = min(row.rounds for row in full), max(row.rounds for row in full)
+        told = f"{least} to {most} rounds" if least < most else f"{most} rounds" if most > 1 else "one round"
+        _legend(card, y, f"median of {told}; ×: to HAProxy in the same round")
         y += 42
     return y
 
@@ -113,20 +114,20 @@ def _why(record: Record, case: str, name: str) -> str:
     return "cannot do it" if asks and asks in record.left_out().get(name, ()) else "not measured"
 
 
-def _draw(card: Card, panel: Panel, names: Sequence[str], x: float, y: float) -> None:
+def _draw(card: Card, panel: Panel, names: Sequence[str], x: float, y: float, width: float) -> None:
     card.text(x, y, panel.title, size=14.5, bold=True)
-    card.line(x, y + 9, x + PANEL, y + 9, "edge")
-    begin, room = x + NAMES, PANEL - NAMES - FIGURES
+    end = x + width
+    card.line(x, y + 9, end, y + 9, "edge")
+    begin, room = x + NAMES, width - NAMES - FIGURES
     for place, name in enumerate(names):
         middle = y + 26 + place * LINE
         row = panel.rows.get(name)
         ours = name == "keystile"
         card.text(x, middle + 4, name, kind="word" if ours else "soft", bold=ours, size=12.5)
         if row is None:
-            card.text(begin, middle + 4, panel.absent[name], kind="mark", size=12)
+            card.text(end, middle + 4, panel.absent[name], kind="mark", size=12, anchor="end")
             continue
         _bar(card, row, begin, middle, min(1.0, row.cpu / panel.limit) * room, row.cpu > panel.limit * 1.001)
-        end = x + PANEL
         card.text(end - RATIOS, middle + 4, micro(row.cpu), anchor="end", bold=ours, size=12.5)
         if row.ratio is not None:
             times = f"{row.ratio.median:.2f}×" if row.ratio.median < 10 else f"{row.ratio.median:.0f}×"
@@ -152,13 +153,13 @@ def _break(card: Card, x: float, y: float) -> None:
 
 
 def _foot(card: Card, record: Record, y: float) -> float:
-    versions = record.versions()
-    less = [f"{name} leaves out {', '.join(every)}" for name, every in record.left_out().items() if name in versions]
-    said = [", ".join(versions.values())] + (
-        [f"Not all of the work is done by all: {'; '.join(less)}."] if less else []
-    )
-    for paragraph in said:
-        for text in textwrap.wrap(paragraph, 175):
-            card.text(PADDING, y, text, kind="soft", size=12)
-            y += 17
+    lacks: dict[str, list[str]] = {}
+    for name, every in record.left_out().items():
+        for what in every:
+            lacks.setdefault(what, []).append(name)
+    less = "; ".join(f"{what} by {', '.join(who)}" for what, who in lacks.items())
+    said = [", ".join(record.versions().values()), f"Of the work is left out: {less}." if less else ""]
+    for text in (text for paragraph in said for text in textwrap.wrap(paragraph, 175)):
+        card.text(PADDING, y, text, kind="soft", size=12)
+        y += 17
     return y

@@ -85,7 +85,7 @@ def _words(rows: Sequence[Latency]) -> str:
 def _columns(card: Card, end: float, y: float) -> None:
     for right, name, hollow in ((end - 165, "p50", False), (end, "p99", True)):
         card.text(right, y, f"added {name}, to HAProxy", kind="soft", size=12, anchor="end")
-        card.dot(right - 142, y - 4, 4.5, "mark", hollow=hollow)
+        card.dot(right - 150, y - 4, 4.5, "mark", hollow=hollow)
 
 
 def _measure(card: Card, rows: Sequence[Latency], scale: Scale, top: float, bottom: float) -> None:

@@ -19,6 +19,8 @@ from bench.turn import STRAIGHT
 
 NOISE = 0.1
 """Of a core, taken by strangers in a turn: above it the report says so."""
+LATE = 0.25
+"""Of a gateway's p99, by which the load itself was late (p99): above it the report says so."""
 
 
 def words(record: Record) -> str:
@@ -32,6 +34,11 @@ def words(record: Record) -> str:
         f"{versions.get(name, name)} leaves out: {', '.join(every)}.\n" for name, every in record.left_out().items()
     ]
     notes += [f"Skipped: {text}.\n" for text in record.skipped]
+    notes += [
+        f"The load for {row.gateway} was late by {row.late:.2f} ms (p99): much of its p99 is not its own.\n"
+        for row in table.latency(record.turns)
+        if row.late > LATE * row.p99
+    ]
     noise = max((row.others for row in table.rows(record.turns)), default=0.0)
     if noise > NOISE:
         notes.append(f"Not a quiet machine: others used up to {noise:.0%} of a core in a turn.\n")

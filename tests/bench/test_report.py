@@ -76,6 +76,13 @@ def test_a_file_of_something_else_is_named(tmp_path: Path, capsys: pytest.Captur
     assert "else.json: not a result" in capsys.readouterr().err
 
 
+def test_a_load_that_was_late_itself_is_told() -> None:
+    turns = [paced("direct", 100, 200, late=20), paced("haproxy", 140, 300, late=100)]
+    said = report.words(Record([dict(RUN)], turns))
+    assert "The load for haproxy was late by 0.10 ms (p99)" in said
+    assert "The load for direct" not in said
+
+
 def test_a_noisy_machine_is_told() -> None:
     noisy = Record([dict(RUN)], [turn("haproxy")])
     assert "Not a quiet machine" not in report.words(noisy)
