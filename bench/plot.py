@@ -15,7 +15,7 @@ from bench.cases import CASES, is_paced, title_of
 from bench.plot_latency import latency_panel
 from bench.record import Record
 from bench.svg import WIDTH, Card
-from bench.table import MEASURE, Row, latency, rows
+from bench.table import MEASURE, Row, gateways, latency, rows
 
 PADDING = 36.0
 COLUMNS = 3
@@ -42,7 +42,7 @@ def plot(record: Record, title: str = "CPU per request, side by side") -> str:
     """The picture as a document of SVG."""
     card = Card()
     full = [row for row in rows(record.turns) if not is_paced(row.case)]
-    names = list(dict.fromkeys(turn.gateway for turn in record.turns if turn.gateway in {row.gateway for row in full}))
+    names = gateways(full)
     y = _head(card, record, title, full)
     height = 26 + LINE * len(names) + 30
     panels = [_panel(record, case, names, full) for case in dict.fromkeys(row.case for row in full)]

@@ -78,13 +78,22 @@ Cells = dict[tuple[str, str], list[Turn]]
 
 
 def _cells(turns: Iterable[Turn]) -> Cells:
-    """Turns by case and gateway, cases and gateways in the order in which they first ran."""
+    """Turns by case and gateway, cases in the order in which they first ran, gateways in theirs."""
     groups: Cells = {}
     for turn in turns:
         groups.setdefault((turn.case, turn.gateway), []).append(turn)
     cases = {case: place for place, case in enumerate(dict.fromkeys(case for case, _ in groups))}
-    gateways = {name: place for place, name in enumerate(dict.fromkeys(name for _, name in groups))}
+    gateways = {name: place for place, name in enumerate(_order(groups))}
     return {cell: groups[cell] for cell in sorted(groups, key=lambda cell: (cases[cell[0]], gateways[cell[1]]))}
+
+
+def _order(cells: Iterable[tuple[str, str]]) -> list[str]:
+    """Gateways as in the first case that most of them took part in; who did not take part there comes last."""
+    by_case: dict[str, list[str]] = {}
+    for case, name in cells:
+        by_case.setdefault(case, []).append(name)
+    fullest = max(by_case.values(), key=len, default=[])
+    return list(dict.fromkeys([*fullest, *(name for names in by_case.values() for name in names)]))
 
 
 def rows(turns: Sequence[Turn]) -> list[Row]:
@@ -95,6 +104,11 @@ def rows(turns: Sequence[Turn]) -> list[Row]:
         for (case, name), every in cells.items()
         if name != STRAIGHT
     ]
+
+
+def gateways(every: Iterable[Row]) -> list[str]:
+    """Whose rows these are, in their order."""
+    return _order((row.case, row.gateway) for row in every)
 
 
 def _row(case: str, gateway: str, turns: list[Turn], measure: list[Turn]) -> Row:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from bench.table import Spread, added, latency, paired, rows, spread
+from bench.table import Spread, added, gateways, latency, paired, rows, spread
 
 from tests.bench.examples import paced, turn
 
@@ -33,6 +33,14 @@ def test_without_haproxy_there_is_no_ratio_and_without_a_start_none_of_it() -> N
 def test_rows_stand_in_the_order_in_which_cases_and_gateways_first_ran() -> None:
     turns = [turn("a", case="x"), turn("b", case="x"), turn("b", case="y"), turn("a", case="y")]
     assert [(row.case, row.gateway) for row in rows(turns)] == [("x", "a"), ("x", "b"), ("y", "a"), ("y", "b")]
+
+
+def test_a_first_case_with_fewer_gateways_does_not_set_their_order() -> None:
+    turns = [turn("a", case="x"), turn("c", case="x"), *(turn(name, case="y") for name in "abc"), turn("d", case="z")]
+    assert [row.gateway for row in rows(turns)] == ["a", "c", "a", "b", "c", "d"]
+    assert gateways(rows(turns)) == ["a", "b", "c", "d"]
+    turns = [turn("a", case="x"), turn("c", case="x"), *(turn(name, case="y") for name in "cba")]
+    assert [row.gateway for row in rows(turns)] == ["c", "a", "c", "b", "a"]
 
 
 def test_the_load_without_a_gateway_has_no_row_of_cpu() -> None:
