@@ -5,9 +5,10 @@ Law: the only place that knows how a measurement is made. Figures are kept raw; 
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -76,7 +77,7 @@ class Bench:
                     _warm_up(load, case, port)
                     turn = self._measure(step, running, port, start)
             except (RuntimeError, OSError, HTTPException) as fault:
-                raise RuntimeError(f"{fault}\n{running.last_words()}".strip()) from fault
+                raise RuntimeError(f"{_ended(running)}{fault}\n{running.last_words()}".strip()) from fault
         if case.log:
             _check_log(running, turn)
         return turn
@@ -98,6 +99,13 @@ class Bench:
     def _backend_cpu(self, running: Running) -> Cpu:
         """The backend's, unless it is itself what is measured."""
         return add_up(() if running is self.backend else self.backend.cpu().values())
+
+
+def _ended(running: Running) -> str:
+    """A word where the gateway is no longer there; who has just died is given a moment to have done so."""
+    with suppress(subprocess.TimeoutExpired):
+        return f"it ended with {running.process.wait(0.5)}: "
+    return ""
 
 
 def _warm_up(load: Load, case: Case, port: int) -> None:

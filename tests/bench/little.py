@@ -1,4 +1,4 @@
-"""A server of few words for turns without a gateway: 401 for /, 200 for everything else, connections kept.
+"""A server of few words for turns without a gateway: 401 for /, 200 for everything else, connections kept; it ends at /die.
 
     python little.py PORT [LINE]
 
@@ -8,6 +8,7 @@ LINE: what it writes to standard output for each request.
 from __future__ import annotations
 
 import http.server
+import os
 import socketserver
 import sys
 
@@ -17,6 +18,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
+        if self.path == "/die":
+            os._exit(3)
         self.send_response(401 if self.path == "/" else 200)
         self.send_header("Content-Length", "2")
         self.end_headers()

@@ -14,7 +14,7 @@ from bench.keyset import make_keys
 from bench.load import Load
 from bench.open_loop import schedule
 from bench.plan import Step
-from bench.processes import Running, free_port
+from bench.processes import Running, connect, free_port
 from bench.run import Bench, Stage, stage_of
 
 from tests.bench.fakes import Plain
@@ -84,6 +84,17 @@ def test_a_gateway_that_does_not_do_the_work_is_no_turn(bench: Bench, monkeypatc
 
     monkeypatch.setattr("bench.run.check_policy", finds)
     with pytest.raises(RuntimeError, match="200 instead of 401"):
+        bench.turn(Step(1, PACED, Little()))
+
+
+def test_a_gateway_that_dies_in_its_turn_is_told_to_have_ended(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kills(_: Scene, port: int, **__: object) -> None:
+        connection = connect(port, False, 5)
+        connection.request("GET", "/die")
+        connection.getresponse()
+
+    monkeypatch.setattr("bench.run.check_policy", kills)
+    with pytest.raises(RuntimeError, match="it ended with 3: "):
         bench.turn(Step(1, PACED, Little()))
 
 
