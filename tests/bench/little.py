@@ -1,4 +1,4 @@
-"""A server of few words for turns without a gateway: 401 for /, 200 for everything else, connections kept; it ends at /die.
+"""A server of few words for turns without a gateway: 401 for /, 200 for all else, connections kept; /die ends it.
 
     python little.py PORT [LINE]
 
