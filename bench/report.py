@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import markdown, table
+from bench.arguments import names
+from bench.cases import CASES, SETS
 from bench.plot import plot
 from bench.record import Record, read
 from bench.turn import STRAIGHT
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables and draw the picture; 2 when a file is none of ours or holds nothing that was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=main.__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.json")
-    parser.add_argument("--cases", type=_list, default=None, help="only these, in this order")
+    parser.add_argument("--cases", type=names(CASES, SETS), default=None, help="only these, in this order; also sets")
     parser.add_argument("--gateways", type=_list, default=None, help="only these, in this order")
     parser.add_argument(
         "--plot", type=Path, default=None, help="where the picture goes; beside the last file otherwise"
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as fault:
         print(f"bench.report: {fault}", file=sys.stderr)
         return 2
-    pick(record, chosen.cases, chosen.gateways)
+    pick(record, chosen.cases or _every_case(record), chosen.gateways)
     if not record.turns:
         print("bench.report: no turn of these cases and gateways", file=sys.stderr)
         return 2
@@ -86,6 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(words(record))
     print(f"The picture: {picture}")
     return 0
+
+
+def _every_case(record: Record) -> list[str]:
+    """All that were measured or tried, in the bench's own order; those of an older bench last."""
+    return list(dict.fromkeys([*CASES, *(each.case for each in (*record.turns, *record.failures))]))
 
 
 def _list(text: str) -> list[str]:

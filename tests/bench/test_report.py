@@ -65,6 +65,26 @@ def test_cases_and_gateways_can_be_chosen(tmp_path: Path, capsys: pytest.Capture
     assert "caddy in tls" not in out
 
 
+def test_cases_stand_in_the_benchs_order_whatever_file_they_come_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [
+        stored(tmp_path / f"{number}.json", Record([dict(RUN)], [turn("haproxy", case=case)]))
+        for number, case in enumerate(("forgotten", "log", "same", "varied"))
+    ]
+    assert report.main(files) == 0
+    out = capsys.readouterr().out
+    titles = ["same request each time", "every request different", "same request, access log on", "forgotten"]
+    assert sorted(titles, key=lambda title: out.index(f"| {title} |")) == titles
+
+
+def test_a_set_of_cases_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([stored(tmp_path / "one.json", whole()), "--cases", "base"]) == 0
+    out = capsys.readouterr().out
+    assert "same request, access log on" in out
+    assert "| direct |" not in out
+
+
 def test_nothing_chosen_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main([stored(tmp_path / "one.json", whole()), "--cases", "tls"]) == 2
     assert "no turn of these" in capsys.readouterr().err
