@@ -92,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _every_case(record: Record) -> list[str]:
     """All that were measured or tried, in the bench's own order; those of an older bench last."""
-    return list(dict.fromkeys([*CASES, *(each.case for each in (*record.turns, *record.failures))]))
+    tried = [*(turn.case for turn in record.turns), *(failure.case for failure in record.failures)]
+    return list(dict.fromkeys([*CASES, *tried]))
 
 
 def _list(text: str) -> list[str]:
