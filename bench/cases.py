@@ -28,7 +28,8 @@ class Case:
     where it is another; ``body``: bytes that it posts. ``secret``: whose key it has. ``refused``: the status of every
     answer, where it is not 200. ``keys``, ``routes``: how many the gateway has, where not as many as the bench is
     told (``routes`` 0: the document's). ``cap``: requests in flight from one address. ``addresses``: how many clients a
-    trusted proxy tells of. ``relays``: cores of the gateway. ``asks``: what not every gateway can do.
+    trusted proxy tells of. ``relays``: cores of the gateway. ``asks``: what not every gateway can do. ``paced``: not as
+    fast as answers come, but at the bench's rate, by a schedule.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Case:
     addresses: int = 0
     relays: int = 1
     asks: str = ""
+    paced: bool = False
 
 
 POSTED: Final = "/v4/contacts"
@@ -73,5 +75,23 @@ CASES = {
         Case("routes-10k", "every request different, 10,000 operations", "varied", routes=10_000),
         Case("addresses-1m", "a million clients behind a proxy", "same", addresses=1_000_000, asks=ADDRESSES),
         Case("relays-2", "same request, two relays", "same", relays=2, asks=CORES),
+        Case("latency", "same request, at a fixed rate", "same", paced=True),
     )
 }
+
+SETS: Final[dict[str, tuple[str, ...]]] = {
+    "base": ("same", "varied", "log"),
+    "long": tuple(name for name in CASES if name != "varied-log"),
+    "all": tuple(CASES),
+}
+"""Names for several cases at once: what runs by default, what a release is measured by, and all there are."""
+
+
+def title_of(name: str) -> str:
+    """A case in words; its name where it is one of an older bench, whose results are still there."""
+    return CASES[name].title if name in CASES else name
+
+
+def is_paced(name: str) -> bool:
+    """Whether a case of this name is measured at a fixed rate."""
+    return name in CASES and CASES[name].paced

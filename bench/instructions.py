@@ -23,14 +23,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import backend
-from bench.__main__ import ROOT
 from bench.api import read_calls
+from bench.arguments import ROOT
 from bench.cases import CASES, Case
 from bench.gateways.gateway import Scene
 from bench.gateways.keystile import Keystile
 from bench.keyset import make_keys
 from bench.load import CONNECTIONS, FIELDS, SAME_TARGET
 from bench.processes import Running, free_port
+
 from keystile.wire.certificates import self_signed
 
 READY_WITHIN = 300.0

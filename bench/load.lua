@@ -47,8 +47,8 @@ end
 done = function(summary, latency, _)
    local errors = summary.errors
    io.write(string.format(
-      '\nBENCH {"requests": %d, "microseconds": %d, "status": %d, "connect": %d, "read": %d, "write": %d, ' ..
-      '"timeout": %d, "p50": %d, "p99": %d}\n',
-      summary.requests, summary.duration, errors.status, errors.connect, errors.read, errors.write,
-      errors.timeout, latency:percentile(50), latency:percentile(99)))
+      '\nBENCH {"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, "faults": {"status": %d, ' ..
+      '"connect": %d, "read": %d, "write": %d, "timeout": %d}}\n',
+      summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), errors.status,
+      errors.connect, errors.read, errors.write, errors.timeout))
 end

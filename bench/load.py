@@ -1,6 +1,6 @@
-"""The load: wrk with kept-alive connections and requests as real clients send them.
+"""The load: wrk as fast as answers come, or an open loop at a fixed rate; requests as real clients send them.
 
-Law: knows HTTP requests and wrk; gateways are a port to it.
+Law: knows HTTP requests and both programs; gateways are a port to it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import random
 import resource
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,25 +29,47 @@ FIELDS = {
     "Accept-Encoding": "gzip, deflate, br",
 }
 SCRIPT = Path(__file__).with_name("load.lua")
+OPEN_LOOP = Path(__file__).with_name("open_loop.py")
+RATE = 2000.0
+"""Requests a second of a paced case: what the slowest of the gateways carries as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How an open loop kept its schedule: requests a second, and in microseconds how late it sent them.
+
+    ``waited``: how many found no connection free, which their latency counts and the lateness does not.
+    """
+
+    rate: float
+    late_p50: float
+    late_p99: float
+    late_most: float
+    waited: int
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What wrk saw: complete answers, seconds, latency in microseconds, and its own CPU seconds."""
+    """What the load saw: complete answers, seconds, latency in microseconds, and its own CPU seconds.
+
+    ``pace``: of a paced case, whose latency counts from the scheduled moment.
+    """
 
     requests: int
     seconds: float
-    p50: int
-    p99: int
+    p50: float
+    p99: float
     faults: dict[str, int]
     cpu: float
+    pace: Pace | None = None
 
 
 class Load:
     """The requests of one bench: made once, sent to whichever port."""
 
-    def __init__(self, keys: KeySet, directory: Path, core: int) -> None:
+    def __init__(self, keys: KeySet, directory: Path, core: int, rate: float = RATE) -> None:
         self.core = core
+        self.rate = rate
         self.secrets = {
             "any": keys.keys[0].secret,
             "modifies": next((key.secret for key in keys.keys if "ModifyContacts" in key.scopes), ""),
@@ -57,9 +80,11 @@ class Load:
         with self.varied.open("wb") as file:
             for request in varied_requests(keys):
                 file.write(b"%d\n%b" % (len(request), request))
+        self.same = directory / "same.request"
+        self.same.write_bytes(rendered(SAME_TARGET, {**FIELDS, "X-Api-Key": self.secrets["any"]}))
 
     def run(self, case: Case, port: int, seconds: float, first: int = 0) -> Result:
-        """Load 127.0.0.1:``port`` for about ``seconds``; raises RuntimeError when wrk fails.
+        """Load 127.0.0.1:``port`` for about ``seconds``; raises RuntimeError when the program that does it fails.
 
         ``first``: the client to begin with, where a case has many addresses.
         """
@@ -71,11 +96,18 @@ class Load:
         environment["BENCH_FIRST"] = str(first)
         before = _children_cpu()
         done = subprocess.run(
-            self._command(case, port, seconds), env=environment, capture_output=True, text=True, timeout=seconds + 30
+            self.command(case, port, seconds), env=environment, capture_output=True, text=True, timeout=seconds + 30
         )
         return _result(done, _children_cpu() - before, case.refused)
 
-    def _command(self, case: Case, port: int, seconds: float) -> list[str]:
+    def command(self, case: Case, port: int, seconds: float) -> list[str]:
+        """wrk, or the open loop where ``case`` is paced, on the core of the load."""
+        if case.paced:
+            return [
+                *("taskset", "-c", str(self.core), sys.executable, "-I", str(OPEN_LOOP), "--port", str(port)),
+                *("--rate", f"{self.rate:g}", "--seconds", f"{seconds:g}", "--request", str(self.same)),
+                *("--connections", str(case.connections)),
+            ]
         fields = {**FIELDS, "X-Api-Key": self.secrets[case.secret]}
         if case.anew:
             fields["Connection"] = "close"
@@ -110,6 +142,11 @@ def _request(target: str, secret: str, dice: random.Random) -> bytes:
         "X-Api-Key": secret,
         "traceparent": f"00-{dice.randbytes(16).hex()}-{dice.randbytes(8).hex()}-01",
     }
+    return rendered(target, fields)
+
+
+def rendered(target: str, fields: dict[str, str]) -> bytes:
+    """A GET as it goes over the wire."""
     lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     return "\r\n".join(lines).encode()
 
@@ -118,12 +155,13 @@ def _result(done: subprocess.CompletedProcess[str], cpu: float, refused: int) ->
     """``refused``: the status of every answer, which wrk then counts as a fault."""
     lines = [line for line in done.stdout.splitlines() if line.startswith("BENCH ")]
     if done.returncode or not lines:
-        raise RuntimeError(f"wrk failed ({done.returncode}): {done.stderr or done.stdout}")
+        raise RuntimeError(f"the load failed ({done.returncode}): {done.stderr or done.stdout}")
     said = json.loads(lines[0].removeprefix("BENCH "))
-    faults = {name: said[name] for name in ("status", "connect", "read", "write", "timeout") if said[name]}
-    if refused and faults.pop("status", 0) != said["requests"]:
-        faults["let in"] = said["requests"] - said["status"]
-    return Result(said["requests"], said["microseconds"] / 1e6, said["p50"], said["p99"], faults, cpu)
+    faults = {name: count for name, count in said["faults"].items() if count}
+    if refused and (counted := faults.pop("status", 0)) != said["requests"]:
+        faults["let in"] = said["requests"] - counted
+    pace = Pace(**said["pace"]) if "pace" in said else None
+    return Result(said["requests"], said["microseconds"] / 1e6, said["p50"], said["p99"], faults, cpu, pace)
 
 
 def _children_cpu() -> float:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
+POLL = 0.01
+"""Seconds between two looks whether a program answers: how finely its start is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Running:
         self.output = directory / f"{label}.out"
         self.errors = directory / f"{label}.err"
         with self.output.open("wb") as out, self.errors.open("wb") as err:
+            self.started = time.monotonic()
             self.process = subprocess.Popen(
                 ["taskset", "-c", str(core), *command],
                 stdin=subprocess.DEVNULL,
@@ -80,9 +83,9 @@ class Running:
 
     def wait_for_answer(
         self, port: int, seconds: float = 20.0, *, tls: bool = False, status: int | None = None
-    ) -> None:
+    ) -> float:
         """Until 127.0.0.1:``port`` answers GET / with ``status`` (None: whatever it says); RuntimeError with the
-        program's own words if never.
+        program's own words if never. Returns the seconds from the process's start until that answer was there.
 
         That it accepts is not enough: the socket may be there before whoever answers on it, and he before his routes.
         """
@@ -92,8 +95,8 @@ class Running:
                 raise RuntimeError(f"{self.label} ended with {self.process.returncode}: {self.last_words()}")
             said = _answer(port, tls)
             if said is not None and status in (None, said):
-                return
-            time.sleep(0.05)
+                return time.monotonic() - self.started
+            time.sleep(POLL)
         raise RuntimeError(f"{self.label} does not answer on port {port}: {self.last_words()}")
 
     def last_words(self) -> str:

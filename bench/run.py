@@ -1,13 +1,14 @@
-"""The turns: start one gateway, prove it, warm it, load it, read what it used, stop it; then the next.
+"""A turn: start one gateway, prove it, warm it, load it, read what it used, stop it.
 
 Law: the only place that knows how a measurement is made. Figures are kept raw; ``table.py`` makes sense of them.
 """
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -16,8 +17,10 @@ from bench.backend import HELD
 from bench.cases import Case
 from bench.check import check_policy
 from bench.gateways.gateway import Gateway, Scene
-from bench.load import HOST, Load, Result
+from bench.load import HOST, Load
+from bench.plan import Step
 from bench.processes import Cpu, Running, add_up, connect, free_port, machine_cpu, name_of
+from bench.turn import Turn
 
 WARM_UP = 1.0
 SEEN_WITHIN = 300.0
@@ -27,40 +30,16 @@ START = 90.0
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One gateway under one case, once. CPU in seconds over the measured time, memory in bytes.
-
-    ``shares``: each process of the gateway and its part of the CPU. ``others``: what strangers used.
-    """
-
-    round: int
-    case: str
-    gateway: str
-    cpu: Cpu
-    shares: list[tuple[str, float]]
-    load: Result
-    backend_cpu: float
-    others: float
-    memory: int
-
-    @property
-    def per_request(self) -> float:
-        """Microseconds of CPU (user and system, all processes of the gateway) for one answered request."""
-        return self.cpu.total / self.load.requests * 1e6
-
-    @property
-    def rate(self) -> float:
-        """Requests answered per second."""
-        return self.load.requests / self.load.seconds
-
-
-@dataclass(frozen=True, slots=True)
 class Stage:
-    """So many keys and operations: what stands around, its load, and where the gateways were prepared for it."""
+    """So many keys and operations: what stands around, its load, and where the gateways were prepared for it.
+
+    ``unready``: the gateways that could not be prepared, and why.
+    """
 
     scene: Scene
     load: Load
     directory: Path
+    unready: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,47 +50,62 @@ class Bench:
     backend: Running
     seconds: float
 
-    def rounds(
-        self, count: int, cases: Sequence[Case], gateways: Sequence[Gateway], tell: Callable[[Turn], None]
-    ) -> None:
-        """Every gateway under every case, ``count`` times; each round goes through the gateways the other way."""
-        for number in range(count):
-            for case in cases:
-                able = [gateway for gateway in gateways if case.asks not in gateway.leaves_out]
-                for gateway in able if number % 2 == 0 else reversed(able):
-                    tell(self.turn(number + 1, case, gateway))
-
-    def turn(self, number: int, case: Case, gateway: Gateway) -> Turn:
+    def turn(self, step: Step) -> Turn:
         """One turn; raises RuntimeError when the gateway does not do the work or an answer was not as it should be."""
-        port = free_port()
+        if step.gateway is None:
+            return self._straight(step)
+        return self._through(step, step.gateway)
+
+    def _straight(self, step: Step) -> Turn:
+        """The same load with no gateway between; the CPU is then the backend's."""
+        stage = self.stages[stage_of(step.case)]
+        _warm_up(stage.load, step.case, stage.scene.backend_port)
+        return self._measure(step, self.backend, stage.scene.backend_port, None)
+
+    def _through(self, step: Step, gateway: Gateway) -> Turn:
+        case, port = step.case, free_port()
         stage = self.stages[stage_of(case)]
+        if gateway.name in stage.unready:
+            raise RuntimeError(stage.unready[gateway.name])
         scene, load = stage.scene, stage.load
         command = gateway.command(scene, case, port, stage.directory)
         with Running(command, scene.gateway_cores(case.relays), stage.directory, gateway.name) as running:
-            running.wait_for_answer(port, START, tls=case.tls, status=401)  # no key
+            start = running.wait_for_answer(port, START, tls=case.tls, status=401)  # no key
             try:
                 check_policy(scene, port, tls=case.tls, behind=bool(case.addresses))
                 with _all_taken(case, port, load.secrets["any"]):
                     _warm_up(load, case, port)
-                    turn = self._measure(number, case, gateway.name, running, port)
+                    turn = self._measure(step, running, port, start)
             except (RuntimeError, OSError, HTTPException) as fault:
-                raise RuntimeError(f"{gateway.name}, {case.name}: {fault}\n{running.last_words()}") from fault
+                raise RuntimeError(f"{_ended(running)}{fault}\n{running.last_words()}".strip()) from fault
         if case.log:
             _check_log(running, turn)
         return turn
 
-    def _measure(self, number: int, case: Case, name: str, running: Running, port: int) -> Turn:
-        machine, backend, before = machine_cpu(), add_up(self.backend.cpu().values()), running.cpu()
-        result = self.stages[stage_of(case)].load.run(case, port, self.seconds)
-        after, backend_cpu = running.cpu(), add_up(self.backend.cpu().values()).since(backend).total
+    def _measure(self, step: Step, running: Running, port: int, start: float | None) -> Turn:
+        machine, backend, before = machine_cpu(), self._backend_cpu(running), running.cpu()
+        result = self.stages[stage_of(step.case)].load.run(step.case, port, self.seconds)
+        after, backend_cpu = running.cpu(), self._backend_cpu(running).since(backend).total
         if after.keys() != before.keys():
             raise RuntimeError("its processes changed while it was measured")
         cpu = add_up(after.values()).since(add_up(before.values()))
         shares = [(name_of(pid), after[pid].total - before[pid].total) for pid in after]
-        others = machine_cpu() - machine - cpu.total - backend_cpu - result.cpu
+        others = max(0.0, machine_cpu() - machine - cpu.total - backend_cpu - result.cpu)
         if result.faults or not result.requests:
             raise RuntimeError(f"{result.requests} requests, with faults: {result.faults}")
-        return Turn(number, case.name, name, cpu, shares, result, backend_cpu, max(0.0, others), running.memory())
+        memory = running.memory()
+        return Turn(step.round, step.case.name, step.name, cpu, shares, result, backend_cpu, others, memory, start)
+
+    def _backend_cpu(self, running: Running) -> Cpu:
+        """The backend's, unless it is itself what is measured."""
+        return add_up(() if running is self.backend else self.backend.cpu().values())
+
+
+def _ended(running: Running) -> str:
+    """A word where the gateway is no longer there; who has just died is given a moment to have done so."""
+    with suppress(subprocess.TimeoutExpired):
+        return f"it ended with {running.process.wait(0.5)}: "
+    return ""
 
 
 def _warm_up(load: Load, case: Case, port: int) -> None:
