@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from keystile.wire.upstream import Counted, Pool, UpstreamConnection
+from keystile.wire.pool import Pool
+from keystile.wire.upstream import UpstreamConnection
 
 log = logging.getLogger("keystile.wire")
 
@@ -167,8 +168,10 @@ class TlsPool(Pool):
         context: ClientContext,
         server_name: str | None = None,
         resolve_every: float = 30.0,
+        *,
+        counts: bool = False,
     ) -> None:
-        super().__init__(host, port, connect_timeout, resolve_every)
+        super().__init__(host, port, connect_timeout, resolve_every, counts=counts)
         self.context = context
         self.server_name = server_name or host
         self.server = (self.server_name, host, port)
@@ -225,7 +228,3 @@ class TlsPool(Pool):
         if isinstance(error, OSError):
             return "it closed the connection during the TLS handshake."
         return f"no certificate can be for the name {self.server_name!r}: {error}."
-
-
-class CountedTlsPool(Counted, TlsPool):
-    """A pool over TLS that counts."""
