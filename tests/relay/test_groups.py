@@ -13,8 +13,9 @@ from keystile.relay.groups import group_of, groups_of
 from keystile.relay.reaching import Reaching
 from keystile.relay.refusal import Refusal
 from keystile.relay.upstreams import OneServer, UpstreamGroup
+from keystile.wire.client_context import ClientContext, client_context
 from keystile.wire.pool import Pool, UnixPool
-from keystile.wire.upstream_tls import ClientContext, TlsPool, client_context
+from keystile.wire.upstream_tls import TlsPool
 from tests.relay.ground import Asking
 from tests.relay.running import settings, until
 

@@ -14,8 +14,9 @@ from keystile.relay.balance import class_for, needs_counts
 from keystile.relay.member import Member
 from keystile.relay.reaching import Reaching
 from keystile.relay.upstreams import ManagementGroup, UpstreamGroup
+from keystile.wire.client_context import ClientContext
 from keystile.wire.pool import Pool, UnixPool
-from keystile.wire.upstream_tls import ClientContext, TlsPool
+from keystile.wire.upstream_tls import TlsPool
 
 
 def groups_of(
