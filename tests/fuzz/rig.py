@@ -26,7 +26,8 @@ from keystile.relay.gateway import Gateway
 from keystile.storage.follow import KeyFollower
 from keystile.wire.client import ClientConnection
 from keystile.wire.grammar import IDEMPOTENT
-from keystile.wire.upstream import Pool, UpstreamConnection
+from keystile.wire.pool import Pool
+from keystile.wire.upstream import UpstreamConnection
 from tests.fuzz.judge import judge_answers, judge_requests
 from tests.fuzz.reference import Bounds, Stream, read_requests
 from tests.fuzz.sockets import Told, judge_sockets

@@ -17,7 +17,7 @@ from keystile.limits.servers import DOWN, UNKNOWN, UP
 from keystile.management.probing import Prober, Tally, Target, probe
 from keystile.wire import unix
 from keystile.wire.certificates import self_signed
-from keystile.wire.upstream_tls import client_context
+from keystile.wire.client_context import client_context
 from tests.relay.running import until
 from tests.wire.peers import RecordedConnection, RecordingUpstream
 

@@ -17,7 +17,8 @@ from keystile.relay.member import Member
 from keystile.relay.refusal import Refusal
 from keystile.relay.search import Search
 from keystile.relay.upstreams import UpstreamGroup
-from keystile.wire.upstream import Counted, Pool, UpstreamConnection
+from keystile.wire.pool import Pool
+from keystile.wire.upstream import UpstreamConnection
 
 
 class Held(UpstreamConnection):
@@ -39,23 +40,19 @@ class Held(UpstreamConnection):
 class Still(Pool):
     """Connects at once where ``fails`` is None; ``may`` holds it up."""
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
-        super().__init__(host, port, timeout)
+    def __init__(self, host: str, port: int, timeout: float, *, counts: bool = False) -> None:
+        super().__init__(host, port, timeout, counts=counts)
         self.fails: OSError | None = None
         self.may = asyncio.Event()
         self.may.set()
         self.asked = 0
 
-    async def connect(self) -> UpstreamConnection:
+    async def _connect(self) -> UpstreamConnection:
         self.asked += 1
         await self.may.wait()
         if self.fails is not None:
             raise self.fails
         return Held(self)
-
-
-class CountedStill(Counted, Still):
-    """The same, counted."""
 
 
 class Ground:
@@ -69,8 +66,8 @@ class Ground:
         self.loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[None]] = set()
         self.recorder = SimpleNamespace(retried_elsewhere=0, upstream_opened=0, upstream_connect_failures=0)
-        pool = CountedStill if needs_counts(self.rules) else Still
-        self.members = [Member(each, pool(each.host, each.port, 1.0), self.rules) for each in servers]
+        counts = needs_counts(self.rules)
+        self.members = [Member(each, Still(each.host, each.port, 1.0, counts=counts), self.rules) for each in servers]
         self.group: UpstreamGroup = class_for(self.rules)(self.rules, self.members)
         self.group._loop = cast(Any, SimpleNamespace(time=lambda: self.now))
         for member in self.members:

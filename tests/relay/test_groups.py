@@ -13,8 +13,9 @@ from keystile.relay.groups import group_of, groups_of
 from keystile.relay.reaching import Reaching
 from keystile.relay.refusal import Refusal
 from keystile.relay.upstreams import OneServer, UpstreamGroup
-from keystile.wire.upstream import CountedPool, CountedUnixPool, Pool, UnixPool
-from keystile.wire.upstream_tls import ClientContext, CountedTlsPool, TlsPool, client_context
+from keystile.wire.client_context import ClientContext, client_context
+from keystile.wire.pool import Pool, UnixPool
+from keystile.wire.upstream_tls import TlsPool
 from tests.relay.ground import Asking
 from tests.relay.running import settings, until
 
@@ -30,19 +31,28 @@ def groups(made: Settings, before: Mapping[str, UpstreamGroup] | None = None) ->
     return groups_of(made, {}, before or {})
 
 
+def _counts(pool: Pool) -> bool:
+    pool.reserve()
+    counts = pool.in_flight == 1
+    pool.unreserve()
+    return counts
+
+
 async def test_each_server_gets_the_pool_that_it_needs(tmp_path: Path) -> None:
     def reach() -> ClientContext:
         return client_context()
 
     servers = (Server("localhost", 0, unix=tmp_path / "s"), A)
-    for cap, kinds in ((None, [UnixPool, Pool]), (3, [CountedUnixPool, CountedPool])):
+    for cap in (None, 3):
         group = group_of(Upstream("api", servers, max_in_flight=cap), 1.0)
-        assert [type(member.pool) for member in group.members] == kinds
+        assert [type(member.pool) for member in group.members] == [UnixPool, Pool]
+        assert [_counts(member.pool) for member in group.members] == [cap is not None] * 2
     safe, tls = (Server("a", 443, tls=True), Server("b", 443, tls=True)), UpstreamTls(server_name="api.internal")
-    for cap, kind in ((None, TlsPool), (3, CountedTlsPool)):
+    for cap in (None, 3):
         group = group_of(Upstream("api", safe, tls=tls, max_in_flight=cap), 1.0, Reaching((), reach))
         pools = [member.pool for member in group.members]
-        assert [type(pool) for pool in pools] == [kind, kind]
+        assert [type(pool) for pool in pools] == [TlsPool, TlsPool]
+        assert [_counts(pool) for pool in pools] == [cap is not None] * 2
         assert {pool.server_name for pool in pools if isinstance(pool, TlsPool)} == {"api.internal"}
         assert len({id(pool.context) for pool in pools if isinstance(pool, TlsPool)}) == 1
 

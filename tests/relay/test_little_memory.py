@@ -13,7 +13,8 @@ import pytest
 from keystile.relay import gateway as gateway_module
 from keystile.relay.exchange import Exchange
 from keystile.wire.client import ClientConnection
-from keystile.wire.upstream import Pool, UpstreamConnection
+from keystile.wire.pool import Pool
+from keystile.wire.upstream import UpstreamConnection
 from tests.relay.running import request, running, until
 from tests.wire.peers import RawClient, RecordingUpstream
 

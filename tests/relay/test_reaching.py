@@ -77,7 +77,7 @@ async def test_other_authorities_mean_other_connections(files: tuple[Path, Path]
 
 @pytest.mark.parametrize(("port", "field"), [(443, b"api.internal"), (80, b"api.internal:80"), (9, b"api.internal:9")])
 async def test_https_has_a_port_of_its_own(port: int, field: bytes) -> None:
-    from keystile.wire.upstream_tls import client_context
+    from keystile.wire.client_context import client_context
 
     upstream = Upstream("api", (Server("api.internal", port, tls=True),))
     group = group_of(upstream, 1.0, Reaching((), client_context))

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from keystile.wire.client_context import TlsFailed, client_context
 from keystile.wire.tls import server_context
-from keystile.wire.upstream_tls import TlsFailed, TlsPool, client_context
+from keystile.wire.upstream_tls import TlsPool
 from tests.relay.running import running
 from tests.wire.transports import KeptAnswer
 

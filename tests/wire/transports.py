@@ -16,8 +16,9 @@ from keystile.wire.answer_head import AnswerHead
 from keystile.wire.client import ANSWER, ClientConnection
 from keystile.wire.faults import WireError
 from keystile.wire.peer import Peer, parse_address
+from keystile.wire.pool import Pool
 from keystile.wire.request_head import RequestFields, RequestHeadReader
-from keystile.wire.upstream import Pool, UpstreamConnection
+from keystile.wire.upstream import UpstreamConnection
 
 ANSWERED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 REFUSED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

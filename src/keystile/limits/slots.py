@@ -140,7 +140,6 @@ class SlotTable:
     def close(self) -> None:
         """Let go of memory, column and file descriptor."""
         self.mutex.release()
-        del self.mutex, self._at
         for view in (self._names, self._counts, self._words, self._owners, self._all):
             view.release()
         self._map.close()

@@ -65,24 +65,16 @@ class _Deciding(UpstreamGroup):
 
     def take(self, exchange: Exchange) -> UpstreamConnection | None:
         """A connection to the first in order that has room; not before those who wait already."""
-        if self.trial_due or self.line:
-            return None
-        for member in self.order(exchange):
-            if member.has_room:
-                connection = member.pool.take()
-                if connection is not None:
-                    member.asked += 1
-                return connection
-        return None
+        return _from_first_with_room(self, exchange)
 
 
-class InTurnWithRoom(_Deciding, InTurn):
+class InTurnWithRoom(InTurn):
     """In turn, but for those that have as many requests in flight as they may."""
 
     def take(self, exchange: Exchange) -> UpstreamConnection | None:
         """As ``_Deciding``, from the one whose turn it is."""
         self._next += 1
-        return super().take(exchange)
+        return _from_first_with_room(self, exchange)
 
 
 class LeastInFlight(_Deciding):
@@ -134,6 +126,18 @@ class ByHash(_Deciding):
         """Forget the orders: others are used now, or with other shares."""
         self._weighed = [(member, member.share(now)) for member in self.usable]
         self._orders.clear()
+
+
+def _from_first_with_room(group: UpstreamGroup, exchange: Exchange) -> UpstreamConnection | None:
+    if group.trial_due or group.line:
+        return None
+    for member in group.order(exchange):
+        if member.has_room:
+            connection = member.pool.take()
+            if connection is not None:
+                member.asked += 1
+            return connection
+    return None
 
 
 def class_for(rules: Upstream) -> type[UpstreamGroup]:

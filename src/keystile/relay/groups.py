@@ -14,8 +14,9 @@ from keystile.relay.balance import class_for, needs_counts
 from keystile.relay.member import Member
 from keystile.relay.reaching import Reaching
 from keystile.relay.upstreams import ManagementGroup, UpstreamGroup
-from keystile.wire.upstream import CountedPool, CountedUnixPool, Pool, UnixPool
-from keystile.wire.upstream_tls import ClientContext, CountedTlsPool, TlsPool
+from keystile.wire.client_context import ClientContext
+from keystile.wire.pool import Pool, UnixPool
+from keystile.wire.upstream_tls import TlsPool
 
 
 def groups_of(
@@ -78,18 +79,16 @@ class _Pools:
         self._timeout = connect_timeout
         self._make = context
         self._context: ClientContext | None = None
-        self._counted = needs_counts(rules)
+        self._counts = needs_counts(rules)
 
     def __call__(self, server: Server) -> Pool:
-        rules, timeout = self._rules, self._timeout
+        rules, timeout, counts = self._rules, self._timeout, self._counts
         if server.unix is not None:
-            return (CountedUnixPool if self._counted else UnixPool)(server.unix, timeout)
+            return UnixPool(server.unix, timeout, counts=counts)
         if not server.tls:
-            kind = CountedPool if self._counted else Pool
-            return kind(server.host, server.port, timeout, rules.resolve_every)
+            return Pool(server.host, server.port, timeout, rules.resolve_every, counts=counts)
         name = None if rules.tls is None else rules.tls.server_name
-        made = CountedTlsPool if self._counted else TlsPool
-        return made(server.host, server.port, timeout, self._tls(), name, rules.resolve_every)
+        return TlsPool(server.host, server.port, timeout, self._tls(), name, rules.resolve_every, counts=counts)
 
     def _tls(self) -> ClientContext:
         if self._context is None:

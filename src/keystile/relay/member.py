@@ -12,7 +12,8 @@ from typing import Final
 from keystile.config.model import Server, Upstream
 from keystile.limits.breaker import Breaker, State
 from keystile.limits.servers import DOWN, TRIED, UP
-from keystile.wire.upstream import Pool, UpstreamConnection
+from keystile.wire.pool import Pool
+from keystile.wire.upstream import UpstreamConnection
 
 #: The share with which a server that comes back begins (``slow_start``).
 FIRST_SHARE: Final = 0.1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keystile.config.model import Settings, Upstream, UpstreamTls
-from keystile.wire.upstream_tls import ClientContext, client_context
+from keystile.wire.client_context import ClientContext, client_context
 
 File = Callable[[Path], AbstractContextManager[Path]]
 Contents = Callable[[Path], bytes]

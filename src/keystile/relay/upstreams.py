@@ -25,7 +25,8 @@ from keystile.relay.line import Line
 from keystile.relay.member import NO_POOL, Member
 from keystile.relay.refusal import Refusal
 from keystile.wire import unix
-from keystile.wire.upstream import Pool, UnixPool, UpstreamConnection
+from keystile.wire.pool import Pool, UnixPool
+from keystile.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange

@@ -1,9 +1,8 @@
-"""Connections to an upstream's servers: one answer at a time, and a pool of those that are clean.
+"""A connection to an upstream's server: one answer at a time.
 
-Law: a connection is given out only when nothing has arrived on it unasked, and
-taken back only after a complete, clean exchange. Anything else closes it: the
-next answer would belong to somebody else. Whose request it carries, this file
-does not know.
+Law: bytes, framing and order; it is given back only after a complete, clean
+exchange. Anything else closes it: the next answer would belong to somebody
+else. Whose request it carries, this file does not know.
 
 As with clients, the write buffer's limit is zero: ``paused`` means exactly that
 bytes of the request have not reached the kernel yet.
@@ -13,16 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import select
-import socket
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from keystile.wire import unix
 from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead, read_answer_head
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.framing import ChunkedReader
-from keystile.wire.names import Addresses
+
+if TYPE_CHECKING:
+    from keystile.wire.pool import Pool
 
 #: Bytes that an answer's head may have.
 MAX_ANSWER_HEAD: Final = 64 * 1024
@@ -30,10 +27,6 @@ MAX_ANSWER_HEAD: Final = 64 * 1024
 REMEMBERED_HEAD: Final = 2048
 #: Interim answers (1xx) that may come before the final one.
 MAX_INTERIM: Final = 16
-#: Seconds for which a connection may lie unused. Node.js closes after 5 s: so we mostly close first.
-IDLE_SECONDS: Final = 4.0
-#: Seconds between two tries to connect to a Unix socket whose queue is full: the kernel tells no moment to try again.
-QUEUE_PAUSE: Final = 0.02
 
 
 class ForwardedRequest(Protocol):
@@ -287,215 +280,3 @@ class UpstreamConnection(asyncio.Protocol):
         self._reusable = False
         self.transport.abort()
         self.pool.lost(self)
-
-
-class Pool:
-    """The connections to one server: ``host`` and ``port``; ``connect_timeout`` and ``resolve_every`` in seconds."""
-
-    #: The server's name as JSON, from whoever has given it one.
-    quoted_name = b"null"
-
-    def __init__(self, host: str, port: int, connect_timeout: float, resolve_every: float = 30.0) -> None:
-        self.host = host
-        self.port = port
-        self.connect_timeout = connect_timeout
-        self.addresses = Addresses(host, resolve_every)
-        self.closed = False
-        #: Called when there is room for one more; never where nobody counts.
-        self.freed: Callable[[], None] = _nobody
-        #: Not every connection is kept any more: the pool is closed, or an address has gone from the server's name.
-        self._drains = False
-        self._idle: list[UpstreamConnection] = []
-        self._loop = asyncio.get_running_loop()
-
-    def take(self) -> UpstreamConnection | None:
-        """A connection that is ready, the one used last first; None when there is none."""
-        idle = self._idle
-        while idle:
-            connection = idle.pop()
-            if connection.silent():
-                return connection
-            connection.abort()
-        return None
-
-    async def connect(self) -> UpstreamConnection:
-        """A new connection, to the first of the server's addresses that takes it. Raises ``OSError``.
-
-        ``TimeoutError`` is one. All addresses together have ``connect_timeout``, each its share of what is left.
-        """
-        give_up = self._loop.time() + self.connect_timeout
-        async with asyncio.timeout(self.connect_timeout):
-            addresses = await self.addresses.in_turn()
-        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            try:
-                connection = await self._open(address, max(0.0, give_up - self._loop.time()) / left)
-            except OSError:
-                self.addresses.failed(address)
-                if left == 1:
-                    raise
-            else:
-                connection.address = address
-                return connection
-        raise ConnectionError(f"{self.host} has no address")
-
-    async def _open(self, address: str, within: float) -> UpstreamConnection:
-        async with asyncio.timeout(within):
-            _, connection = await self._loop.create_connection(lambda: UpstreamConnection(self), address, self.port)
-        return connection
-
-    def put_back(self, connection: UpstreamConnection) -> None:
-        """A connection after a clean exchange."""
-        if self._drains and (self.closed or connection.address not in self.addresses.known):
-            connection.abort()
-            return
-        connection.idle_since = self._loop.time()
-        self._idle.append(connection)
-
-    @property
-    def in_flight(self) -> int:
-        """Connections in use or being made; 0 where nobody counts."""
-        return 0
-
-    @property
-    def idle(self) -> int:
-        """Connections that wait for a request."""
-        return len(self._idle)
-
-    def lost(self, connection: UpstreamConnection) -> None:
-        """A connection has ended; told at least once of each. Nothing to do where nobody counts."""
-
-    def reserve(self) -> None:
-        """A connection is going to be made. Nothing to do where nobody counts."""
-
-    def unreserve(self) -> None:
-        """It has been made, or not. Nothing to do where nobody counts."""
-
-    async def look_up(self) -> None:
-        """Look the server's name up again; connections to addresses that it has lost are closed after their use."""
-        try:
-            gone = await self.addresses.refresh()
-        except OSError:
-            return  # none is known; that has been logged, and whoever connects is told
-        if gone:
-            self._drains = True
-            known = self.addresses.known
-            idle, self._idle = self._idle, [one for one in self._idle if one.address in known]
-            for connection in idle:
-                if connection.address not in known:
-                    connection.abort()
-
-    def close_unused(self, now: float) -> None:
-        """Close what has lain unused for long, and what its server has closed; once a second."""
-        kept: list[UpstreamConnection] = []
-        for connection in self._idle:
-            if now - connection.idle_since < IDLE_SECONDS and connection.silent():
-                kept.append(connection)
-            else:
-                connection.abort()
-        self._idle = kept
-
-    def close(self) -> None:
-        """Close every unused connection, and each other one when it has been used."""
-        self.closed = self._drains = True
-        while self._idle:
-            self._idle.pop().abort()
-
-
-class UnixPool(Pool):
-    """The connections to what listens on the Unix socket at ``path``.
-
-    The socket outlives whoever answers on it: a connection made while nobody does waits in its queue, and so does
-    the request written to it.
-    """
-
-    def __init__(self, path: Path, connect_timeout: float) -> None:
-        super().__init__("::", 0, connect_timeout)  # no name that anybody would look up
-        self._path = path
-
-    async def connect(self) -> UpstreamConnection:
-        """A new connection. Raises ``TimeoutError`` (the queue stays full) or another ``OSError``."""
-        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            async with asyncio.timeout(self.connect_timeout):
-                while not self._connected(opened):  # noqa: ASYNC110 - the kernel tells of no moment to wait for
-                    await asyncio.sleep(QUEUE_PAUSE)
-                _, connection = await self._loop.create_unix_connection(lambda: UpstreamConnection(self), sock=opened)
-            connection.address = self.addresses.host
-        except BaseException:  # a time-out and a cancellation among them: nobody else knows the socket
-            opened.close()
-            raise
-        return connection
-
-    def _connected(self, opened: socket.socket) -> bool:
-        """Connect now; False where the queue is full (unix(7): EAGAIN)."""
-        try:
-            with unix.short(self._path) as place:
-                opened.connect(place)
-        except BlockingIOError:
-            return False
-        return True
-
-
-class Counted:
-    """What a pool needs besides so that it is known how many requests its server has; before the pool's own class.
-
-    A connection counts from when it is given out until it is put back or lost, and before that while it is being
-    made. Both are sets of what is there, not a number that could be counted down twice.
-    """
-
-    freed: Callable[[], None]
-
-    def __init__(self, *of_the_pool: Any) -> None:
-        super().__init__(*of_the_pool)
-        self._out: set[UpstreamConnection] = set()
-        self._reserved = 0
-
-    @property
-    def in_flight(self) -> int:
-        """Connections in use or being made."""
-        return len(self._out) + self._reserved
-
-    def take(self) -> UpstreamConnection | None:
-        """As the pool's own."""
-        connection: UpstreamConnection | None = super().take()  # type: ignore[misc]  # the pool's, which comes after
-        if connection is not None:
-            self._out.add(connection)
-        return connection
-
-    async def connect(self) -> UpstreamConnection:
-        """As the pool's own."""
-        connection: UpstreamConnection = await super().connect()  # type: ignore[misc]  # as in take
-        self._out.add(connection)
-        return connection
-
-    def put_back(self, connection: UpstreamConnection) -> None:
-        """As the pool's own."""
-        super().put_back(connection)  # type: ignore[misc]  # as in take
-        self.lost(connection)
-
-    def lost(self, connection: UpstreamConnection) -> None:
-        """It counts no more."""
-        if connection in self._out:
-            self._out.discard(connection)
-            self.freed()
-
-    def reserve(self) -> None:
-        """One is going to be made: it counts from now on, before anything is awaited."""
-        self._reserved += 1
-
-    def unreserve(self) -> None:
-        """It has been made and counts by itself, or could not be."""
-        self._reserved -= 1
-        self.freed()
-
-
-def _nobody() -> None:
-    """Nobody waits."""
-
-
-class CountedPool(Counted, Pool):
-    """A pool that counts."""
-
-
-class CountedUnixPool(Counted, UnixPool):
-    """A pool of a Unix socket that counts."""
