@@ -16,7 +16,7 @@ import pytest
 from keystile.config.model import Needs, Operation, ServerQueue
 from keystile.keys import secret as secrets
 from keystile.relay.exchange import Exchange
-from keystile.relay.refusal import REASONS, RETRY_AFTER, Refusal, of_fault, problem
+from keystile.relay.refusal import REASONS, REMEMBERED, RETRY_AFTER, Refusal, _bodies, of_fault, problem
 from keystile.relay.search import Search
 from keystile.wire.faults import Fault
 from tests.relay.running import OPERATIONS, Answer, Running, odd_servers, request, running, until, with_upstreams
@@ -366,6 +366,27 @@ def test_a_detail_of_its_own_replaces_the_usual_one() -> None:
     _, body = problem(Refusal.BAD_PATH, detail='a "quote" and ü', request_id=b"abc")
     assert json.loads(body)["detail"] == 'a "quote" and ü'
     assert body.isascii()
+
+
+def test_each_answer_has_its_own_id_and_detail_however_often_the_same_is_said() -> None:
+    for as_service in (False, True, False):
+        for number in range(3):
+            for detail in (None, "one", "other"):
+                _, body = problem(
+                    Refusal.SCOPE_MISSING, detail=detail, request_id=b"r-%d" % number, as_service=as_service
+                )
+                said = json.loads(body)
+                assert said["request_id"] == f"r-{number}"
+                assert said["detail"] == (detail or Refusal.SCOPE_MISSING.detail)
+                assert said.get("Error") == (said["detail"] if as_service else None)
+
+
+def test_what_is_remembered_of_refusals_is_bounded() -> None:
+    """Each address that a key may not come from is a detail of its own."""
+    for number in range(REMEMBERED * 3):
+        _, body = problem(Refusal.ADDRESS_NOT_ALLOWED, detail=f"from {number}", request_id=b"abc")
+        assert json.loads(body)["detail"] == f"from {number}"
+    assert len(_bodies) <= REMEMBERED
 
 
 def test_to_the_services_own_clients_the_detail_is_said_in_their_member_too() -> None:

@@ -11,8 +11,9 @@ pass (bell, keyring, expiry, address, scopes, slot) is asked every time.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import monotonic, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from keystile.keys.keyring import HeldKey
 from keystile.relay.credentials import Presented, presented_in, read_secret, split_query
@@ -25,6 +26,8 @@ from keystile.wire.request_head import RequestFields
 if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange
     from keystile.relay.gateway import Gateway
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class Note:
@@ -200,7 +203,13 @@ def _no_route(exchange: Exchange, found: Route | NoRoute) -> Refusal:
 
 
 def _scope_missing(exchange: Exchange, route: Route, key: HeldKey) -> Refusal:
-    missing = sorted(route.needs.all_of - key.scopes)
-    names = " and ".join(missing) if missing else "one of " + ", ".join(sorted(route.needs.any_of))
-    exchange.detail = Refusal.SCOPE_MISSING.detail.format(scopes=names)
+    missing = route.needs.all_of - key.scopes
+    exchange.detail = _said_of_missing(missing, route.needs.any_of if not missing else _NONE)
     return Refusal.SCOPE_MISSING
+
+
+@lru_cache(maxsize=1024)
+def _said_of_missing(all_of: frozenset[str], any_of: frozenset[str]) -> str:
+    """What a key lacks: all of these, or one of those. A client that is refused is mostly refused the same again."""
+    names = " and ".join(sorted(all_of)) if all_of else "one of " + ", ".join(sorted(any_of))
+    return Refusal.SCOPE_MISSING.detail.format(scopes=names)

@@ -122,8 +122,8 @@ GAUGES: Final = frozenset(
     }
 )
 
-#: What a refused request is counted by.
-_Refused = tuple[HeldKey | None, Route, int, Refusal]
+#: What a refused request is counted by: ``Refusal.number`` at the end.
+_Refused = tuple[HeldKey | None, Route, int, int]
 
 
 class Channel(Protocol):
@@ -217,7 +217,7 @@ class Recorder:
             if key is not None:
                 self._used[key] += 1
         else:
-            self._refusals[key, route, exchange.status, exchange.refusal] += 1
+            self._refusals[key, route, exchange.status, exchange.refusal.number] += 1
         waited = exchange.waited
         ours = (exchange.started_at or exchange.ended_at) - exchange.began - waited
         if exchange.heard_at:
@@ -358,7 +358,8 @@ class Recorder:
                 self.statuses[status] += requests
                 routes.append((*_place(route), status, "", requests))
             route.counts.clear()
-        for (key, route, status, refusal), requests in self._refusals.items():
+        for (key, route, status, number), requests in self._refusals.items():
+            refusal = _REFUSALS[number]
             self.statuses[status] += requests
             self.refused[refusal] += requests
             routes.append((*_place(route), status, refusal.name.lower(), requests))

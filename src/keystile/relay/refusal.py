@@ -151,6 +151,10 @@ class Refusal(Enum):
         self.slug = slug
         self.title = title
         self.detail = detail
+        #: Its place, for what is looked up often: an enum's hash is worked out in Python each time.
+        self.number = 0
+        #: The field lines of its answers, each ended with CRLF.
+        self.lines = b""
 
 
 #: Seconds after which a caller may try again, by refusal.
@@ -163,6 +167,12 @@ RETRY_AFTER: Final = {
     Refusal.DRAINING: 1,
     Refusal.KEYS_UNAVAILABLE: 5,
 }
+
+for _number, _refusal in enumerate(Refusal):
+    _refusal.number = _number
+    _refusal.lines = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n%b" % (
+        b"Retry-After: %d\r\n" % RETRY_AFTER[_refusal] if _refusal in RETRY_AFTER else b""
+    )
 
 REASONS: Final = {
     200: b"OK",
@@ -212,28 +222,39 @@ def of_fault(fault: Fault) -> Refusal:
             assert_never(fault)
 
 
+#: Bodies that are kept: one for each refusal and what it says in detail (an address, missing permissions).
+REMEMBERED: Final = 512
+#: What stands before and after the request's id in a body, by refusal, detail, and whether it is the service's.
+_bodies: dict[tuple[int, str, bool], tuple[bytes, bytes]] = {}
+
+
 def problem(
     refusal: Refusal, *, detail: str | None, request_id: bytes, fields: bytes = b"", as_service: bool = False
 ) -> tuple[bytes, bytes]:
     """Field lines and body of a refusal.
 
-    ``detail``: one sentence instead of the usual one; ``fields``: further field lines, each ended with CRLF;
-    ``as_service``: the member ``Error`` besides, in which the service's own calls say what is wrong.
+    ``detail``: one sentence instead of the usual one; ``request_id``: letters, digits and hyphens; ``fields``: further
+    field lines, each ended with CRLF; ``as_service``: the member ``Error`` besides, in which the service's own calls
+    say what is wrong. A flood of refusals should cost little: what they say is put into JSON once.
     """
     said = detail or refusal.detail
+    body = _bodies.get((refusal.number, said, as_service))
+    if body is None:
+        body = _body(refusal, said, as_service)
+    return refusal.lines + fields, b"%b%b%b" % (body[0], request_id, body[1])
+
+
+def _body(refusal: Refusal, said: str, as_service: bool) -> tuple[bytes, bytes]:
     members: dict[str, object] = {
         "type": f"urn:keystile:problem:{refusal.slug}",
         "title": refusal.title,
         "status": refusal.status,
         "detail": said,
-        "request_id": request_id.decode("ascii"),
+        "request_id": "",
     }
-    if as_service:
-        members["Error"] = said
-    body = json.dumps(members).encode("ascii")
-    retry = RETRY_AFTER.get(refusal)
-    lines = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n%b%b" % (
-        b"Retry-After: %d\r\n" % retry if retry else b"",
-        fields,
-    )
-    return lines, body
+    before = json.dumps(members).removesuffix('"}')
+    after = '"}' if not as_service else f'", "Error": {json.dumps(said)}}}'
+    if len(_bodies) >= REMEMBERED:
+        _bodies.clear()  # whoever makes us say new things again and again gains nothing and costs no memory
+    made = _bodies[refusal.number, said, as_service] = before.encode("ascii"), after.encode("ascii")
+    return made
