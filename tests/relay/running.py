@@ -166,7 +166,7 @@ class Running:
     def hand_over(self) -> None:
         """What the relay does four times a second."""
         gateway = self.gateway
-        gateway.recorder.flush(len(gateway.connections), gateway.in_flight, False)
+        gateway.recorder.flush(len(gateway.connections), gateway.in_flight, False, last=True)
 
     @property
     def lines(self) -> list[dict[str, Any]]:

@@ -358,6 +358,22 @@ async def test_usage_is_handed_over_by_key_hour_and_refusal() -> None:
         assert relay.channel.of(b"C") == b""
 
 
+def test_last_uses_go_at_once_then_once_a_second_and_all_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(record, "monotonic", lambda: now[0])
+    channel = KeptMessages()
+    recorder = Recorder(channel, lambda names, values: None, Handshakes(lambda: 0.0), logs=False)
+
+    def sent_after(seconds: float, *, last: bool = False) -> int:
+        now[0] += seconds
+        recorder._uses[b"digest"] = ("key", now[0], "192.0.2.1")
+        recorder.flush(0, 0, False, last=last)
+        return len([kind for kind, _ in channel.messages if kind == b"U"])
+
+    assert [sent_after(seconds) for seconds in (0.0, 0.25, 0.25, 0.25, 0.25, 0.25)] == [1, 1, 1, 1, 2, 2]
+    assert sent_after(0.25, last=True) == 3
+
+
 def test_callers_over_old_tls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "WAITING_OLD", 2)
     channel = KeptMessages()

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Seconds between batches.
 FLUSH_SECONDS: Final = 0.25
+#: Seconds between two batches of last uses: each costs management a row of the store for every key in use.
+USES_SECONDS: Final = 1.0
 #: Bytes in one message to management; the channel takes datagrams.
 MESSAGE_BYTES: Final = 48 * 1024
 #: Log lines and last uses that may wait for the next batch: beyond it they are dropped and counted.
@@ -187,6 +189,7 @@ class Recorder:
         self.upstream_connect_failures = 0
         self.in_flight_at = [0] * MOST_LISTENERS
         self._epoch = time.time() - monotonic()  # the wall clock is asked with each batch, not at each request
+        self._uses_due = float("-inf")
         self._uses: dict[bytes, tuple[str, float, str]] = {}
         #: Until the next batch: requests by key, routes that have ``counts`` by status, and those that were refused.
         self._used: defaultdict[HeldKey, int] = defaultdict(int)
@@ -324,10 +327,15 @@ class Recorder:
             *self.in_flight_at,
         ]
 
-    def flush(self, connections: int, in_flight: int, store_unreadable: bool) -> None:
-        """Hand everything over. What the channel does not take is dropped and counted, last uses are kept."""
-        self._epoch = time.time() - monotonic()
-        if self._uses:
+    def flush(self, connections: int, in_flight: int, store_unreadable: bool, *, last: bool = False) -> None:
+        """Hand everything over. What the channel does not take is dropped and counted, last uses are kept.
+
+        ``last``: nothing follows; else last uses may wait for a later one.
+        """
+        now = monotonic()
+        self._epoch = time.time() - now
+        if self._uses and (last or now >= self._uses_due):
+            self._uses_due = now + USES_SECONDS
             self._flush_uses()
         if self._touched or self._refusals:
             self._flush_sums()
