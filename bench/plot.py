@@ -25,7 +25,7 @@ BAR = 12.0
 NAMES, FIGURES, RATIOS = 78.0, 112.0, 52.0
 """Room for a gateway's name before its bar, for figure and ratio behind it, and of these for the ratio."""
 BROKEN = 4.0
-KIND = {"keystile": "ours", MEASURE: "measure"}
+KIND = {"keystile": "ours", "keystile-compiled": "ours", MEASURE: "measure"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _draw(card: Card, panel: Panel, names: Sequence[str], x: float, y: float, wi
     for place, name in enumerate(names):
         middle = y + 26 + place * LINE
         row = panel.rows.get(name)
-        ours = name == "keystile"
+        ours = KIND.get(name) == "ours"
         card.text(x, middle + 4, name, kind="word" if ours else "soft", bold=ours, size=12.5)
         if row is None:
             card.text(end, middle + 4, panel.absent[name], kind="mark", size=12, anchor="end")

@@ -9,9 +9,12 @@ from bench.gateways.caddy import Caddy
 from bench.gateways.envoy import Envoy
 from bench.gateways.gateway import Gateway
 from bench.gateways.haproxy import HAProxy
-from bench.gateways.keystile import Keystile
+from bench.gateways.keystile import Compiled, Keystile
 from bench.gateways.nginx import Nginx
 from bench.gateways.traefik import Traefik
 
-_EVERY: tuple[Gateway, ...] = (Keystile(), HAProxy(), Nginx(), Envoy(), Caddy(), Traefik(), NaiveAiohttp())
+_EVERY: tuple[Gateway, ...] = (
+    *(Keystile(), Compiled()),
+    *(HAProxy(), Nginx(), Envoy(), Caddy(), Traefik(), NaiveAiohttp()),
+)
 GATEWAYS: dict[str, Gateway] = {gateway.name: gateway for gateway in _EVERY}

@@ -15,6 +15,7 @@ from bench.keyset import BenchKey
 from bench.processes import free_port
 
 STORE = "keystile.db"
+SOURCE = Path(__file__).parent.parent.parent / "src" / "keystile"
 
 # The client's Host goes on to the backend, as it does with HAProxy.
 SETTINGS = """\
@@ -75,6 +76,38 @@ class Keystile:
         from keystile import __version__
 
         return f"Keystile {__version__}"
+
+
+class Compiled(Keystile):
+    """The same source, its hot modules compiled by mypyc: what ``make compile`` has made."""
+
+    name = "keystile-compiled"
+    built = Path(__file__).parent.parent.parent / "build" / "compiled"
+
+    def missing(self) -> str | None:
+        """The compiled copy, or one of this very source."""
+        package = self.built / "keystile"
+        if not list(package.glob("relay/exchange.*.so")):
+            return f"{self.name} is not there: make compile"
+        if changed := [str(file) for file in _sources(SOURCE) if not _same(file, package / file.relative_to(SOURCE))]:
+            return f"{self.name} is of another source ({changed[0]} and others): make compile"
+        return None
+
+    def command(self, scene: Scene, case: Case, port: int, directory: Path) -> list[str]:
+        """As the source's, by another path."""
+        return ["env", f"PYTHONPATH={self.built}", *super().command(scene, case, port, directory)]
+
+    def version(self) -> str:
+        """Keystile's version, and what it was compiled by."""
+        return f"{super().version()} compiled by mypyc"
+
+
+def _sources(package: Path) -> list[Path]:
+    return sorted(package.rglob("*.py"))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 async def _fill(file: Path, keys: list[BenchKey]) -> None:

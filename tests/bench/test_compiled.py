@@ -1,0 +1,41 @@
+"""The compiled copy is measured only where it is of this very source; and what setup.py compiles is there."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.gateways.keystile import SOURCE, Compiled
+
+TOP = SOURCE.parent.parent
+
+
+def test_a_copy_that_is_not_there_or_of_another_source_is_not_measured(tmp_path: Path) -> None:
+    gateway = Compiled()
+    gateway.built = tmp_path
+    assert gateway.missing() == "keystile-compiled is not there: make compile"
+    shutil.copytree(SOURCE, tmp_path / "keystile", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "keystile" / "relay" / "exchange.cpython-311.so").touch()
+    assert gateway.missing() is None
+    with (tmp_path / "keystile" / "relay" / "exchange.py").open("a") as file:
+        file.write("#")
+    assert gateway.missing() == "keystile-compiled is of another source (" + str(
+        SOURCE / "relay" / "exchange.py"
+    ) + " and others): make compile"
+
+
+def test_without_being_asked_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr("setuptools.setup", lambda **how: asked.append(how))
+    monkeypatch.delenv("KEYSTILE_COMPILE", raising=False)
+    names = runpy.run_path(str(TOP / "setup.py"))
+    assert asked == [{}]
+    modules = names["hot_modules"]()
+    assert {"src/keystile/wire/client.py", "src/keystile/relay/exchange.py"} < set(modules)
+    assert all((TOP / module).is_file() for module in modules)
+    left = {f"src/keystile/{module}" for module in names["AS_THEY_ARE"]}
+    assert not left & set(modules)
+    assert all((TOP / module).is_file() for module in left)
