@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from bench.gateways.keystile import SOURCE, Compiled
 
 TOP = SOURCE.parent.parent
