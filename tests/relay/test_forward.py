@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystile.config.model import Server, Upstream
+from keystile.keys.keyring import HeldKey, KeyRow
+from keystile.keys.networks import EVERYWHERE
+from keystile.relay import forward
 from keystile.relay.forward import without_cors
 from tests.relay.running import request, running
 from tests.wire.peers import RawClient, RecordingUpstream
@@ -191,3 +194,20 @@ def test_only_the_lines_of_the_policy_are_left_out(lines: list[tuple[bytes, byte
     kept = [line for line in lines if not line[0].lower().startswith(b"access-control-")]
     expected = b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % line for line in kept)
     assert without_cors(start) == expected
+
+
+def test_what_is_remembered_of_keys_and_scopes_is_bounded_and_never_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "REMEMBERED_KEYS", 3)
+    identities = forward.Identities()
+    keys = [
+        HeldKey(row, row.account, frozenset({f"Scope{number % 5}", "View"}), EVERYWHERE)
+        for number in range(10)
+        for row in [KeyRow(f"id{number}", f"a{number}@example.com", "", "", "", None, bytes(32), 0)]
+    ]
+    for number, key in [*enumerate(keys), *enumerate(keys)]:
+        assert identities.lines(key) == (
+            f"X-Keystile-Account: a{number}@example.com\r\nX-Keystile-Key: id{number}\r\n"
+            f"X-Keystile-Scopes: Scope{number % 5}, View\r\n"
+        ).encode()
+        assert len(identities._lines) <= 3
+        assert len(identities._scopes) <= 3

@@ -31,6 +31,8 @@ class Identities:
 
     def __init__(self) -> None:
         self._lines: dict[HeldKey, bytes] = {}
+        #: The last line alone: many keys share their scopes, and putting these in order is most of the work.
+        self._scopes: dict[frozenset[str], bytes] = {}
 
     def lines(self, key: HeldKey) -> bytes:
         """The lines for ``key``. An edited key is a new ``HeldKey``, so what is remembered is never stale."""
@@ -38,11 +40,20 @@ class Identities:
         if lines is None:
             if len(self._lines) >= REMEMBERED_KEYS:
                 self._lines.clear()
-            lines = self._lines[key] = (
-                f"X-Keystile-Account: {key.account}\r\nX-Keystile-Key: {key.id}\r\n"
-                f"X-Keystile-Scopes: {', '.join(sorted(key.scopes))}\r\n"
-            ).encode("ascii")
+            lines = self._lines[key] = b"X-Keystile-Account: %b\r\nX-Keystile-Key: %b\r\n%b" % (
+                key.account.encode("ascii"),
+                key.id.encode("ascii"),
+                self._scopes_line(key.scopes),
+            )
         return lines
+
+    def _scopes_line(self, scopes: frozenset[str]) -> bytes:
+        line = self._scopes.get(scopes)
+        if line is None:
+            if len(self._scopes) >= REMEMBERED_KEYS:
+                self._scopes.clear()
+            line = self._scopes[scopes] = f"X-Keystile-Scopes: {', '.join(sorted(scopes))}\r\n".encode("ascii")
+        return line
 
 
 def caller_lines(presented: Presented, caller: Peer) -> bytes:
