@@ -1,4 +1,6 @@
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,12 @@ def test_servers_are_asked_as_requests_reach_them_and_only_where_the_settings_sa
     assert targets[0].context is targets[1].context
     assert targets[0].context.verify_mode is ssl.CERT_NONE
     assert targets[2].context is None
+
+
+def test_a_relay_loads_nothing_that_only_management_and_commands_need() -> None:
+    """Each would cost every relay memory, and a second at its start."""
+    asked = "import sys, keystile.process.relay, keystile.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert {"keystile", "uvloop", "httptools"} <= loaded
+    assert not loaded & {"aiohttp", "jinja2", "markdown_it", "pydantic", "yaml"}

@@ -1,6 +1,9 @@
 """Builds every object from the settings: the only place that knows all the parts.
 
 Law: wiring, and nothing else. A rule that would stand here belongs to the part that it is a rule of.
+
+What only some need is imported where it is used: a relay has no use for aiohttp, templates and the schema of
+gateway.yaml, which would cost each one 60 MiB and a second at its start, and a command that asks for a line neither.
 """
 
 from __future__ import annotations
@@ -9,27 +12,20 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from keystile.config.load import load
 from keystile.config.model import Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
 from keystile.limits.servers import Pages, numbered
 from keystile.limits.slots import SlotTable
-from keystile.management.access import Access
-from keystile.management.catalogue import Catalogue
-from keystile.management.context import Services
-from keystile.management.look import GatewayView
-from keystile.management.probing import Target
 from keystile.relay.gateway import Gateway, Rules
 from keystile.relay.reaching import reaching_of
 from keystile.relay.record import Channel
 from keystile.relay.terms import check_names, terms_of
 from keystile.relay.upstreams import host_field
 from keystile.routing.conflicts import check_conflicts, known_scopes
-from keystile.routing.openapi import read_operations
 from keystile.routing.table import RouteTable, habits_of, rows
 from keystile.storage import backup
 from keystile.storage.backup import Backup
@@ -37,11 +33,20 @@ from keystile.storage.follow import KeyFollower
 from keystile.storage.passwords import Passwords
 from keystile.storage.sqlite import SqliteStore
 
+if TYPE_CHECKING:
+    from keystile.management.access import Access
+    from keystile.management.context import Services
+    from keystile.management.look import GatewayView
+    from keystile.management.probing import Target
+
 # -- for commands: settings, routes, keys ---------------------------------------------------------------
 
 
 def load_settings(file: Path) -> Settings:
     """What a gateway.yaml says. Raises ConfigurationError with every fault."""
+    from keystile.config.load import load
+    from keystile.routing.openapi import read_operations
+
     return load(file, read_document=read_operations, check_operations=check_conflicts)
 
 
@@ -74,6 +79,8 @@ async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passw
 @asynccontextmanager
 async def open_access(settings: Settings) -> AsyncIterator[Access]:
     """The rules of coming in, on the store of these settings. Raises StoreError."""
+    from keystile.management.access import Access
+
     async with await SqliteStore.open(settings.store) as store:
         access = await Access.open(settings.store, _keys(store, settings), store)
         try:
@@ -167,6 +174,10 @@ def _policies(settings: Settings) -> list[Tls]:
 @asynccontextmanager
 async def open_services(snapshot: Accepted, store: SqliteStore, look: GatewayView) -> AsyncIterator[Services]:
     """What the management application works with, over an open store. Raises StoreError."""
+    from keystile.management.access import Access
+    from keystile.management.catalogue import Catalogue
+    from keystile.management.context import Services
+
     settings = snapshot.settings
     keys = _keys(store, settings)
     access = await Access.open(settings.store, keys, store)
@@ -181,6 +192,8 @@ async def open_services(snapshot: Accepted, store: SqliteStore, look: GatewayVie
 
 def probe_targets(accepted: Accepted) -> list[Target]:
     """Every server that is to be asked whether it is well, reached as requests reach it. Raises OSError."""
+    from keystile.management.probing import Target
+
     settings = accepted.settings
     reaching, numbers = reaching_of(settings, accepted.file, accepted.contents), numbered(settings)
     found = []
