@@ -8,8 +8,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	&& { echo $$p; exit; }; done; echo no-python-3.11-or-newer)
 VENV := .venv
 BIN := $(VENV)/bin
-# How many tests run at a time; JOBS=0 for one process, as a debugger needs it.
-JOBS ?= 2
+# How many tests run at a time: many of them wait for processes, so three keep two cores busy (11.6 minutes; two tests
+# at a time: 17). JOBS=0 for one process, as a debugger needs it.
+JOBS ?= 3
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Stamp files: set up again only when pyproject.toml has changed.
 RUNTIME := $(VENV)/.stamp-runtime
