@@ -44,8 +44,8 @@ class Shortage:
         if not self.met or not self.during:
             found.append("no relay was short of memory while requests came")
         # The one without memory may end by it, and is replaced: where a handler fails and uvloop finds no memory for
-        # telling of that either, its loop ends by the second MemoryError (in some runs, since relays load less and so have
-        # less in reserve; before, with 2,500 strangers only).
+        # telling of that either, its loop ends by the second MemoryError (in some runs, since relays load less and so
+        # have less in reserve; before, with 2,500 strangers only).
         if self.restarts > 1 or self.slots_left:
             found.append(f"{self.restarts} processes died, {self.slots_left} slots are taken at the end")
         return found
