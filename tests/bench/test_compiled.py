@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import runpy
 import shutil
 from pathlib import Path
@@ -26,10 +27,26 @@ def test_a_copy_that_is_not_there_or_of_another_source_is_not_measured(tmp_path:
     ) + " and others): make compile"
 
 
-def test_without_being_asked_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What setup.py has asked setuptools for, which does nothing."""
     asked: list[dict[str, object]] = []
     monkeypatch.setattr("setuptools.setup", lambda **how: asked.append(how))
     monkeypatch.delenv("KEYSTILE_COMPILE", raising=False)
+    return asked
+
+
+def test_what_is_compiled_spreads_no_arguments_over_functions_of_ours(asked: list[dict[str, object]]) -> None:
+    """mypyc 2.4 hands a list over as the first argument of a method that it has compiled (``cls.made(*parts)``)."""
+    names = runpy.run_path(str(TOP / "setup.py"))
+    for module in names["hot_modules"]():
+        for call in [each for each in ast.walk(ast.parse((TOP / module).read_text())) if isinstance(each, ast.Call)]:
+            if any(isinstance(each, ast.Starred) for each in call.args) or any(not each.arg for each in call.keywords):
+                called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+                assert called in ("gcd", "union"), f"{module}:{call.lineno}: {called}"
+
+
+def test_without_being_asked_nothing_is_compiled(asked: list[dict[str, object]]) -> None:
     names = runpy.run_path(str(TOP / "setup.py"))
     assert asked == [{}]
     modules = names["hot_modules"]()

@@ -101,7 +101,8 @@ class _Span:
             if "%" in text:
                 raise ValueError("an address here has no zone")
             if "-" in text:
-                return cls._range(*text.split("-", 1))
+                first, last = text.split("-", 1)
+                return cls._range(first, last)
             if "/" in text:
                 return cls._network(text)
             return cls._single(text)

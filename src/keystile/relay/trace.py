@@ -10,9 +10,15 @@ system's at the start of each relay.
 from __future__ import annotations
 
 from random import getrandbits
-from typing import Any
+from typing import TYPE_CHECKING
 
+from keystile.relay.admit import Note
 from keystile.relay.exchange import Exchange
+from keystile.wire.client import ClientConnection
+from keystile.wire.request_head import RequestFields
+
+if TYPE_CHECKING:
+    from keystile.relay.gateway import Gateway
 
 #: Of a trace id, the bits by which it is decided whether a trace that begins here is recorded.
 _DECIDING = (1 << 56) - 1
@@ -23,8 +29,17 @@ class TracedExchange(Exchange):
 
     __slots__ = ("_is_sampled", "_span_id", "_trace_id")
 
-    def __init__(self, *of_every_exchange: Any) -> None:
-        super().__init__(*of_every_exchange)
+    def __init__(
+        self,
+        gateway: Gateway,
+        client: ClientConnection,
+        method: bytes,
+        target: bytes,
+        fields: RequestFields,
+        note: Note,
+        request_id: bytes,
+    ) -> None:
+        super().__init__(gateway, client, method, target, fields, note, request_id)
         self._trace_id = self._span_id = b""
         self._is_sampled = False
 

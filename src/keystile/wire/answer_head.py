@@ -19,8 +19,8 @@ from keystile.wire.faults import Fault, WireError
 from keystile.wire.grammar import ANSWER_HEAD, HOP_BY_HOP
 
 _OWN_NAMES: Final = sorted([*HOP_BY_HOP, b"content-length"])
-#: Lines that say something of this connection only. Matched after the grammar has accepted the whole head. A look at the
-#: first letter spares most lines the alternatives, which halves the time (7.2 → 3.3 µs for seven lines).
+#: Lines that say something of this connection only. Matched after the grammar has accepted the whole head. A look at
+#: the first letter spares most lines the alternatives, which halves the time (7.2 → 3.3 µs for seven lines).
 _OWN_LINES: Final = re.compile(
     rb"\r\n((?i:(?=[%b])(?:%b)):[^\r]*+)(?=\r\n)"
     % (b"".join(sorted({name[:1] for name in _OWN_NAMES})), b"|".join(_OWN_NAMES))
