@@ -14,7 +14,6 @@ from bench.gateways.gateway import Scene
 from bench.keyset import BenchKey
 from bench.processes import free_port
 
-STORE = "keystile.db"
 SOURCE = Path(__file__).parent.parent.parent / "src" / "keystile"
 
 # The client's Host goes on to the backend, as it does with HAProxy.
@@ -49,17 +48,17 @@ class Keystile:
 
     def prepare(self, scene: Scene, directory: Path) -> None:
         """The store with all keys."""
-        asyncio.run(_fill(directory / STORE, list(scene.keys.every())))
+        asyncio.run(_fill(directory / f"{self.name}.db", list(scene.keys.every())))
 
     def command(self, scene: Scene, case: Case, port: int, directory: Path) -> list[str]:
         """``keystile serve`` with a gateway.yaml for ``case``."""
-        file = directory / f"gateway-{case.name}.yaml"
+        file = directory / f"{self.name}-{case.name}.yaml"
         file.write_text(
             SETTINGS.format(
                 port=port,
                 tls=f"{{certificate: {scene.certificate}, private_key: {scene.certificate}}}" if case.tls else "null",
                 management_port=free_port(),
-                store=STORE,
+                store=f"{self.name}.db",
                 cap=case.cap,
                 relays=case.relays,
                 trusted="[127.0.0.1/32]" if case.addresses else "[]",
