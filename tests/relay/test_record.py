@@ -374,6 +374,21 @@ def test_last_uses_go_at_once_then_once_a_second_and_all_at_the_end(monkeypatch:
     assert sent_after(0.25, last=True) == 3
 
 
+async def test_requests_by_key_go_as_seldom_and_none_is_lost_or_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        key = relay.key("ViewContacts")
+        monkeypatch.setattr(record, "monotonic", lambda: now[0])
+        sent = []
+        for _ in range(9):
+            await relay.ask("/v4/contacts", key=key)
+            relay.gateway.recorder.flush(0, 0, False)
+            sent.append(sum(row[-1] for row in relay.channel.rows(b"C")))
+            now[0] += 0.25
+        assert sent == [1, 1, 1, 1, 5, 5, 5, 5, 9]
+        assert relay.counters["status_2xx"] == 9
+
+
 def test_callers_over_old_tls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "WAITING_OLD", 2)
     channel = KeptMessages()

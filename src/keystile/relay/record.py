@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Seconds between batches.
 FLUSH_SECONDS: Final = 0.25
-#: Seconds between two batches of last uses: each costs management a row of the store for every key in use.
+#: Seconds between two batches of last uses and of requests by key: each costs management a row for every key in use.
 USES_SECONDS: Final = 1.0
 #: Bytes in one message to management; the channel takes datagrams.
 MESSAGE_BYTES: Final = 48 * 1024
@@ -330,15 +330,16 @@ class Recorder:
     def flush(self, connections: int, in_flight: int, store_unreadable: bool, *, last: bool = False) -> None:
         """Hand everything over. What the channel does not take is dropped and counted, last uses are kept.
 
-        ``last``: nothing follows; else last uses may wait for a later one.
+        ``last``: nothing follows; else last uses, and requests by key, may wait for a later one.
         """
         now = monotonic()
         self._epoch = time.time() - now
-        if self._uses and (last or now >= self._uses_due):
+        due = last or now >= self._uses_due
+        if due and self._uses:
             self._uses_due = now + USES_SECONDS
             self._flush_uses()
-        if self._touched or self._refusals:
-            self._flush_sums()
+        if self._touched or self._refusals or (due and self._used):
+            self._flush_sums(by_key=due)
         if self._old:
             self._flush_old()
         if self._lines:
@@ -357,9 +358,12 @@ class Recorder:
             for digest in some:
                 del self._uses[digest]
 
-    def _flush_sums(self) -> None:
+    def _flush_sums(self, *, by_key: bool) -> None:
         hour = int(time.time() // 3600)
-        usage = [(key.id, hour, "", requests) for key, requests in self._used.items()]
+        usage: list[tuple[str, int, str, int]] = []
+        if by_key:
+            usage += [(key.id, hour, "", requests) for key, requests in self._used.items()]
+            self._used.clear()
         routes: list[tuple[str, str, int, str, int]] = []
         for route in self._touched:
             for status, requests in route.counts.items():
@@ -373,8 +377,8 @@ class Recorder:
             routes.append((*_place(route), status, refusal.name.lower(), requests))
             if key is not None:
                 usage.append((key.id, hour, refusal.slug, requests))
-        for each in (self._used, self._touched, self._refusals):
-            each.clear()
+        self._touched.clear()
+        self._refusals.clear()
         self.usage_dropped += self._send_sums(b"C", usage)
         if self.by_route:
             self.route_counts_dropped += self._send_sums(b"R", routes)
