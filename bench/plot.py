@@ -22,7 +22,7 @@ COLUMNS = 3
 GAP = 34.0
 LINE = 21.0
 BAR = 12.0
-NAMES, FIGURES, RATIOS = 118.0, 112.0, 52.0
+NAMES, FIGURES, RATIOS = 134.0, 112.0, 52.0
 """Room for a gateway's name before its bar, for figure and ratio behind it, and of these for the ratio."""
 BROKEN = 4.0
 KIND = {"keystile": "ours", "keystile-compiled": "ours", MEASURE: "measure"}
