@@ -59,3 +59,15 @@ def test_processor_time_goes_on_in_another_process_that_looks(tmp_path: Path) ->
     put(tmp_path, 1, 6 * TICK, 0, 1)
     put(tmp_path, 3, TICK, 0, 1)
     assert cpu(after.samples({"relay": [1], "management": [3]})) == {'role="relay"': 6.0, 'role="management"': 4.0}
+
+
+def test_a_look_that_finds_a_tick_less_takes_nothing_back_here_or_after_a_restart(tmp_path: Path) -> None:
+    before, after = Processes(tmp_path), Processes(tmp_path)
+    put(tmp_path, 1, 5 * TICK, 7, 1)
+    shown = cpu(before.samples({"relay": [1]}))
+    put(tmp_path, 1, 5 * TICK, 6, 1)
+    assert cpu(before.samples({"relay": [1]})) == shown
+    after.restore(json.loads(json.dumps(before.kept())))
+    assert cpu(after.samples({"relay": [1]})) == shown
+    put(tmp_path, 1, 5 * TICK, 9, 1)
+    assert cpu(after.samples({"relay": [1]})) == {'role="relay"': (5 * TICK + 9) / TICK}

@@ -37,7 +37,9 @@ class Processes:
                 if fields:
                     memory[role] += int(fields[_RESIDENT]) * _PAGE
                     # The moment it began tells a process from another that got its id.
-                    seen[role, pid, fields[_BEGAN]] = (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICK
+                    who = role, pid, fields[_BEGAN]
+                    # Never less than before: a look that comes later may find a tick less (seen by chaos).
+                    seen[who] = max((int(fields[_USER]) + int(fields[_SYSTEM])) / _TICK, self._seen.get(who, 0.0))
         for who, seconds in self._seen.items():
             if who not in seen:
                 self._gone[who[0]] = self._gone.get(who[0], 0.0) + seconds
