@@ -29,8 +29,9 @@ from bench.cases import CASES, Case
 from bench.gateways.gateway import Scene
 from bench.gateways.keystile import Keystile
 from bench.keyset import make_keys
-from bench.load import CONNECTIONS, FIELDS, SAME_TARGET
+from bench.load import CONNECTIONS, FIELDS, SAME_TARGET, rendered, secrets_of
 from bench.processes import Running, free_port
+from bench.run import all_taken
 
 from keystile.wire.certificates import self_signed
 
@@ -106,11 +107,13 @@ def _count(case: Case, sources: Path, scene: Scene, directory: Path, rounds: int
     with Running(start, 1, directory, "keystile") as running:
         running.wait_for_answer(port, READY_WITHIN, tls=case.tls)
         [relay] = [pid for pid in running.tree() if b"callgrind" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        load = Turns(port, scene.keys.keys[0].secret, tls=case.tls)
-        load.run(20)  # until everything that is kept is kept
-        _control("--instr=on", relay)
-        load.run(rounds)
-        _control("--dump", relay)
+        secrets = secrets_of(scene.keys)
+        with all_taken(case, port, secrets["any"], READY_WITHIN):
+            load = Turns(port, secrets[case.secret], case)
+            load.run(20)  # until everything that is kept is kept
+            _control("--instr=on", relay)
+            load.run(rounds)
+            _control("--dump", relay)
         return _total(out) / (rounds * CONNECTIONS)
 
 
@@ -124,18 +127,18 @@ def _allow_lag(file: Path, sources: Path) -> None:
 class Turns:
     """Connections that all ask, are all answered, and ask again."""
 
-    def __init__(self, port: int, secret: str, *, tls: bool) -> None:
-        lines = "".join(f"{name}: {value}\r\n" for name, value in {**FIELDS, "X-Api-Key": secret}.items())
-        self._request = f"GET {SAME_TARGET} HTTP/1.1\r\n{lines}\r\n".encode()
-        self._sockets = [_connect(port, tls) for _ in range(CONNECTIONS)]
+    def __init__(self, port: int, secret: str, case: Case) -> None:
+        self._request = rendered(SAME_TARGET, {**FIELDS, "X-Api-Key": secret})
+        self._expected = b"HTTP/1.1 %d " % (case.refused or 200)
+        self._sockets = [_connect(port, case.tls) for _ in range(CONNECTIONS)]
 
     def run(self, rounds: int) -> None:
-        """So many requests on every connection; RuntimeError where one is not answered with 200."""
+        """So many requests on every connection; RuntimeError where one is not answered as it is to be."""
         for _ in range(rounds):
             for each in self._sockets:
                 each.sendall(self._request)
             for each in self._sockets:
-                _read(each)
+                _read(each, self._expected)
 
 
 def _connect(port: int, tls: bool) -> socket.socket:
@@ -149,13 +152,13 @@ def _connect(port: int, tls: bool) -> socket.socket:
     return context.wrap_socket(plain)
 
 
-def _read(sock: socket.socket) -> None:
+def _read(sock: socket.socket, expected: bytes) -> None:
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += sock.recv(65536)
     head, _, body = answer.partition(b"\r\n\r\n")
     length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
-    if not head.startswith(b"HTTP/1.1 200 ") or length is None:
+    if not head.startswith(expected) or length is None:
         raise RuntimeError(head.decode(errors="replace"))
     while len(body) < int(length[1]):
         body += sock.recv(65536)

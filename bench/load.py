@@ -70,12 +70,7 @@ class Load:
     def __init__(self, keys: KeySet, directory: Path, core: int, rate: float = RATE) -> None:
         self.core = core
         self.rate = rate
-        self.secrets = {
-            "any": keys.keys[0].secret,
-            "modifies": next((key.secret for key in keys.keys if "ModifyContacts" in key.scopes), ""),
-            "narrow": keys.narrow.secret,
-            "unknown": keys.unknown,
-        }
+        self.secrets = secrets_of(keys)
         self.varied = directory / "varied.requests"
         with self.varied.open("wb") as file:
             for request in varied_requests(keys):
@@ -117,6 +112,16 @@ class Load:
             *(part for name, value in fields.items() for part in ("-H", f"{name}: {value}")),
             f"{'https' if case.tls else 'http'}://127.0.0.1:{port}{case.target or SAME_TARGET}",
         ]
+
+
+def secrets_of(keys: KeySet) -> dict[str, str]:
+    """The secret by which a case asks, by what the case calls it."""
+    return {
+        "any": keys.keys[0].secret,
+        "modifies": next((key.secret for key in keys.keys if "ModifyContacts" in key.scopes), ""),
+        "narrow": keys.narrow.secret,
+        "unknown": keys.unknown,
+    }
 
 
 def varied_requests(keys: KeySet) -> list[bytes]:

@@ -73,7 +73,7 @@ class Bench:
             start = running.wait_for_answer(port, START, tls=case.tls, status=401)  # no key
             try:
                 check_policy(scene, port, tls=case.tls, behind=bool(case.addresses))
-                with _all_taken(case, port, load.secrets["any"]):
+                with all_taken(case, port, load.secrets["any"]):
                     _warm_up(load, case, port)
                     turn = self._measure(step, running, port, start)
             except (RuntimeError, OSError, HTTPException) as fault:
@@ -124,12 +124,12 @@ def stage_of(case: Case) -> tuple[int, int]:
 
 
 @contextmanager
-def _all_taken(case: Case, port: int, secret: str) -> Iterator[None]:
-    """Where a case is about refusals by a cap of one: that one request is in flight meanwhile."""
+def all_taken(case: Case, port: int, secret: str, within: float = 5.0) -> Iterator[None]:
+    """Where a case is about refusals by a cap of one: that one request, begun ``within`` seconds, is in flight."""
     if case.refused != 429:
         yield
         return
-    connection = connect(port, case.tls, 5)
+    connection = connect(port, case.tls, within)
     try:
         connection.request("GET", HELD, headers={"X-Api-Key": secret, "Host": HOST})
         connection.getresponse()

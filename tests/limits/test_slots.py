@@ -56,6 +56,17 @@ def test_twenty_are_let_in_the_next_is_refused_and_one_back_makes_room_for_one(t
     assert table.take(NAME, CAP, rows[0]) == FULL
 
 
+def test_who_is_refused_learns_where_it_stands(table: SlotTable) -> None:
+    row = min(table.take(NAME, CAP) for _ in range(CAP))
+    table.take(OTHER, 1)
+    assert table.take(OTHER, 1) == FULL
+    assert table.take(NAME, CAP) == FULL
+    assert table.full_row == row
+    assert table.take(NAME, CAP, table.full_row) == FULL
+    table.give_back(row)
+    assert table.take(NAME, CAP, table.full_row) == row
+
+
 def test_another_address_is_served_while_one_is_full(table: SlotTable) -> None:
     for _ in range(CAP):
         table.take(NAME, CAP)

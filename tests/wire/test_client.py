@@ -10,7 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keystile.wire.client import HEAD, LINGER_BYTES, LINGER_SECONDS, PIPELINE_BOUND, ClientConnection
+from keystile.wire.client import (
+    HEAD,
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    PIPELINE_BOUND,
+    REMEMBERED_HEAD,
+    ClientConnection,
+)
 from keystile.wire.tls_transport import UNREAD
 from tests.relay.running import request, running, until
 from tests.wire.judge import judge_answer
@@ -67,6 +74,33 @@ def test_requests_come_out_as_they_went_in(requests: list[bytes], cuts: list[int
     ]
     assert not refused
     assert not ended
+
+
+_SAME_FIELDS = [
+    b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target)
+    for method in (b"GET", b"POST", b"HEAD")
+    for target in (b"/", b"/a", b"/b?c", b"http://a/")
+]
+
+
+@given(st.lists(st.sampled_from([*_SAME_FIELDS, BODY, CHUNKS]), min_size=2, max_size=12))
+@example([_SAME_FIELDS[0], _SAME_FIELDS[0], _SAME_FIELDS[4], _SAME_FIELDS[4], _SAME_FIELDS[0]])
+@example([GET, GET, BODY, GET, GET, CHUNKS, GET])
+def test_what_came_before_on_a_connection_does_not_change_what_a_request_says(requests: list[bytes]) -> None:
+    """Heads that repeat are not parsed again: method, target and fields are still this request's."""
+    came_out, refused, ended = outcome(requests)
+    assert came_out == [outcome([request])[0][0] for request in requests]
+    assert not refused
+    assert not ended
+
+
+def test_long_heads_are_not_kept_by_an_idle_connection() -> None:
+    client, _ = connected(KeepingApplication(max_head_size=64 * 1024))
+    for _ in range(3):
+        client.data_received(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * REMEMBERED_HEAD))
+        assert len(client._last_head) + len(client._last_target) == 0
+    client.data_received(GET)
+    assert client._last_head == GET
 
 
 def test_a_request_is_not_begun_before_the_one_before_it_is_answered() -> None:

@@ -65,8 +65,12 @@ class Networks:
 
     def allows(self, ip: Address) -> bool:
         """Say whether a call from ``ip`` may use the key."""
+        return self.allows_number(number_of(ip))
+
+    def allows_number(self, number: int) -> bool:
+        """The same for what ``number_of`` the address has said: who calls again is not worked out again."""
         # An even number of bounds at or below the address: it lies outside every range.
-        return not self.bounds or bisect_right(self.bounds, _number(ip)) % 2 == 1
+        return not self.bounds or bisect_right(self.bounds, number) % 2 == 1
 
     def contains(self, other: Networks) -> bool:
         """Say whether every call that ``other`` allows is one that this allows.
@@ -112,7 +116,7 @@ class _Span:
     @classmethod
     def _single(cls, text: str) -> _Span:
         address = unmapped(ip_address(text.strip()))
-        return cls(str(address), _number(address), _number(address) + 1)
+        return cls(str(address), number_of(address), number_of(address) + 1)
 
     @classmethod
     def _range(cls, first_text: str, last_text: str) -> _Span:
@@ -132,7 +136,7 @@ class _Span:
         if str(network.network_address) != str(ip_address(text.strip().partition("/")[0])):
             raise ValueError(f"it has bits set behind its prefix; {network} would be right")
         network = _unmapped_network(network)
-        first = _number(network.network_address)
+        first = number_of(network.network_address)
         return cls(str(network), first, first + network.num_addresses)
 
 
@@ -143,7 +147,8 @@ def unmapped(ip: Address) -> Address:
     return ip
 
 
-def _number(ip: Address) -> int:
+def number_of(ip: Address) -> int:
+    """The number by which ``bounds`` know an address."""
     if isinstance(ip, IPv6Address):
         mapped = ip.ipv4_mapped
         return int(ip) + _FIRST_V6 if mapped is None else int(mapped)

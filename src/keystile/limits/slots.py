@@ -103,6 +103,8 @@ class SlotTable:
         if magic != _MAGIC:
             raise ValueError("not a slot table")
         self.column = -1
+        #: The row of the address that was last found to have as many as it may: a hint for its next try.
+        self.full_row = -1
         self._all = memoryview(self._map)
         names_end = _HEADER_SIZE + self.rows * 8
         self._names = self._all[_HEADER_SIZE:names_end].cast("Q")
@@ -152,7 +154,8 @@ class SlotTable:
         """Take one of ``cap`` slots of a name; give the row where it stood last, if known, as a hint.
 
         Returns the row (0 or more), to be handed to ``give_back`` and as hint to the next ``take``;
-        otherwise FULL, CROWDED or UNAVAILABLE, and nothing is taken. Blocks for ``mutex.PATIENCE`` at most.
+        otherwise FULL (the hint then is ``full_row``), CROWDED or UNAVAILABLE, and nothing is taken. Blocks for
+        ``mutex.PATIENCE`` at most.
         """
         error = self._trylock(self._at)
         if error and not self.mutex.enter(error):
@@ -163,6 +166,7 @@ class SlotTable:
                 if row < 0:
                     return CROWDED
             if self._total(row) >= cap:
+                self.full_row = row
                 return FULL
             self._counts[row * self.columns + self.column] += 1
             return row

@@ -19,6 +19,7 @@ from keystile.keys.keyring import HeldKey
 from keystile.relay.credentials import Presented, presented_in, read_secret, split_query
 from keystile.relay.refusal import Refusal
 from keystile.routing.route import NoRoute, Route
+from keystile.routing.table import RouteTable
 from keystile.wire import websocket
 from keystile.wire.peer import Peer
 from keystile.wire.request_head import RequestFields
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange
     from keystile.relay.gateway import Gateway
 
-_NONE: Final[frozenset[str]] = frozenset()
+#: Longer ones are looked up each time: what is kept stays with the connection.
+REMEMBERED_PATH: Final = 1024
 
 
 class Note:
     """What was derived from one ``RequestFields``: see the module."""
 
-    __slots__ = ("block", "block_group", "block_key", "peer", "presented")
+    __slots__ = ("block", "block_group", "block_key", "method", "path", "peer", "presented", "route", "table")
 
     def __init__(self, peer: Peer, presented: Presented | Refusal) -> None:
         self.peer = peer
@@ -41,6 +43,10 @@ class Note:
         self.block = b""
         self.block_key: object = None
         self.block_group: object = None
+        # Where the last request with these fields went, once the same has been asked twice in a row: see ``_find``.
+        self.method = self.path = b""
+        self.table: object = None
+        self.route: Route | None = None
 
 
 def note_of(gateway: Gateway, fields: RequestFields, socket_peer: Peer) -> Note:
@@ -59,7 +65,7 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     exchange.path = path
     if b"#" in query:
         return Refusal.BAD_PATH
-    found = gateway.table.find(exchange.method, path)
+    found = _find(gateway.table, exchange.method, path, note)
     if type(found) is NoRoute and found.kind == "bad_path":
         exchange.detail = found.reason
         return Refusal.BAD_PATH
@@ -78,7 +84,7 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
         assert isinstance(key, Refusal)
         return key
     exchange.key = key
-    if key.networks and not key.networks.allows(note.peer.ip):
+    if not key.networks.allows_number(note.peer.number):
         exchange.detail = Refusal.ADDRESS_NOT_ALLOWED.detail.format(address=note.peer.text)
         return Refusal.ADDRESS_NOT_ALLOWED
     if type(found) is not Route:
@@ -89,6 +95,21 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     if found.websocket:
         return _handshake_fault(exchange, found) or _take_slot(gateway, exchange)
     return _take_slot(gateway, exchange)
+
+
+def _find(table: RouteTable, method: bytes, path: bytes, note: Note) -> Route | NoRoute:
+    """Where the request goes. Who repeats it, mostly with nothing changed, has it looked up once."""
+    if path == note.path and method == note.method:
+        route = note.route
+        if route is not None and note.table is table:
+            return route
+        found = table.find(method, path)
+        if type(found) is Route:
+            note.table, note.route = table, found
+        return found
+    if len(path) <= REMEMBERED_PATH:
+        note.path, note.method, note.route = path, method, None
+    return table.find(method, path)
 
 
 def came_in_clear(gateway: Gateway, exchange: Exchange) -> bool:
@@ -123,7 +144,7 @@ def still_admitted(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     if type(key) is not HeldKey:
         assert isinstance(key, Refusal)
         return key
-    if key.networks and not key.networks.allows(exchange.note.peer.ip):
+    if not key.networks.allows_number(exchange.note.peer.number):
         return Refusal.ADDRESS_NOT_ALLOWED
     needs = route.needs
     if not needs.all_of <= key.scopes or (needs.any_of and needs.any_of.isdisjoint(key.scopes)):
@@ -169,6 +190,7 @@ def _take_slot(gateway: Gateway, exchange: Exchange) -> Refusal | None:
         client.slot_row = exchange.slot_row = row
         return None
     if row == -1:
+        client.slot_row = gateway.slots.full_row
         exchange.detail = gateway.cap_detail
         return Refusal.TOO_MANY_AT_ONCE
     return Refusal.OVERLOADED
@@ -203,13 +225,13 @@ def _no_route(exchange: Exchange, found: Route | NoRoute) -> Refusal:
 
 
 def _scope_missing(exchange: Exchange, route: Route, key: HeldKey) -> Refusal:
-    missing = route.needs.all_of - key.scopes
-    exchange.detail = _said_of_missing(missing, route.needs.any_of if not missing else _NONE)
+    exchange.detail = _said_of_missing(route.needs.all_of, route.needs.any_of, key.scopes)
     return Refusal.SCOPE_MISSING
 
 
 @lru_cache(maxsize=1024)
-def _said_of_missing(all_of: frozenset[str], any_of: frozenset[str]) -> str:
+def _said_of_missing(all_of: frozenset[str], any_of: frozenset[str], scopes: frozenset[str]) -> str:
     """What a key lacks: all of these, or one of those. A client that is refused is mostly refused the same again."""
-    names = " and ".join(sorted(all_of)) if all_of else "one of " + ", ".join(sorted(any_of))
+    missing = all_of - scopes
+    names = " and ".join(sorted(missing)) if missing else "one of " + ", ".join(sorted(any_of))
     return Refusal.SCOPE_MISSING.detail.format(scopes=names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from keystile.config.model import Settings
+from keystile.keys.networks import number_of
 from keystile.limits.crowd import EXEMPT
 from keystile.limits.slots import SlotTable
 from keystile.wire.forwarded import told_by
@@ -74,6 +75,7 @@ class Callers:
             subject=subject,
             trusted=may_be_trusted and is_trusted(ip, self._trusted),
             slot=self._slot_name(ip),
+            number=number_of(ip),
             socket=socket,
         )
 

@@ -415,38 +415,42 @@ class Exchange:
         if self.answer_started or self.answered:
             self._cut(refusal)
             return
-        self._leave_upstream()
+        if self.upstream is not None or self.search is not None:
+            self._leave_upstream()
         self.refusal = refusal
-        more = self.fields_of_refusal + self.gateway.refusal_fields(refusal, self)
         # Their clients know the service's own errors; other routes' clients know those of the API behind.
         as_service = self.route is not None and self.route.upstream == MANAGEMENT_UPSTREAM
-        fields, body = problem(
-            refusal, detail=self.detail, request_id=self.request_id, fields=more, as_service=as_service
-        )
-        self.own_answer(refusal.status, fields, body)
+        request_id = self.request_id
+        head, before, after = problem(refusal, request_id, detail=self.detail, as_service=as_service)
+        more = self.gateway.refusal_fields(self) if self.fields.origin else b""
+        self._say(refusal.status, head, more + self.fields_of_refusal, b"%b%b%b" % (before, request_id, after))
 
     def own_answer(self, status: int, fields: bytes, body: bytes) -> None:
         """An answer of the gateway itself: ``fields`` are lines, each ended with CRLF; 204 has no body."""
+        length = b"Content-Length: %d\r\n" % len(body) if status != 204 else b""
+        head = b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: " % (status, REASONS[status], fields, length)
+        self._say(status, head, b"", body)
+
+    def _say(self, status: int, head: bytes, fields: bytes, body: bytes) -> None:
+        """``head``: as far as the request's id; ``fields``: lines that come after it."""
         client = self.client
         self.status = status
         self.answered = True
         if self.method == b"CONNECT":
             client.read_no_more()  # RFC 9110 §9.3.6: what follows is meant for a tunnel
-        self.keep_alive = self.fields.keep_alive and client.state == ANSWER and not self.gateway.draining
+        # ``upgrades``: as in ``answer``.
+        keep_alive = client.state == ANSWER and not self.upgrades and not self.gateway.draining
+        self.keep_alive = keep_alive = keep_alive and self.fields.keep_alive
         free_slot(self)
-        if self.upgrades:
-            self.keep_alive = False  # as in ``answer``
         self.gateway.outbox.put(
             client.transport,
-            b"HTTP/1.1 %d %b\r\n%b%b%bX-Request-Id: %b\r\n%b\r\n%b"
+            b"%b%b\r\n%b%b%b\r\n%b"
             % (
-                status,
-                REASONS[status],
+                head,
+                self.request_id,
                 client.own_lines,
                 fields,
-                b"Content-Length: %d\r\n" % len(body) if status != 204 else b"",
-                self.request_id,
-                b"" if self.keep_alive and self.fields.minor_version else _connection_line(self.keep_alive),
+                b"" if keep_alive and self.fields.minor_version else _connection_line(keep_alive),
                 b"" if self.method == b"HEAD" else body,
             ),
             self,

@@ -38,7 +38,7 @@ from keystile.relay.groups import groups_of
 from keystile.relay.handshakes import Handshakes
 from keystile.relay.reaching import Reaching
 from keystile.relay.record import FLUSH_SECONDS, MOST_LISTENERS, Channel, Recorder
-from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
+from keystile.relay.refusal import Refusal, of_fault, problem
 from keystile.relay.shed import Shedder
 from keystile.relay.trace import TracedExchange
 from keystile.relay.tunnel import Tunnel
@@ -101,7 +101,6 @@ class Gateway:
         self.slots = slots
         self.handshakes = Handshakes(self.loop.time)
         self.recorder = Recorder(channel, store_counters, self.handshakes, logs=rules.settings.access_log.enabled)
-        self.challenge = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
         self.identities = Identities()
         self.outbox = Outbox(self.loop)
         self.clock = CoarseClock(1.0)
@@ -558,13 +557,9 @@ class Gateway:
         )
         return True
 
-    def refusal_fields(self, refusal: Refusal, exchange: Exchange) -> bytes:
-        """The field lines that a refusal needs besides its body."""
-        challenge = self.challenge if refusal.status == 401 else b""
-        origin = exchange.fields.origin
-        if not origin:
-            return challenge
-        return challenge + answer_fields(self._cors_of(exchange), origin)
+    def refusal_fields(self, exchange: Exchange) -> bytes:
+        """The field lines by which the page that called may read a refusal."""
+        return answer_fields(self._cors_of(exchange), exchange.fields.origin)
 
     def _cors_of(self, exchange: Exchange) -> Cors | None:
         """The policy of the operation that was called, known or not admitted: a page may read why it was refused."""
@@ -604,11 +599,8 @@ class Gateway:
         """Say in a word that there are too many connections, and close this one."""
         refusal = Refusal.TOO_MANY_CONNECTIONS
         request_id = b"%b%012x" % (self._id_prefix, next(self._ids))
-        fields, body = problem(refusal, detail=None, request_id=request_id)
-        client.write(
-            b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nX-Request-Id: %b\r\nConnection: close\r\n\r\n%b"
-            % (refusal.status, REASONS[refusal.status], fields, len(body), request_id, body)
-        )
+        head, before, after = problem(refusal, request_id)
+        client.write(b"%b%b\r\nConnection: close\r\n\r\n%b%b%b" % (head, request_id, before, request_id, after))
         client.transport.close()
         self.recorder.refused[refusal] += 1
         self.turned_away(TurnedAway.TOO_MANY, client.peer.text)

@@ -168,10 +168,14 @@ RETRY_AFTER: Final = {
     Refusal.KEYS_UNAVAILABLE: 5,
 }
 
+#: What a client that has shown no valid key may show (RFC 9110 §11.6.1).
+CHALLENGE: Final = b'WWW-Authenticate: ApiKey realm="keystile"\r\n'
+
 for _number, _refusal in enumerate(Refusal):
     _refusal.number = _number
-    _refusal.lines = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n%b" % (
-        b"Retry-After: %d\r\n" % RETRY_AFTER[_refusal] if _refusal in RETRY_AFTER else b""
+    _refusal.lines = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n%b%b" % (
+        b"Retry-After: %d\r\n" % RETRY_AFTER[_refusal] if _refusal in RETRY_AFTER else b"",
+        CHALLENGE if _refusal.status == 401 else b"",
     )
 
 REASONS: Final = {
@@ -222,29 +226,28 @@ def of_fault(fault: Fault) -> Refusal:
             assert_never(fault)
 
 
-#: Bodies that are kept: one for each refusal and what it says in detail (an address, missing permissions).
+#: Answers that are kept: one for each refusal, what it says in detail (an address, missing permissions) and the length
+#: of the request's id, which is mostly our own.
 REMEMBERED: Final = 512
-#: What stands before and after the request's id in a body, by refusal, detail, and whether it is the service's.
-_bodies: dict[tuple[int, str, bool], tuple[bytes, bytes]] = {}
+#: Of an answer, by refusal, detail, the length of the request's id, and whether it is the service's.
+_answers: dict[tuple[int, str, int, bool], tuple[bytes, bytes, bytes]] = {}
 
 
 def problem(
-    refusal: Refusal, *, detail: str | None, request_id: bytes, fields: bytes = b"", as_service: bool = False
-) -> tuple[bytes, bytes]:
-    """Field lines and body of a refusal.
+    refusal: Refusal, request_id: bytes, *, detail: str | None = None, as_service: bool = False
+) -> tuple[bytes, bytes, bytes]:
+    """A refusal's answer in pieces: its head up to the request's id, and its body before and after that.
 
-    ``detail``: one sentence instead of the usual one; ``request_id``: letters, digits and hyphens; ``fields``: further
-    field lines, each ended with CRLF; ``as_service``: the member ``Error`` besides, in which the service's own calls
-    say what is wrong. A flood of refusals should cost little: what they say is put into JSON once.
+    The head goes on after the id with CRLF, what else it may say, and an empty line. ``request_id``: letters, digits
+    and hyphens; ``detail``: one sentence instead of the usual one; ``as_service``: the member ``Error`` besides, in
+    which the service's own calls say what is wrong. A flood of refusals should cost little: what they say is made once.
     """
     said = detail or refusal.detail
-    body = _bodies.get((refusal.number, said, as_service))
-    if body is None:
-        body = _body(refusal, said, as_service)
-    return refusal.lines + fields, b"%b%b%b" % (body[0], request_id, body[1])
+    size = len(request_id)
+    return _answers.get((refusal.number, said, size, as_service)) or _answer(refusal, said, size, as_service)
 
 
-def _body(refusal: Refusal, said: str, as_service: bool) -> tuple[bytes, bytes]:
+def _answer(refusal: Refusal, said: str, size: int, as_service: bool) -> tuple[bytes, bytes, bytes]:
     members: dict[str, object] = {
         "type": f"urn:keystile:problem:{refusal.slug}",
         "title": refusal.title,
@@ -252,9 +255,15 @@ def _body(refusal: Refusal, said: str, as_service: bool) -> tuple[bytes, bytes]:
         "detail": said,
         "request_id": "",
     }
-    before = json.dumps(members).removesuffix('"}')
-    after = '"}' if not as_service else f'", "Error": {json.dumps(said)}}}'
-    if len(_bodies) >= REMEMBERED:
-        _bodies.clear()  # whoever makes us say new things again and again gains nothing and costs no memory
-    made = _bodies[refusal.number, said, as_service] = before.encode("ascii"), after.encode("ascii")
+    before = json.dumps(members).removesuffix('"}').encode("ascii")
+    after = (f'", "Error": {json.dumps(said)}}}' if as_service else '"}').encode("ascii")
+    head = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nX-Request-Id: " % (
+        refusal.status,
+        REASONS[refusal.status],
+        refusal.lines,
+        len(before) + size + len(after),
+    )
+    if len(_answers) >= REMEMBERED:
+        _answers.clear()  # whoever makes us say new things again and again gains nothing and costs no memory
+    made = _answers[refusal.number, said, size, as_service] = head, before, after
     return made

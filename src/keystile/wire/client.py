@@ -150,6 +150,9 @@ class ClientConnection(asyncio.Protocol):
         "_head_began",
         "_last_block",
         "_last_fields",
+        "_last_head",
+        "_last_method",
+        "_last_target",
         "_left",
         "_lingered",
         "_pace",
@@ -213,6 +216,8 @@ class ClientConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._last_block = b""
         self._last_fields: RequestFields | None = None
+        self._last_head = b""  # the whole head, of a request without a body; its fields are ``_last_fields``
+        self._last_method = self._last_target = b""
         self.rest = 0.0  # a place for the application: for how long it was not read last, because it was refused
         self._lingered = 0
         self._head_began = 0.0
@@ -240,6 +245,9 @@ class ClientConnection(asyncio.Protocol):
         """Bytes from the client."""
         state = self.state
         if state == HEAD:
+            if data == self._last_head and not self._waiting:
+                self._serve_again()
+                return
             if self._waiting:
                 self._waiting += data
                 if self._waiting.find(b"\r\n\r\n", max(self._searched, 0)) < 0:
@@ -342,8 +350,19 @@ class ClientConnection(asyncio.Protocol):
             rest = self._start_body(fields, rest)
         else:
             self.state = ANSWER
+            if fields is self._last_fields and end <= REMEMBERED_HEAD:
+                self._last_head, self._last_method, self._last_target = data[:end], method, target
         application.begin(self, method, target, fields)
         return rest
+
+    def _serve_again(self) -> None:
+        """The head that came last has come again, and nothing else: it says what it said. Clients that poll do that."""
+        fields = self._last_fields
+        assert fields is not None
+        application = self.application
+        self.due = application.clock.now + application.request_time
+        self.state = ANSWER
+        application.begin(self, self._last_method, self._last_target, fields)
 
     def _read_fields(self, block: bytes) -> RequestFields:
         """The fields in ``block``. A kept-alive client mostly repeats them: then they are not parsed again."""
@@ -353,6 +372,7 @@ class ClientConnection(asyncio.Protocol):
         if len(block) <= REMEMBERED_HEAD:
             self._last_block = block
             self._last_fields = fields
+            self._last_head = b""
         return fields
 
     def begin_anew(self, earlier: Bounds) -> None:
@@ -365,7 +385,7 @@ class ClientConnection(asyncio.Protocol):
     def _forget(self) -> None:
         """What was worked out by earlier rules, for requests to come, is gone."""
         self.earlier = None
-        self._last_block, self._last_fields = b"", None
+        self._last_block, self._last_fields, self._last_head = b"", None, b""
         self.peer = self.application.meet(self)
 
     def retire(self) -> None:

@@ -47,18 +47,14 @@ class Outbox:
         due, self._due = self._due, []
         for transport, message, sender in due:
             try:
-                _write_one(transport, message, sender)
+                if transport.is_closing():
+                    continue  # its protocol tells, or has told, who waits for it
+                if sender is None:
+                    transport.write(message)
+                elif not sender.ended:
+                    transport.write(message)
+                    sender.written()
             except Exception:
                 # A fault of ours in one exchange must not keep the others' messages here.
                 log.exception("a message could not be written; its connection is cut")
                 transport.abort()
-
-
-def _write_one(transport: asyncio.Transport, message: bytes, sender: Sender | None) -> None:
-    if transport.is_closing():
-        return  # its protocol tells, or has told, who waits for it
-    if sender is None:
-        transport.write(message)
-    elif not sender.ended:
-        transport.write(message)
-        sender.written()

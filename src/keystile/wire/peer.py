@@ -30,13 +30,14 @@ class Peer:
 
     ``ip``: the parsed address; ``text``: the same for fields and logs; ``tls``: the negotiated version
     (``TLSv1.3``) or None; ``trusted``: whether what it says about others is believed; ``slot``: a place for
-    the limiter's name of this address; ``lines``: the field lines that name it to an upstream; ``socket``:
+    the limiter's name of this address, and ``number`` for what stands for it in rules on addresses (-1: lies in none
+    of them); ``lines``: the field lines that name it to an upstream; ``socket``:
     the address at the other end of the connection, where a proxy there speaks for ``ip``, as text; ``subject``:
     of the certificate that the client has shown (visible ASCII, RFC 4514), which its ``lines`` name; ``name`` and
     ``socket_name``: ``text`` and ``socket`` as bytes. All of it is constant per connection, so it is worked out once.
     """
 
-    __slots__ = ("ip", "lines", "name", "slot", "socket", "socket_name", "text", "tls", "trusted")
+    __slots__ = ("ip", "lines", "name", "number", "slot", "socket", "socket_name", "text", "tls", "trusted")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Peer:
         subject: str | None = None,
         trusted: bool = False,
         slot: bytes = b"",
+        number: int = -1,
         socket: str = "",
     ) -> None:
         self.ip = ip
@@ -53,6 +55,7 @@ class Peer:
         self.tls = tls
         self.trusted = trusted
         self.slot = slot
+        self.number = number
         self.socket = socket or self.text
         self.name = self.text.encode("ascii")
         self.socket_name = socket.encode("ascii") if socket else self.name
