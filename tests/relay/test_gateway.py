@@ -25,6 +25,7 @@ from keystile.config.model import (
     Upstream,
 )
 from keystile.limits.servers import DOWN, UP, Pages, ServerTable
+from keystile.relay.gateway import request_ids
 from keystile.wire.names import Addresses
 from tests.config.certificates import make
 from tests.relay.running import OPERATIONS, Answer, Running, request, running, until
@@ -47,6 +48,12 @@ class Paced:
         if b"/now" not in sent:
             await self.go.wait()
         await connection.send(OK[-1:] if b"/part" in sent else OK)
+
+
+def test_request_ids_count_up_and_never_come_again() -> None:
+    ids = request_ids(b"f" * 20)
+    made = [next(ids) for _ in range(10_000)]
+    assert made == [b"f" * 20 + b"%012x" % number for number in range(10_000)]
 
 
 # -- health -------------------------------------------------------------------------------------------------
