@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead, read_answer_head
+from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead, pattern_of, read_answer_head
 from keystile.wire.faults import Fault, WireError
 
 
@@ -170,3 +170,52 @@ def test_arbitrary_heads_are_read_or_refused(start: bytes, lines: list[bytes], t
     assert not names & {b"content-length", b"transfer-encoding", b"connection"}
     assert not (answer.chunked and answer.content_length != UNTIL_CLOSE)
     assert answer.reusable is False or answer.chunked or answer.content_length >= 0
+
+
+# -- heads that differ from the last one in a length --------------------------------------------------------
+
+
+def said(answer: AnswerHead) -> list[object]:
+    return [getattr(answer, name) for name in AnswerHead.__slots__]
+
+
+_lengths = st.one_of(
+    st.integers(0, 10**20).map(b"%d".__mod__),
+    st.sampled_from([b"", b"+5", b"-5", b"0x5", b"5_0", b" 5", b"5 ", b"5, 5", b"007", b"\xb2", b"9" * 18, b"9" * 19,
+                     b"5\r\nContent-Length: 5", b"5\r\nTransfer-Encoding: chunked", b"5\r\n\r\n"]),
+)  # fmt: skip
+_around = st.lists(
+    st.sampled_from([b"A: b", b"Connection: close", b"Connection: a", b"Date: x", b"X: Content-Length: 7", b"X: 5"]),
+    max_size=3,
+)
+_named = st.sampled_from([b"Content-Length: ", b"content-length: ", b"Content-Length:", b"Content-Length:  "])
+
+
+@given(_start, _around, _named, _around, st.integers(0, 9999), _lengths)
+def test_a_head_with_another_length_says_what_it_would_say_if_it_were_read(
+    start: bytes, before: list[bytes], named: bytes, after: list[bytes], first: int, second: bytes
+) -> None:
+    def head(length: bytes) -> bytes:
+        return b"\r\n".join([start, *before, named + length, *after, b"", b""])
+
+    try:
+        answer = read_answer_head(head(b"%d" % first), to_head=False)
+    except WireError:
+        return
+    pattern = pattern_of(head(b"%d" % first), answer)
+    told = None if pattern is None else pattern.read(head(second))
+    if told is not None:
+        assert said(told) == said(read_answer_head(head(second), to_head=False))
+
+
+def test_usual_answers_have_a_pattern_and_those_without_a_body_have_none() -> None:
+    usual = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n"
+    pattern = pattern_of(usual, read_answer_head(usual, to_head=False))
+    assert pattern is not None
+    told = pattern.read(usual.replace(b": 5\r", b": 1234\r"))
+    assert told is not None
+    assert (told.content_length, told.framing) == (1234, b"Content-Length: 1234\r\n")
+    assert pattern.read(usual.replace(b"a/b", b"a/c")) is None
+    for start in (b"HTTP/1.1 304 Not Modified", b"HTTP/1.1 204 No Content", b"HTTP/1.1 103 Early Hints"):
+        bodiless = usual.replace(b"HTTP/1.1 200 OK", start)
+        assert pattern_of(bodiless, read_answer_head(bodiless, to_head=False)) is None

@@ -141,6 +141,22 @@ def test_a_head_is_read_for_the_method_that_asked(silent_socket: socket.socket) 
     assert len(pool.given_back) == 3
 
 
+def test_answers_of_any_length_are_told_apart_on_one_connection(silent_socket: socket.socket) -> None:
+    """Heads that differ in a length alone are not parsed again; those that differ in more are."""
+    connection, _, answer, pool = carried(silent_socket)
+    usual, none, head = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 304 Not Modified\r\n", b"HEAD"
+    told = [(usual, 5), (usual, 0), (usual, 70), (none, 70), (none, 5), (usual, 1200), (head, 7), (usual, 7)]
+    for start, length in told:
+        method, start = (b"HEAD", usual) if start is head else (b"GET", start)
+        body = b"x" * length if start is usual and method == b"GET" else b""
+        connection.carried = answer = KeptAnswer(connection, method)
+        connection.data_received(b"%bContent-Length: %d\r\nX: y\r\n\r\n%b" % (start, length, body))
+        assert (answer.outcome, answer.received) == ("whole", body)
+        assert answer.head is not None
+        assert answer.head.framing == b"Content-Length: %d\r\n" % length
+    assert len(pool.given_back) == len(told)
+
+
 def test_bytes_that_nobody_asked_for_end_the_connection(silent_socket: socket.socket) -> None:
     connection, transport, _, _ = carried(silent_socket)
     connection.data_received(LENGTH)

@@ -7,7 +7,8 @@ it takes the next answer's first bytes for a body.)
 
 Hot path: an ``AnswerHead`` depends on nothing but the head's bytes and whether
 the request was HEAD, so an upstream connection whose next head repeats them
-uses the same object again.
+uses the same object again, and one whose next head differs in Content-Length
+alone makes it from the last one (``Pattern``): 4 of 5 µs less.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ _OWN_LINES: Final = re.compile(
     % (b"".join(sorted({name[:1] for name in _OWN_NAMES})), b"|".join(_OWN_NAMES))
 )
 
+#: As servers mostly write it; the digits may be replaced by others and mean just that.
+_LENGTH: Final = re.compile(rb"\r\n(?i:content-length): ([0-9]++)(?=\r\n)")
+
+#: Digits that a length may have.
+MOST_DIGITS: Final = 18
 #: ``content_length`` of an answer whose body ends with the connection.
 UNTIL_CLOSE: Final = -1
 
@@ -83,16 +89,55 @@ def read_answer_head(head: bytes, *, to_head: bool) -> AnswerHead:
     if named or match[2] is None or not head.startswith(b"HTTP/1.1"):
         _read_connection(answer, head, named)
         answer.connection = named if head.startswith(b"HTTP/1.1") else frozenset()
-    if to_head or answer.status < 200 or answer.status == 204 or answer.status == 304:
+    if to_head or _has_no_body(answer.status):
         _leave_out_body(answer)
     elif answer.content_length == UNTIL_CLOSE and not answer.chunked:
         answer.reusable = False
     return answer
 
 
+class Pattern:
+    """A head that was read, as what others may be that say the same of a body of another length.
+
+    ``answer``: what it says; ``before``, ``after``: its bytes around the digits of its one Content-Length.
+    """
+
+    __slots__ = ("after", "answer", "before")
+
+    def __init__(self, answer: AnswerHead, before: bytes, after: bytes) -> None:
+        self.answer = answer
+        self.before = before
+        self.after = after
+
+    def read(self, head: bytes) -> AnswerHead | None:
+        """What ``head`` says, where it is such a one; else None, and it has to be read."""
+        if not (head.startswith(self.before) and head.endswith(self.after)):
+            return None
+        digits = head[len(self.before) : len(head) - len(self.after)]
+        if not digits.isdigit() or len(digits) > MOST_DIGITS:  # none, too, where before and after overlap
+            return None
+        known = self.answer
+        answer = AnswerHead(known.status, known.start)
+        answer.content_length = int(digits)
+        answer.framing = b"Content-Length: %d\r\n" % answer.content_length
+        answer.reusable = known.reusable
+        answer.connection = known.connection
+        return answer
+
+
+def pattern_of(head: bytes, answer: AnswerHead) -> Pattern | None:
+    """The pattern of a head that was read; None where its framing is anything but one length of a body that comes."""
+    if answer.content_length < 0 or _has_no_body(answer.status):
+        return None
+    found = _LENGTH.search(head)
+    if found is None:
+        return None
+    return Pattern(answer, head[: found.start(1)], head[found.end(1) :])
+
+
 def _read_length(answer: AnswerHead, value: bytes) -> None:
     # bytes.isdigit() knows ASCII digits only, and no sign, space or underscore.
-    if not value.isdigit() or len(value) > 18:
+    if not value.isdigit() or len(value) > MOST_DIGITS:
         raise WireError(Fault.BAD_FRAMING, "The answer's Content-Length is not a plain number.")
     answer.content_length = int(value)
     answer.framing = b"Content-Length: %d\r\n" % answer.content_length
@@ -107,6 +152,11 @@ def _read_connection(answer: AnswerHead, head: bytes, named: frozenset[bytes]) -
     status_line, *lines = answer.start.split(b"\r\n")[:-1]
     kept = [line for line in lines if line.partition(b":")[0].lower() not in named]
     answer.start = b"\r\n".join([b"HTTP/1.1 %b %b" % (status_line[9:12], status_line[13:]), *kept, b""])
+
+
+def _has_no_body(status: int) -> bool:
+    """Whatever the fields say (RFC 9110 §6.4.1)."""
+    return status < 200 or status == 204 or status == 304
 
 
 def _leave_out_body(answer: AnswerHead) -> None:

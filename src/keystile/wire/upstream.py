@@ -14,7 +14,7 @@ import asyncio
 import select
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead, read_answer_head
+from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead, Pattern, pattern_of, read_answer_head
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.framing import ChunkedReader
 
@@ -72,6 +72,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_last_head",
         "_last_method_is_head",
         "_left",
+        "_pattern",
         "_poll",
         "_reusable",
         "address",
@@ -105,6 +106,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._last_head = b""
         self._last_method_is_head = False
         self._last_answer: AnswerHead | None = None
+        self._pattern: Pattern | None = None  # of the last head that was read, where the request was no HEAD
 
     # -- what happens on the wire ---------------------------------------------------------------
 
@@ -198,10 +200,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._held = data
 
     def _read_head(self, block: bytes, to_head: bool) -> AnswerHead:
-        """The answer head in ``block``; a server that repeats one does not have it parsed again."""
+        """The answer head in ``block``; a server that repeats one, but for a length, does not have it parsed again."""
         if block == self._last_head and to_head is self._last_method_is_head and self._last_answer is not None:
             return self._last_answer
-        answer = read_answer_head(block, to_head=to_head)
+        answer = None if self._pattern is None or to_head else self._pattern.read(block)
+        if answer is None:
+            answer = read_answer_head(block, to_head=to_head)
+            self._pattern = pattern_of(block, answer) if not to_head and len(block) <= REMEMBERED_HEAD else None
         if len(block) <= REMEMBERED_HEAD:
             self._last_head, self._last_method_is_head, self._last_answer = block, to_head, answer
         return answer
