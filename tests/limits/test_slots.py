@@ -56,6 +56,20 @@ def test_twenty_are_let_in_the_next_is_refused_and_one_back_makes_room_for_one(t
     assert table.take(NAME, CAP, rows[0]) == FULL
 
 
+def test_who_has_all_by_itself_is_refused_without_the_mutex(table: SlotTable) -> None:
+    """A row whose name is another's says nothing, whatever is counted there."""
+    row = max(table.take(NAME, CAP) for _ in range(CAP))
+    assert table._trylock(table._at) == 0  # somebody is inside
+    try:
+        assert table.take(NAME, CAP, row) == FULL
+        table.give_back(row)
+        assert table.take(NAME, CAP, row) == UNAVAILABLE
+    finally:
+        table._unlock(table._at)
+    assert table.take(NAME, CAP, row) == row
+    assert table.take(OTHER, CAP, row) not in (row, FULL)
+
+
 def test_who_is_refused_learns_where_it_stands(table: SlotTable) -> None:
     row = min(table.take(NAME, CAP) for _ in range(CAP))
     table.take(OTHER, 1)
