@@ -73,6 +73,7 @@ CASES = {
         Case("conn-512", "same request, 512 connections", "same", connections=512),
         Case("keys-100k", "every request different, 100,000 keys", "varied", keys=100_000),
         Case("routes-10k", "every request different, 10,000 operations", "varied", routes=10_000),
+        Case("addresses-1k", "a thousand clients behind a proxy", "same", addresses=1_000, asks=ADDRESSES),
         Case("addresses-1m", "a million clients behind a proxy", "same", addresses=1_000_000, asks=ADDRESSES),
         Case("relays-2", "same request, two relays", "same", relays=2, asks=CORES),
         Case("latency", "same request, at a fixed rate", "same", paced=True),
