@@ -16,6 +16,7 @@ from keystile.wire.client import (
     LINGER_SECONDS,
     PIPELINE_BOUND,
     REMEMBERED_HEAD,
+    Bounds,
     ClientConnection,
 )
 from keystile.wire.tls_transport import UNREAD
@@ -92,6 +93,18 @@ def test_what_came_before_on_a_connection_does_not_change_what_a_request_says(re
     assert came_out == [outcome([request])[0][0] for request in requests]
     assert not refused
     assert not ended
+
+
+def test_no_bytes_are_no_request() -> None:
+    application = KeepingApplication()
+    client, _ = connected(application)
+    client.data_received(b"")
+    for _ in range(2):
+        client.data_received(GET)
+        client.data_received(b"")
+    client.begin_anew(Bounds(1, None, None, 1.0))  # forgets what it remembers
+    client.data_received(b"")
+    assert len(application.requests) == 2
 
 
 def test_long_heads_are_not_kept_by_an_idle_connection() -> None:

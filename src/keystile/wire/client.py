@@ -245,7 +245,7 @@ class ClientConnection(asyncio.Protocol):
         """Bytes from the client."""
         state = self.state
         if state == HEAD:
-            if data == self._last_head and not self._waiting:
+            if data == self._last_head and data and not self._waiting:
                 self._serve_again()
                 return
             if self._waiting:
