@@ -148,7 +148,10 @@ class RequestHeadReader:
         """Which of the two fields are not passed on. What Connection names is not meant for the API."""
         if not fields.traced:
             return frozenset()
-        fields.trace = trace_context(line for line in fields.traced if line[0] not in fields.named)
+        traced = fields.traced
+        if fields.named:
+            traced = tuple(line for line in traced if line[0] not in fields.named)
+        fields.trace = trace_context(traced)
         return frozenset() if fields.trace.traceparent and not self._hands_traces_over else BOTH
 
     def _parse(self, block: bytes) -> Iterable[tuple[bytes, bytes]]:

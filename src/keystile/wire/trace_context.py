@@ -7,7 +7,7 @@ with whoever takes part next, and ``tracestate`` is nobody's without a ``tracepa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 TRACEPARENT: Final = b"traceparent"
@@ -48,8 +48,12 @@ class TraceContext(NamedTuple):
 NONE: Final = TraceContext()
 
 
-def trace_context(fields: Iterable[tuple[bytes, bytes]]) -> TraceContext:
+def trace_context(fields: Sequence[tuple[bytes, bytes]]) -> TraceContext:
     """What ``fields`` say: name in lower case and value of every line of the two, in their order."""
+    if len(fields) == 1:  # as of most callers that say anything
+        name, value = fields[0]
+        value = value.strip(b" \t")
+        return TraceContext(value) if name == TRACEPARENT and is_valid(value) else NONE
     parents: list[bytes] = []
     states: list[bytes] = []
     for name, value in fields:
