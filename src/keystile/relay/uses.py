@@ -114,10 +114,16 @@ class KeyUses:
         some = waiting[:PIECE]
         if not some:
             return False
-        uses = [(key.id, key.used_at + self._epoch, key.used_from, mark(key.digest)) for key in some]
+        # Sums first, and what was told of them is gone whatever becomes of the uses: told twice they would be counted so.
         sums = [(key.id, self._hour(key.used_at), "", key.requests) for key in some if key.requests]
-        if not channel.send(b"U", _json(uses)) or (sums and not channel.send(b"C", _json(sums))):
-            return False  # uses that are told twice do no harm; sums would
+        if sums:
+            if not channel.send(b"C", _json(sums)):
+                return False
+            for key in some:
+                key.requests = 0
+        uses = [(key.id, key.used_at + self._epoch, key.used_from, mark(key.digest)) for key in some]
+        if not channel.send(b"U", _json(uses)):
+            return False
         _forget(some)
         del waiting[:PIECE]
         self.keys -= len(some)
