@@ -114,7 +114,7 @@ class KeyUses:
         some = waiting[:PIECE]
         if not some:
             return False
-        # Sums first, and what was told of them is gone whatever becomes of the uses: told twice they would be counted so.
+        # Sums first, and gone once told, whatever becomes of the uses: told twice they would be counted twice.
         sums = [(key.id, self._hour(key.used_at), "", key.requests) for key in some if key.requests]
         if sums:
             if not channel.send(b"C", _json(sums)):
