@@ -27,12 +27,14 @@ class Letters(BatchWriter):
     def _take(self, payload: bytes) -> None:
         self.waiting += payload.decode("ascii")
 
-    async def _write(self) -> None:
+    async def _write(self) -> bool:
         if self.raised is not None:
             raise self.raised
         if self.waiting:
-            self.written, self.waiting = self.written + self.waiting, ""
+            self.written += self.waiting[: self.most_at_once]
+            self.waiting = self.waiting[self.most_at_once :]
             self.wrote.set()
+        return bool(self.waiting)
 
 
 async def test_what_waits_is_written_again_and_again_until_it_is_cancelled() -> None:
@@ -78,3 +80,32 @@ def test_what_is_no_batch_is_counted() -> None:
     letters = Letters()
     letters.add(b"\xff")
     assert (letters.waiting, letters.dropped) == ("", 1)
+
+
+class Few(Letters):
+    most_at_once: ClassVar[int] = 2
+
+
+async def test_what_is_much_is_written_in_pieces_with_pauses_between_and_at_the_end_without() -> None:
+    few = Few()
+    few.add(b"abcdefghij")
+    running = asyncio.get_running_loop().create_task(few.run())
+    for written in ("ab", "abcd"):  # others have a turn before the next piece
+        async with asyncio.timeout(5):
+            await few.wrote.wait()
+        few.wrote.clear()
+        assert few.written == written
+    running.cancel()
+    few.raised = OSError("full")
+    await few.flush()
+    assert few.waiting == "efghij"
+    few.raised = None
+    await few.flush()
+    assert few.written == "abcdefghij"
+
+
+def test_a_piece_is_what_waits_longest() -> None:
+    few = Few()
+    waiting = {"a": 1, "b": 2, "c": 3}
+    assert few._piece(waiting) == {"a": 1, "b": 2}
+    assert waiting == {"c": 3}

@@ -68,3 +68,17 @@ async def test_a_key_that_came_in_clear_is_told_of() -> None:
     writer = UsageWriter(Store(), exposed.append)
     writer.add(batch(("a", 5, "key-in-clear", 2), ("b", 5, "scope-missing", 1), ("c", 5, "", 1)))
     assert exposed == ["a"]
+
+
+async def test_many_are_written_in_pieces_and_a_piece_that_fails_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UsageWriter, "most_at_once", 2)
+    store = Store()
+    writer = UsageWriter(store)
+    writer.add(batch(*((key, 5, "", 1) for key in "abcde")))
+    store.broken = True
+    await writer.flush()
+    writer.add(batch(("a", 5, "", 2)))
+    store.broken = False
+    await writer.flush()
+    assert [len(each) for each in store.batches] == [2, 2, 1]
+    assert {key: n for each in store.batches for key, _, _, n in each} == {**dict.fromkeys("bcde", 1), "a": 3}

@@ -97,3 +97,18 @@ async def test_a_batch_with_a_mark_that_is_none_is_dropped() -> None:
     writer.add(batch(("a", 1.0, "192.0.2.1", "no mark")))
     await writer.flush()
     assert (store.batches, writer.dropped) == ([], 1)
+
+
+async def test_many_are_written_in_pieces_and_a_piece_that_fails_waits_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UseWriter, "most_at_once", 2)
+    store = Store()
+    writer = UseWriter(store)
+    writer.add(batch(*((key, 1.0, "192.0.2.1", "") for key in "abcde")))
+    store.broken = True
+    await writer.flush()
+    writer.add(batch(("a", 2.0, "192.0.2.2", "")))
+    store.broken = False
+    await writer.flush()
+    assert [len(each) for each in store.batches] == [2, 2, 1]
+    written = {key: (at, address) for each in store.batches for key, at, address, _ in each}
+    assert written == {**dict.fromkeys("bcde", (1.0, "192.0.2.1")), "a": (2.0, "192.0.2.2")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import ssl
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from keystile.config.model import Certificate, Listener, Tls
+from keystile.keys.keyring import HeldKey, KeyRow
+from keystile.keys.networks import EVERYWHERE
 from keystile.relay import drain as steps
 from keystile.relay.drain import LAST_MOMENT
 from tests.config.certificates import make
@@ -200,3 +203,52 @@ async def test_a_tunnel_gets_its_end_and_no_reset() -> None:
         await draining
         [line] = relay.lines
         assert line["refusal"] == "draining"
+
+
+class Narrow:
+    """A channel with room for one message now and then; ``shut``: for none any more."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.shut = False
+        self.taken: list[tuple[bytes, bytes]] = []
+
+    def send(self, kind: bytes, payload: bytes) -> bool:
+        self.asked += 1
+        if self.shut or self.asked % 3:
+            return False
+        self.taken.append((kind, payload))
+        return True
+
+
+async def _used(relay: Running, keys: int) -> Narrow:
+    """A channel that management does not read fast enough, and keys in use of which it has to be told."""
+    channel = Narrow()
+    relay.gateway.recorder._channel = channel
+    for number in range(keys):
+        row = KeyRow(f"{number:016x}", "a@b.c", "name", "", "", None, number.to_bytes(32, "big"), 0)
+        key = HeldKey(row, row.account, frozenset(), EVERYWHERE)
+        assert relay.gateway.recorder.uses.takes(key)
+        key.used_at, key.requests = 1.0, 2
+    return channel
+
+
+async def test_who_stops_tells_of_every_key_before_it_ends_as_fast_as_management_reads() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        channel = await _used(relay, 1000)
+        await relay.gateway.drain()
+        told = [row for kind, payload in channel.taken if kind == b"C" for row in json.loads(payload)]
+        assert sorted(key for key, *_ in told) == [f"{number:016x}" for number in range(1000)]
+        assert sum(row[-1] for row in told) == 2000
+        assert (relay.counters["uses_dropped"], relay.counters["usage_dropped"]) == (0, 0)
+
+
+async def test_who_stops_does_not_wait_for_ever_for_a_management_that_reads_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "LAST_WORDS", 0.05)
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        channel = await _used(relay, 10)
+        channel.shut = True
+        await relay.gateway.drain()
+        assert (relay.counters["uses_dropped"], relay.counters["usage_dropped"]) == (10, 20)

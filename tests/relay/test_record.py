@@ -13,7 +13,7 @@ import pytest
 from keystile.config.model import AccessLog, Needs
 from keystile.keys import secret as secrets
 from keystile.process.memory import MOST_COUNTERS, MOST_NAMES
-from keystile.relay import record
+from keystile.relay import record, uses
 from keystile.relay.handshakes import Handshakes
 from keystile.relay.record import COUNTERS, GAUGES, Recorder
 from keystile.relay.refusal import Refusal
@@ -181,12 +181,12 @@ async def test_last_uses_are_handed_over_without_being_asked_for() -> None:
         await relay.ask("/any/x", key=two)
         await relay.ask("/any/x")
         await until(lambda: b"key2" in relay.channel.of(b"U"))
-        uses = relay.uses
-        latest = {key: (at, address) for key, at, address, _ in uses}
+        told = relay.uses
+        latest = {key: (at, address) for key, at, address, _ in told}
         assert latest["key1"][1] == "127.0.0.2"
         assert latest["key2"][1] == "127.0.0.1"
-        assert all(before <= at <= time.time() for _, at, _, _ in uses)
-        count = len(uses)
+        assert all(before <= at <= time.time() for _, at, _, _ in told)
+        count = len(told)
         assert len(relay.uses) == count  # handed over once
 
 
@@ -200,15 +200,15 @@ async def test_uses_that_the_channel_does_not_take_go_with_the_next_batch() -> N
         relay.hand_over()
         channel.full = False
         relay.hand_over()
-        uses = [use for kind, payload in channel.taken if kind == b"U" for use in json.loads(payload)]
-        assert [key for key, *_ in uses] == ["key1", "key2"]
+        told = [use for kind, payload in channel.taken if kind == b"U" for use in json.loads(payload)]
+        assert [key for key, *_ in told] == ["key1", "key2"]
         assert relay.counters["log_lines_dropped"] == 2
         assert not [payload for kind, payload in channel.taken if kind == b"L"]
 
 
 async def test_what_waits_is_bounded_and_what_is_dropped_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "WAITING_LINES", 3)
-    monkeypatch.setattr(record, "WAITING_USES", 2)
+    monkeypatch.setattr(uses, "WAITING_KEYS", 2)
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
         channel = Full()
         channel_of(relay, channel)
@@ -219,7 +219,7 @@ async def test_what_waits_is_bounded_and_what_is_dropped_counted(monkeypatch: py
             assert (await client.answer())[0] == 200
         channel.full = False
         counters = relay.counters
-        assert (counters["log_lines_dropped"], counters["uses_dropped"]) == (2, 2)
+        assert (counters["log_lines_dropped"], counters["uses_dropped"], counters["usage_dropped"]) == (2, 2, 2)
         lines = b"".join(payload for kind, payload in channel.taken if kind == b"L")
         assert lines.count(b"\n") == 3
 
@@ -356,22 +356,6 @@ async def test_usage_is_handed_over_by_key_hour_and_refusal() -> None:
         relay.channel.messages.clear()
         relay.hand_over()
         assert relay.channel.of(b"C") == b""
-
-
-def test_last_uses_go_at_once_then_once_a_second_and_all_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(record, "monotonic", lambda: now[0])
-    channel = KeptMessages()
-    recorder = Recorder(channel, lambda names, values: None, Handshakes(lambda: 0.0), logs=False)
-
-    def sent_after(seconds: float, *, last: bool = False) -> int:
-        now[0] += seconds
-        recorder._uses[b"digest"] = ("key", now[0], "192.0.2.1")
-        recorder.flush(0, 0, False, last=last)
-        return len([kind for kind, _ in channel.messages if kind == b"U"])
-
-    assert [sent_after(seconds) for seconds in (0.0, 0.25, 0.25, 0.25, 0.25, 0.25)] == [1, 1, 1, 1, 2, 2]
-    assert sent_after(0.25, last=True) == 3
 
 
 async def test_requests_by_key_go_as_seldom_and_none_is_lost_or_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:

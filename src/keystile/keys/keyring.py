@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hmac import compare_digest
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from keystile.keys.networks import EVERYWHERE, Networks
 from keystile.keys.scopes import from_text
+
+#: Before every moment.
+NEVER: Final = -inf
 
 
 class KeyRow(NamedTuple):
@@ -40,7 +43,8 @@ class KeyRow(NamedTuple):
 class HeldKey:
     """A key in memory, by one of its secrets (``digest``): the current one, or the ``old`` one of an overlap.
 
-    ``note`` is a place for a relay's own memo; a key that was edited is a new object.
+    ``used_at`` (``NEVER`` until something is written), ``used_from`` and ``requests`` are places for a relay's own
+    counts and mean nothing here; a key that was edited is a new object.
     """
 
     __slots__ = (
@@ -51,9 +55,11 @@ class HeldKey:
         "imported",
         "name",
         "networks",
-        "note",
         "old_digest",
+        "requests",
         "scopes",
+        "used_at",
+        "used_from",
     )
 
     def __init__(
@@ -68,7 +74,9 @@ class HeldKey:
         self.digest = row.old_digest if old and row.old_digest is not None else row.digest
         self.imported = bool(row.old_imported if old else row.imported)
         self.old_digest = row.old_digest
-        self.note: object | None = None
+        self.used_at: float = NEVER
+        self.used_from = ""
+        self.requests = 0
 
     def __repr__(self) -> str:
         return f"<HeldKey {self.id} {self.account} {self.name!r}>"

@@ -1,7 +1,8 @@
 """What relays hand over, collected and written to the store in batches.
 
 Law: what waits is bounded, and what cannot be written now is tried again with the next batch; nothing here ever stops
-the rest of management. What is collected, and how it adds up, is the business of those who inherit.
+the rest of management, nor holds up changes of keys for longer than one short transaction. What is collected, and how
+it adds up, is the business of those who inherit.
 """
 
 from __future__ import annotations
@@ -9,11 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from itertools import islice
+from typing import ClassVar, Final, TypeVar
 
 from keystile.storage.errors import StoreError
 
 log = logging.getLogger(__name__)
+K = TypeVar("K")
+V = TypeVar("V")
+
+PAUSE: Final = 0.1
+"""Seconds between two transactions where one does not hold all that waits. A change of keys has its turn in it: while
+it waits, SQLite looks every 100 ms at most (sqlite3.c, sqliteDefaultBusyCallback)."""
 
 
 class BatchWriter(ABC):
@@ -25,6 +33,8 @@ class BatchWriter(ABC):
     """Seconds between two writes."""
     most_waiting: ClassVar[int] = 200_000
     """How many may wait while the store cannot be written; further ones are dropped and counted."""
+    most_at_once: ClassVar[int] = 1000
+    """How many one transaction writes (20 to 60 ms); no key can be changed meanwhile."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -42,28 +52,39 @@ class BatchWriter(ABC):
 
     async def run(self) -> None:
         """Write what waits, again and again, until cancelled."""
+        more = False
         while True:
-            await asyncio.sleep(self.every)
-            await self.flush()
+            await asyncio.sleep(min(PAUSE, self.every) if more else self.every)
+            more = await self._try()
 
     async def flush(self) -> None:
-        """Write what waits. What cannot be written goes on waiting; the log says so once, and when it is over."""
+        """Write all that waits. What cannot be written goes on waiting; the log says so once, and when it is over."""
+        while await self._try():
+            continue
+
+    async def _try(self) -> bool:
+        """Write a piece; whether it was written and more waits."""
         try:
-            await self._write()
+            more = await self._write()
         except Exception as error:  # noqa: BLE001 - whatever it is, counts are no reason to end management
             if self.trouble is None:
                 log.warning("%s cannot be written, trying again: %s", self.what, error)
             self.failures += 1
             self.trouble = error.why if isinstance(error, StoreError) else type(error).__name__
-        else:
-            if self.trouble is not None:
-                log.warning("%s can be written again", self.what)
-            self.trouble = None
+            return False
+        if self.trouble is not None:
+            log.warning("%s can be written again", self.what)
+        self.trouble = None
+        return more
+
+    def _piece(self, waiting: dict[K, V]) -> dict[K, V]:
+        """Take out what one transaction writes, the longest waiting first."""
+        return {key: waiting.pop(key) for key in list(islice(waiting, self.most_at_once))}
 
     @abstractmethod
     def _take(self, payload: bytes) -> None:
         """Keep a batch, or nothing of it where that raises ValueError or TypeError."""
 
     @abstractmethod
-    async def _write(self) -> None:
-        """Write what waits; where that raises, it has to wait again."""
+    async def _write(self) -> bool:
+        """Write a piece of what waits; where that raises, it has to wait again. Whether more waits."""

@@ -50,13 +50,14 @@ class OldTlsWriter(BatchWriter):
         else:
             self.dropped += 1
 
-    async def _write(self) -> None:
-        batch, self._waiting = self._waiting, {}
+    async def _write(self) -> bool:
+        batch = self._piece(self._waiting)
         if not batch:
-            return
+            return False
         try:
             await self._store.record_old_tls([(*place, at, requests) for place, (at, requests) in batch.items()])
         except BaseException:
             for place, (at, requests) in batch.items():
                 self._keep(place, at, requests)
             raise
+        return bool(self._waiting)

@@ -45,12 +45,13 @@ class UsageWriter(BatchWriter):
             if place[2] == REFUSAL:
                 self._exposed(place[0])
 
-    async def _write(self) -> None:
-        batch, self._waiting = self._waiting, Counter()
+    async def _write(self) -> bool:
+        batch = self._piece(self._waiting)
         if not batch:
-            return
+            return False
         try:
             await self._store.record_usage([(*place, requests) for place, requests in batch.items()])
         except BaseException:
             self._waiting.update(batch)
             raise
+        return bool(self._waiting)

@@ -44,16 +44,17 @@ class UseWriter(BatchWriter):
         elif known is None or known[0] <= at:
             self._waiting[key] = (at, address)
 
-    async def _write(self) -> None:
-        batch, self._waiting = self._waiting, {}
+    async def _write(self) -> bool:
+        batch = self._piece(self._waiting)
         if not batch:
-            return
+            return False
         try:
             await self._store.record_uses([(key, at, address, mark) for (key, mark), (at, address) in batch.items()])
         except BaseException:
             for key, (at, address) in batch.items():
                 self._keep(key, at, address)
             raise
+        return bool(self._waiting)
 
 
 def _use(key: object, at: object, address: object, mark: object) -> Use:

@@ -162,8 +162,8 @@ class Desk:
 
     @property
     def writers(self) -> tuple[BatchWriter, ...]:
-        """Those who write to the store what relays hand over."""
-        return self.uses, self.usage, self.old_tls
+        """Those who write to the store what relays hand over; sums first, for at the end time may be short."""
+        return self.usage, self.uses, self.old_tls
 
     async def _check_relays(self) -> str | None:
         return None if self.counters.relays() else "none is up"

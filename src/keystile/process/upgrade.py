@@ -35,8 +35,8 @@ PROOF: Final = "keystile.process.proof"
 NEXT: Final = "keystile.process.resume"
 PROVED_WITHIN: Final = 30.0
 """Seconds that the new code has to look at the state."""
-LAST_WORDS: Final = 3.0
-"""Seconds that management has to finish requests and to write what relays have handed over."""
+LAST_WORDS: Final = 5.0
+"""Seconds that management has to finish requests and to write what relays have handed over (100,000 keys: 4 s)."""
 REPLACED_WITHIN: Final = LINGER + LAST_WORDS
 """Seconds within which the old management has ended."""
 

@@ -440,14 +440,18 @@ class Gateway:
             await asyncio.sleep(FLUSH_SECONDS)
             self._hand_over()
 
-    def _hand_over(self, *, last: bool = False) -> None:
+    def hand_over_last(self) -> bool:
+        """Hand over all that was recorded; whether something is left, for which there was no room."""
+        return self._hand_over(last=True)
+
+    def _hand_over(self, *, last: bool = False) -> bool:
         unreadable = self.follower.unreadable_since is not None
         self.recorder.keys_unavailable = self._refuses_keys()
         groups = self.upstreams.values()
         self.recorder.waiting_for_server = sum(len(group.line) for group in groups)
         self.recorder.upstream_idle = sum(member.pool.idle for group in groups for member in group.members)
         self.recorder.servers_left_out = self._opened_before + sum(group.opened for group in groups)
-        self.recorder.flush(len(self.connections), self.in_flight, unreadable, last=last)
+        return self.recorder.flush(len(self.connections), self.in_flight, unreadable, last=last)
 
     def _refuses_keys(self) -> bool:
         """Whether the store has been away for longer than the keys in memory are trusted (as ``admit`` sees it)."""

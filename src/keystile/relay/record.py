@@ -2,7 +2,7 @@
 
 Law: plain integers and lists on the hot path; everything leaves in batches,
 four times a second, over a channel that drops and counts rather than blocks.
-What a line holds is ``log_line.py``'s.
+What a line holds is ``log_line.py``'s, which keys were used ``uses.py``'s.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from keystile.config.log_fields import SPAN_FIELDS
 from keystile.config.model import AccessLog, KeyPolicy, Needs, Telemetry
 from keystile.keys.keyring import HeldKey
-from keystile.keys.secret import mark
 from keystile.relay.handshakes import Handshakes
 from keystile.relay.histogram import BOUNDS, OWN_BOUNDS, Histogram, names
 from keystile.relay.log_line import line_maker
 from keystile.relay.refusal import Refusal
+from keystile.relay.uses import KeyUses
 from keystile.routing.route import Route
 from keystile.wire.door import TurnedAway
 from keystile.wire.peer import Peer
@@ -32,13 +32,10 @@ if TYPE_CHECKING:
 
 #: Seconds between batches.
 FLUSH_SECONDS: Final = 0.25
-#: Seconds between two batches of last uses and of requests by key: each costs management a row for every key in use.
-USES_SECONDS: Final = 1.0
 #: Bytes in one message to management; the channel takes datagrams.
 MESSAGE_BYTES: Final = 48 * 1024
-#: Log lines and last uses that may wait for the next batch: beyond it they are dropped and counted.
+#: Log lines that may wait for the next batch: beyond it they are dropped and counted.
 WAITING_LINES: Final = 20_000
-WAITING_USES: Final = 50_000
 #: And lines of exchanges that are to be spans.
 WAITING_SPANS: Final = 2_000
 #: Keys by version and address that came with a TLS version that ends, until the next batch.
@@ -165,8 +162,7 @@ class Recorder:
         self.retries = 0
         self.log_lines_dropped = 0
         self.spans_dropped = 0
-        self.uses_dropped = 0
-        self.usage_dropped = 0
+        self.uses = KeyUses()
         self.keys_unavailable = False
         self.turned_away = dict.fromkeys(TurnedAway, 0)
         self.cut_for_memory = 0
@@ -189,10 +185,8 @@ class Recorder:
         self.upstream_connect_failures = 0
         self.in_flight_at = [0] * MOST_LISTENERS
         self._epoch = time.time() - monotonic()  # the wall clock is asked with each batch, not at each request
-        self._uses_due = float("-inf")
-        self._uses: dict[bytes, tuple[str, float, str]] = {}
-        #: Until the next batch: requests by key, routes that have ``counts`` by status, and those that were refused.
-        self._used: defaultdict[HeldKey, int] = defaultdict(int)
+        self.uses.go_by(monotonic(), self._epoch)
+        #: Until the next batch: routes that have ``counts`` by status, and requests that were refused.
         self._touched: list[Route] = []
         self._refusals: defaultdict[_Refused, int] = defaultdict(int)
         self._nowhere = Route(-1, "", (), Needs(), "", None, "")
@@ -217,8 +211,6 @@ class Recorder:
             if not counts:
                 self._touched.append(route)
             counts[exchange.status] += 1
-            if key is not None:
-                self._used[key] += 1
         else:
             self._refusals[key, route, exchange.status, exchange.refusal.number] += 1
         waited = exchange.waited
@@ -234,18 +226,18 @@ class Recorder:
         if waited:
             self.waited.fresh.append(waited)
         if key is not None:
-            self._use(key, exchange)
+            uses = self.uses
+            if key.used_at >= uses.turn or uses.takes(key):
+                key.used_at = exchange.ended_at
+                key.used_from = exchange.note.peer.text
+                if exchange.refusal is None:
+                    key.requests += 1
+            elif exchange.refusal is None:
+                uses.requests_dropped += 1
             if exchange.note.peer.tls in _OLD_TLS:
                 self._saw_old_tls(key, exchange.note.peer)
         if exchange.configuration:  # by which it was to be logged
             self._log(exchange)
-
-    def _use(self, key: HeldKey, exchange: Exchange) -> None:
-        digest = key.digest
-        if len(self._uses) < WAITING_USES or digest in self._uses:
-            self._uses[digest] = (key.id, exchange.ended_at + self._epoch, exchange.note.peer.text)
-        else:
-            self.uses_dropped += 1
 
     def _saw_old_tls(self, key: HeldKey, peer: Peer) -> None:
         """Who will be locked out when old versions are: known by the key, for a refused handshake shows none."""
@@ -292,8 +284,8 @@ class Recorder:
             connections,
             in_flight,
             self.log_lines_dropped,
-            self.uses_dropped,
-            self.usage_dropped,
+            self.uses.dropped,
+            self.uses.requests_dropped,
             int(store_unreadable),
             int(self.keys_unavailable),
             *self.turned_away.values(),
@@ -327,19 +319,17 @@ class Recorder:
             *self.in_flight_at,
         ]
 
-    def flush(self, connections: int, in_flight: int, store_unreadable: bool, *, last: bool = False) -> None:
-        """Hand everything over. What the channel does not take is dropped and counted, last uses are kept.
+    def flush(self, connections: int, in_flight: int, store_unreadable: bool, *, last: bool = False) -> bool:
+        """Hand everything over. What the channel does not take is dropped and counted, but for what is told of keys.
 
-        ``last``: nothing follows; else last uses, and requests by key, may wait for a later one.
+        ``last``: nothing follows; else that may wait for a later one. Whether some of it waits.
         """
         now = monotonic()
         self._epoch = time.time() - now
-        due = last or now >= self._uses_due
-        if due and self._uses:
-            self._uses_due = now + USES_SECONDS
-            self._flush_uses()
-        if self._touched or self._refusals or (due and self._used):
-            self._flush_sums(by_key=due)
+        self.uses.go_by(now, self._epoch)
+        if self._touched or self._refusals:
+            self._flush_sums()
+        waits = self.uses.tell(self._channel, now, last=last)
         if self._old:
             self._flush_old()
         if self._lines:
@@ -347,23 +337,10 @@ class Recorder:
         if self._spans:
             self.spans_dropped += self._send_lines(b"S", self._spans)
         self._store_counters(COUNTERS, self.counters(connections, in_flight, store_unreadable))
+        return waits
 
-    def _flush_uses(self) -> None:
-        digests = list(self._uses)
-        for first in range(0, len(digests), 400):
-            some = digests[first : first + 400]
-            batch = [[*self._uses[digest], mark(digest)] for digest in some]
-            if not self._channel.send(b"U", json.dumps(batch).encode("ascii")):
-                return  # they stay and go with the next batch
-            for digest in some:
-                del self._uses[digest]
-
-    def _flush_sums(self, *, by_key: bool) -> None:
+    def _flush_sums(self) -> None:
         hour = int(time.time() // 3600)
-        usage: list[tuple[str, int, str, int]] = []
-        if by_key:
-            usage += [(key.id, hour, "", requests) for key, requests in self._used.items()]
-            self._used.clear()
         routes: list[tuple[str, str, int, str, int]] = []
         for route in self._touched:
             for status, requests in route.counts.items():
@@ -376,10 +353,9 @@ class Recorder:
             self.refused[refusal] += requests
             routes.append((*_place(route), status, refusal.name.lower(), requests))
             if key is not None:
-                usage.append((key.id, hour, refusal.slug, requests))
+                self.uses.add(key.id, hour, refusal.slug, requests)
         self._touched.clear()
         self._refusals.clear()
-        self.usage_dropped += self._send_sums(b"C", usage)
         if self.by_route:
             self.route_counts_dropped += self._send_sums(b"R", routes)
 
