@@ -21,7 +21,7 @@ from keystile.process.control import ask_to_reload, ask_to_upgrade
 from keystile.process.handover import SIGNALS, State
 from keystile.process.place import Place
 from keystile.process.upgrade import Upgrade
-from tests.process.running import ROOT, Running, is_alive, until
+from tests.process.running import PROGRAM, Running, is_alive, until
 from tests.process.stand_in import offer
 from tests.process.test_handover import a_state
 from tests.process.test_management import _get, _metrics
@@ -34,7 +34,9 @@ OLD, NEW = __version__, "99.0.0"
 def source(tmp_path: Path) -> Path:
     """The program as it is installed for a gateway: a copy that may become another version."""
     copy = tmp_path / "installed"
-    shutil.copytree(ROOT / "src" / "keystile", copy / "keystile", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PROGRAM / "keystile", copy / "keystile", ignore=shutil.ignore_patterns("__pycache__"))
+    for library in PROGRAM.glob("*__mypyc.*.so"):  # what all compiled modules of a copy are in
+        shutil.copy2(library, copy)
     return copy
 
 
