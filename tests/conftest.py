@@ -1,7 +1,7 @@
 """What all tests share: uvloop, as in the relay; a hypothesis that judges what comes out, never how long it took.
 
 The same tests judge the source and its compiled copy (make test-compiled). Some put something of their own in the place
-of a part, which is fixed once it is compiled: these say ``@pytest.mark.source_only("why")``, and are left out there only.
+of a part, which is fixed once it is compiled: they say ``@pytest.mark.source_only("why")``, and are left out there.
 """
 
 from __future__ import annotations

@@ -71,9 +71,11 @@ def go_wrong(relay: Running) -> None:
 
 def leave_out(relay: Running) -> None:
     group = relay.gateway.upstreams["gone"]
-    nobody = cast(Exchange, SimpleNamespace(forwarded_at=0.0, waited=0.0))
-    for _ in range(5):
-        group.connect_failed(Search(nobody, group), group.members[0])
+    [member] = group.members
+    assert member.breaker
+    while not member.breaker.connect_failed(asyncio.get_running_loop().time()):
+        pass
+    group._leave_out(member, member.breaker, "it cannot be reached")
 
 
 def fill_server(relay: Running) -> None:
