@@ -8,16 +8,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from keystile.config.model import Needs, Operation, ServerQueue
 from keystile.keys import secret as secrets
-from keystile.relay.exchange import Exchange
 from keystile.relay.refusal import REASONS, REMEMBERED, RETRY_AFTER, Refusal, _bodies, of_fault, problem
-from keystile.relay.search import Search
 from keystile.wire.faults import Fault
 from tests.relay.running import OPERATIONS, Answer, Running, odd_servers, request, running, until, with_upstreams
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -73,7 +70,7 @@ def leave_out(relay: Running) -> None:
     group = relay.gateway.upstreams["gone"]
     [member] = group.members
     assert member.breaker
-    while not member.breaker.connect_failed(asyncio.get_running_loop().time()):
+    while not member.breaker.connect_failed(relay.gateway.loop.time()):
         pass
     group._leave_out(member, member.breaker, "it cannot be reached")
 
