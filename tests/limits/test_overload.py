@@ -27,6 +27,10 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rules, name)
 
+    @property
+    def level(self) -> Level:
+        return self.rules.level
+
     def look_on(self, lag: float, seconds: float, *, owing: bool = False, used: float = 1.0) -> Level:
         end = self.now + seconds
         while self.now < end - 1e-9:

@@ -310,7 +310,12 @@ def _stop_inside(fd: int, inside: Any, at: str) -> None:
     table.claim_column()
     if at == "_trylock":
         lock = table._trylock
-        setattr(table, at, lambda where: lock(where) or stay())
+
+        def lock_and_stay(where: object) -> None:
+            lock(where)
+            stay()
+
+        setattr(table, at, lock_and_stay)
     else:
         setattr(table, at, Looked(getattr(table, at), stay))
     table.take(NAME, CAP)
