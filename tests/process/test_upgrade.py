@@ -125,6 +125,7 @@ def test_nobody_who_calls_notices_and_nothing_that_is_shared_is_lost(
     slow.close()
 
 
+@pytest.mark.source_only("it edits the text of a module that is not read where it is compiled")
 def test_code_that_cannot_take_up_the_state_changes_nothing(gateway: Start, source: Path) -> None:
     running = gateway(source=source, workers=1).wait_until_ready()
     before = running.status()["processes"]
