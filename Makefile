@@ -1,6 +1,6 @@
 # Everything a developer types. Needs Python 3.11 or newer and nothing else: each target sets up what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench load fuzz chaos compile clean
+.PHONY: help run test test-compiled check bench load fuzz chaos compile compiled clean
 
 # The first Python that is new enough; PYTHON=... on the command line wins.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 # How many tests run at a time: many of them wait for processes, so three keep two cores busy (11.6 minutes; two tests
 # at a time: 17). JOBS=0 for one process, as a debugger needs it.
 JOBS ?= 3
+# What make test-compiled runs: all that is compiled, and what starts whole gateways. TESTS=tests/relay for some of it.
+TESTS ?= $(addprefix tests/,wire relay limits routing keys process e2e)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Stamp files: set up again only when pyproject.toml has changed.
 RUNTIME := $(VENV)/.stamp-runtime
@@ -20,6 +22,7 @@ LOAD := $(VENV)/.stamp-load
 help:
 	@echo 'make run    start keystile demo: a small API, a gateway in front of it, and what to try'
 	@echo 'make test   the tests; make test ARGS="-k slots" for some of them'
+	@echo 'make test-compiled  the tests of what is compiled, and of whole gateways, against build/compiled; TESTS=tests/relay for some'
 	@echo 'make check  ruff, mypy --strict, and the import map'
 	@echo 'make bench  CPU per request, side by side with HAProxy and other gateways'
 	@echo 'make load   load by a scenario, with a report; make load ARGS="at-once"; ARGS=--list says which there are'
@@ -56,7 +59,19 @@ chaos: $(DEVELOPMENT)
 compile: $(BIN)/python
 	rm -rf build
 	KEYSTILE_COMPILE=1 $(PIP) install --no-deps --no-cache-dir --target build/compiled .
+	@cp setup.py build/setup.py
 	@PYTHONPATH=build/compiled $(BIN)/python -m keystile --version
+
+# The same where it is missing, of another source, or for another Python. By what files hold: a checkout changes times.
+compiled: $(BIN)/python
+	@cmp --quiet setup.py build/setup.py \
+		&& diff --recursive --brief --exclude=__pycache__ --exclude='*.so' src/keystile build/compiled/keystile >/dev/null \
+		&& PYTHONPATH=build/compiled $(BIN)/python -m keystile --version 2>/dev/null | grep '(compiled)' \
+		|| $(MAKE) --no-print-directory compile
+
+# By its whole path: tests start processes in other directories, which would find the source instead, and tell no one.
+test-compiled: $(DEVELOPMENT) compiled
+	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile $(TESTS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -79,9 +79,9 @@ def imports(file: Path) -> Iterator[tuple[str, int]]:
 
 
 def ours(name: str) -> str | None:
-    """The part of ours that a dotted name belongs to; None for a library and for the package's version."""
+    """The part of ours that a dotted name belongs to; None for a library and for what the package says of itself."""
     top, _, rest = name.partition(".")
-    if top != "keystile" or not rest or rest.startswith("__"):
+    if top != "keystile" or not rest or rest.startswith("__") or rest == "build":
         return None
     return rest.split(".")[0]
 

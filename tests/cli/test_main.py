@@ -1,4 +1,5 @@
 import argparse
+import importlib.machinery
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from keystile import __version__
 from keystile.cli import check
 from keystile.cli.main import build_parser, main
 from keystile.cli.terminal import CommandFailed
+from keystile.relay import exchange
 
+KIND = "" if exchange.__file__.endswith(".py") else " (compiled)"
 COMMANDS = {
     "serve": set(),
     "check": set(),
@@ -108,7 +111,18 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out == f"keystile {__version__}\n"
+    assert capsys.readouterr().out == f"keystile {__version__}{KIND}\n"
+
+
+@pytest.mark.parametrize(("file", "told"), [("slots.py", ""), ("slots.cpython-311-x86_64-linux-gnu.so", " (compiled)")])
+def test_a_compiled_copy_says_so(
+    file: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.machinery.ModuleSpec("keystile.limits.slots", None, origin=f"/keystile/limits/{file}")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec if name == spec.name else None)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"keystile {__version__}{told}\n"
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -132,7 +146,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "keystile", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"keystile {__version__}\n"
+    assert done.stdout == f"keystile {__version__}{KIND}\n"
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -51,6 +51,15 @@ def test_the_image_is_made_in_two_stages_and_does_not_run_as_root() -> None:
     assert f"--uid {user.partition(':')[0]} " in lines("RUN")[-1]
 
 
+def test_the_image_is_compiled_and_has_no_compiler() -> None:
+    building, running = re.split(r"^FROM .+ AS build$", DOCKERFILE, flags=re.MULTILINE)[1].split("\nFROM ")
+    assert lines("ARG") == ["KEYSTILE_COMPILE=1"]
+    assert "KEYSTILE_COMPILE=$KEYSTILE_COMPILE /opt/keystile/bin/pip install " in building
+    assert re.search(r"apt-get install .*\bgcc libc6-dev\b", building)
+    assert "apt-get" not in running
+    assert '"KEYSTILE_COMPILE"' in (ROOT / "setup.py").read_text(), "what setup.py reads"
+
+
 def test_the_image_has_a_python_that_is_new_enough() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     floor = tuple(map(int, project["requires-python"].removeprefix(">=").split(".")))

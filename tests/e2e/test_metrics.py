@@ -17,6 +17,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from keystile import __version__, build
 from tests.e2e.api import answering
 from tests.e2e.running import Gateway, make_certificate, serving, settings
 from tests.process.running import until
@@ -94,6 +95,11 @@ def test_no_secret_no_account_and_no_address_is_in_it(gateway: Gateway) -> None:
         assert secret[-5:] not in text
     assert "@" not in text
     assert set(re.findall(r'\w+="127\.0\.0\.1', text)) == {'listener="127.0.0.1', 'server="127.0.0.1'}
+
+
+def test_it_says_which_version_runs_and_whether_it_is_compiled(gateway: Gateway) -> None:
+    [line] = [line for line in gateway.look("/metrics").splitlines() if line.startswith("keystile_build_info")]
+    assert line == f'keystile_build_info{{version="{__version__}",build="{build()}"}} 1'
 
 
 @needs_promtool

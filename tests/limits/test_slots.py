@@ -33,6 +33,23 @@ def table() -> Iterator[SlotTable]:
     table.close()
 
 
+class Looked:
+    """An array of the table's in which something is done after each look, before what was seen is made use of."""
+
+    def __init__(self, array: Any, then: Callable[[], None]) -> None:
+        self.array = array
+        self.then = then
+
+    def __getitem__(self, at: Any) -> Any:
+        seen = self.array[at]
+        seen = list(seen) if isinstance(at, slice) else seen  # as it was, whatever is written meanwhile
+        self.then()
+        return seen
+
+    def __setitem__(self, at: int, value: int) -> None:
+        self.array[at] = value
+
+
 @contextmanager
 def child(run: Callable[..., None], *arguments: Any) -> Iterator[Any]:
     process = processes.Process(target=run, args=arguments, daemon=True)
@@ -307,23 +324,29 @@ def test_there_cannot_be_more_columns_than_owners_fit_into_the_head() -> None:
 
 
 def _stop_inside(fd: int, inside: Any, at: str) -> None:
-    """Go into ``take`` and stay there, with the mutex, at the method named ``at``."""
+    """Go into ``take`` and stay there, with the mutex: once it has it, has read a row's sum, or is about to count."""
 
-    class Stopping(SlotTable):
-        __slots__ = ()
-
-    def stay(*_: object) -> int:
+    def stay() -> None:
         inside.send(os.getpid())
         while True:
             signal.pause()
 
-    setattr(Stopping, at, stay)
-    table = Stopping.attach(fd)
+    table = SlotTable.attach(fd)
     table.claim_column()
+    if at == "_trylock":
+        lock = table._trylock
+
+        def lock_and_stay(where: object) -> None:
+            lock(where)
+            stay()
+
+        setattr(table, at, lock_and_stay)
+    else:
+        setattr(table, at, Looked(getattr(table, at), stay))
     table.take(NAME, CAP)
 
 
-@pytest.mark.parametrize("at", ["_place", "_total", "_find"])
+@pytest.mark.parametrize("at", ["_trylock", "_words", "_counts"])
 def test_after_a_kill_inside_the_mutex_the_next_take_goes_on_at_once(table: SlotTable, at: str) -> None:
     here, there = processes.Pipe()
     for _ in range(5):
@@ -344,7 +367,7 @@ def test_after_a_kill_inside_the_mutex_the_next_take_goes_on_at_once(table: Slot
 
 def test_a_stopped_holder_blocks_the_others_for_a_bounded_time_only(table: SlotTable) -> None:
     here, there = processes.Pipe()
-    with child(_stop_inside, table.fd, there, "_place") as process:
+    with child(_stop_inside, table.fd, there, "_trylock") as process:
         here.recv()
         os.kill(process.pid, signal.SIGSTOP)
         began = time.perf_counter()
@@ -362,32 +385,26 @@ def test_a_stopped_holder_blocks_the_others_for_a_bounded_time_only(table: SlotT
 def test_giving_back_needs_no_mutex(table: SlotTable) -> None:
     row = table.take(NAME, CAP)
     here, there = processes.Pipe()
-    with child(_stop_inside, table.fd, there, "_place"):
+    with child(_stop_inside, table.fd, there, "_trylock"):
         here.recv()
         table.give_back(row)
         assert table.taken() == 0
 
 
-class Lockless(SlotTable):
-    """The control: the same counting without a mutex."""
-
-    def __init__(self, fd: int) -> None:
-        super().__init__(fd)
-        self._trylock = self._unlock = lambda _: 0  # type: ignore[assignment]
-
-
-def _burst(kind: type[SlotTable], fd: int, gate: Barrier, rounds: int, answers: Any) -> None:
-    table = kind.attach(fd)
+def _attached(fd: int, locks: bool) -> SlotTable:
+    """A process's own table; the control, which does not lock, counts in the same way without a mutex."""
+    table = SlotTable.attach(fd)
     table.claim_column()
-    total = table._total
+    if not locks:
+        setattr(table, "_trylock", lambda _: 0)  # noqa: B010 (mypy)
+        setattr(table, "_unlock", lambda _: 0)  # noqa: B010 (mypy)
+    return table
 
-    def slow_total(row: int) -> int:
-        # Whoever has read the sum lets the others run before adding to it: the worst moment, each time.
-        seen = total(row)
-        os.sched_yield()
-        return seen
 
-    setattr(table, "_total", slow_total)  # noqa: B010 (mypy)
+def _burst(locks: bool, fd: int, gate: Barrier, rounds: int, answers: Any) -> None:
+    table = _attached(fd, locks)
+    # Whoever has read the sum lets the others run before adding to it: the worst moment, each time.
+    setattr(table, "_words", Looked(table._words, os.sched_yield))  # noqa: B010 (mypy)
     row = -1
     for _ in range(rounds):
         gate.wait()
@@ -398,13 +415,13 @@ def _burst(kind: type[SlotTable], fd: int, gate: Barrier, rounds: int, answers: 
         answers.send(len(got))
 
 
-def _admitted(kind: type[SlotTable], workers: int, rounds: int) -> list[int]:
+def _admitted(locks: bool, workers: int, rounds: int) -> list[int]:
     """How many of ``workers`` × 25 simultaneous takes were let in, round by round."""
-    shared = kind.create(rows=256)
+    shared = SlotTable.create(rows=256)
     gate = processes.Barrier(workers)
     pipes = [processes.Pipe() for _ in range(workers)]
     crowd = [
-        processes.Process(target=_burst, args=(kind, shared.fd, gate, rounds, there), daemon=True)
+        processes.Process(target=_burst, args=(locks, shared.fd, gate, rounds, there), daemon=True)
         for _, there in pipes
     ]
     for process in crowd:
@@ -419,42 +436,38 @@ def _admitted(kind: type[SlotTable], workers: int, rounds: int) -> list[int]:
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_bursts_from_several_processes_are_let_in_exactly_twenty_at_a_time(workers: int) -> None:
-    assert set(_admitted(SlotTable, workers, rounds=300)) == {CAP}
+    assert set(_admitted(True, workers, rounds=300)) == {CAP}
 
 
 def test_the_control_without_a_lock_is_seen_to_let_in_too_many() -> None:
-    assert max(_admitted(Lockless, 2, rounds=300)) > CAP
+    assert max(_admitted(False, 2, rounds=300)) > CAP
 
 
-def _last_slot(kind: type[SlotTable], fd: int, answers: Any) -> None:
+def _last_slot(locks: bool, fd: int, answers: Any) -> None:
     """Read the sum, say so, and wait a while for the other before adding to it."""
     mutex.PATIENCE = 2.0
-    table = kind.attach(fd)
-    table.claim_column()
-    total = table._total
+    table = _attached(fd, locks)
 
-    def meet(row: int) -> int:
-        seen = total(row)
+    def meet() -> None:
         answers.send("inside")
         time.sleep(0.3)
-        return seen
 
     row = table.take(NAME, 1)
     if row >= 0:
         table.give_back(row)
     answers.send("ready")
     answers.recv()
-    setattr(table, "_total", meet)  # noqa: B010 (mypy)
+    setattr(table, "_words", Looked(table._words, meet))  # noqa: B010 (mypy)
     answers.send(table.take(NAME, 1, row))
     signal.pause()
 
 
-@pytest.mark.parametrize(("kind", "let_in"), [(SlotTable, 1), (Lockless, 2)])
-def test_two_that_meet_at_the_last_slot_get_it_once(kind: type[SlotTable], let_in: int) -> None:
-    shared = kind.create(rows=64)
+@pytest.mark.parametrize(("locks", "let_in"), [(True, 1), (False, 2)])
+def test_two_that_meet_at_the_last_slot_get_it_once(locks: bool, let_in: int) -> None:
+    shared = SlotTable.create(rows=64)
     one, for_one = processes.Pipe()
     two, for_two = processes.Pipe()
-    with child(_last_slot, kind, shared.fd, for_one), child(_last_slot, kind, shared.fd, for_two):
+    with child(_last_slot, locks, shared.fd, for_one), child(_last_slot, locks, shared.fd, for_two):
         assert one.recv() == two.recv() == "ready"
         one.send("go")
         assert one.recv() == "inside"

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keystile
 from keystile.process.control import ask
 
 ROOT = Path(__file__).parent.parent.parent
+#: Where the program lies that is under test: src, or the compiled copy of it (make test-compiled).
+PROGRAM = Path(keystile.__file__).parent.parent
 
 
 def until(condition: Callable[[], Any], within: float = 30.0) -> Any:
@@ -39,7 +42,7 @@ class Running:
     """``source``: where the program lies, if not where the tests' does."""
 
     def __init__(
-        self, directory: Path, workers: int = 2, parts: str = "small", port: int = 0, source: Path = ROOT / "src"
+        self, directory: Path, workers: int = 2, parts: str = "small", port: int = 0, source: Path = PROGRAM
     ) -> None:
         self.directory = directory
         self.store = directory / "keystile.db"

@@ -16,14 +16,14 @@ from keystile.process.charge import REPLACED, Charge
 from keystile.process.child import Child, StartFailed, how_it_ended
 from keystile.process.memory import CounterPages
 from keystile.wire.tls import openssl_conf
-from tests.process.running import ROOT
+from tests.process.running import PROGRAM, ROOT
 from tests.process.stand_in import settings_for
 
 
 @pytest.fixture
 def charge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Charge]:
     """Everything that the small management of the tests needs."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}{os.pathsep}{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", f"{PROGRAM}{os.pathsep}{ROOT}")
     slots, counters, ends = SlotTable.create(rows=64), CounterPages.create(1), channel.pair()
     servers = ServerTable.create(1)
     sealed = snapshot.seal(snapshot.take(1, settings_for(tmp_path)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from keystile import __version__, build
 from keystile.process.supervisor import LONGEST_PAUSE, pause_before
 from tests.process.running import Running, is_alive, until
 
@@ -27,6 +28,7 @@ def test_it_starts_serves_reports_and_ends_with_0(gateway: Start) -> None:
     status = running.status()
     assert [entry["role"] for entry in status["processes"]] == ["supervisor", "management", "relay", "relay"]
     assert status["processes"][0]["pid"] == running.process.pid
+    assert (status["version"], status["build"]) == (__version__, build())
     assert status["listeners"] == [{"address": f"127.0.0.1:{running.port}", "tls": False}]
     assert (status["configuration"], status["slots_taken"], status["restarts"]) == (1, 0, 0)
     assert status["store"] == str(running.store)

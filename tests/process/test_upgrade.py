@@ -21,7 +21,7 @@ from keystile.process.control import ask_to_reload, ask_to_upgrade
 from keystile.process.handover import SIGNALS, State
 from keystile.process.place import Place
 from keystile.process.upgrade import Upgrade
-from tests.process.running import ROOT, Running, is_alive, until
+from tests.process.running import PROGRAM, Running, is_alive, until
 from tests.process.stand_in import offer
 from tests.process.test_handover import a_state
 from tests.process.test_management import _get, _metrics
@@ -34,7 +34,9 @@ OLD, NEW = __version__, "99.0.0"
 def source(tmp_path: Path) -> Path:
     """The program as it is installed for a gateway: a copy that may become another version."""
     copy = tmp_path / "installed"
-    shutil.copytree(ROOT / "src" / "keystile", copy / "keystile", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PROGRAM / "keystile", copy / "keystile", ignore=shutil.ignore_patterns("__pycache__"))
+    for library in PROGRAM.glob("*__mypyc.*.so"):  # what all compiled modules of a copy are in
+        shutil.copy2(library, copy)
     return copy
 
 
@@ -123,6 +125,7 @@ def test_nobody_who_calls_notices_and_nothing_that_is_shared_is_lost(
     slow.close()
 
 
+@pytest.mark.source_only("it edits the text of a module that is not read where it is compiled")
 def test_code_that_cannot_take_up_the_state_changes_nothing(gateway: Start, source: Path) -> None:
     running = gateway(source=source, workers=1).wait_until_ready()
     before = running.status()["processes"]

@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from keystile.config.model import Server, Upstream
 from keystile.relay.balance import class_for, needs_counts
 from keystile.relay.exchange import Exchange
@@ -19,6 +21,9 @@ from keystile.relay.search import Search
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.wire.pool import Pool
 from keystile.wire.upstream import UpstreamConnection
+
+#: What is tried on this ground; with compiled parts, whole gateways try the same (test_reaching.py, tests/e2e).
+of_the_source = pytest.mark.source_only("its connections and pools stand in the place of compiled ones")
 
 
 class Held(UpstreamConnection):

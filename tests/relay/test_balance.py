@@ -22,7 +22,7 @@ from keystile.relay.balance import (
 )
 from keystile.relay.member import NO_POOL, Member
 from keystile.relay.upstreams import OneServer
-from tests.relay.ground import Asking, Ground
+from tests.relay.ground import Asking, Ground, of_the_source
 
 TWO = (Server("a", 80), Server("b", 80))
 
@@ -61,6 +61,7 @@ async def went(ground: Ground, times: int, **how: Any) -> list[str]:
     return places
 
 
+@of_the_source
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize("cap", [None, 5])
 async def test_servers_take_turns(count: int, cap: int | None) -> None:
@@ -69,6 +70,7 @@ async def test_servers_take_turns(count: int, cap: int | None) -> None:
     assert places[count:] == places[:count] * 2
 
 
+@of_the_source
 @pytest.mark.parametrize("cap", [None, 50])
 async def test_turns_are_by_weight_and_evenly_spread(cap: int | None) -> None:
     servers = (Server("a", 80, weight=4), Server("b", 80, weight=2), Server("c", 80, weight=1))
@@ -99,6 +101,7 @@ def _member(name: str, weight: int) -> Member:
     return Member(server, NO_POOL, Upstream("api", (server,)))
 
 
+@of_the_source
 async def test_a_server_that_came_back_gets_a_growing_share() -> None:
     ground = Ground(2, slow_start=10.0)
     ground.members[1].back_since = ground.now
@@ -112,6 +115,7 @@ async def test_a_server_that_came_back_gets_a_growing_share() -> None:
     assert shares[-1] == 110
 
 
+@of_the_source
 async def test_the_one_with_the_least_in_flight_is_next() -> None:
     ground = Ground(3, balance="least_in_flight")
     asking = [await ground.asked() for _ in range(6)]
@@ -122,11 +126,13 @@ async def test_the_one_with_the_least_in_flight_is_next() -> None:
     assert [(await ground.asked()).to for _ in range(2)] == [["b"], ["b"]]
 
 
+@of_the_source
 async def test_the_least_in_flight_is_so_for_its_weight() -> None:
     ground = Ground((Server("a", 80, weight=3), Server("b", 80)), balance="least_in_flight")
     assert Counter([(await ground.asked()).to[0] for _ in range(8)]) == {"a": 6, "b": 2}
 
 
+@of_the_source
 async def test_what_is_being_connected_counts_as_in_flight() -> None:
     ground = Ground(2, balance="least_in_flight")
     for at in (0, 1):
@@ -140,6 +146,7 @@ async def test_what_is_being_connected_counts_as_in_flight() -> None:
     await ground.settled()
 
 
+@of_the_source
 @pytest.mark.parametrize("balance", ["hash_key", "hash_address"])
 async def test_a_name_always_goes_to_the_same_server_and_names_are_spread(balance: str) -> None:
     def by(number: int) -> dict[str, Any]:
@@ -152,6 +159,7 @@ async def test_a_name_always_goes_to_the_same_server_and_names_are_spread(balanc
         assert await went(other, 2, **by(number)) == [home, home]
 
 
+@of_the_source
 async def test_without_a_key_the_address_is_the_name() -> None:
     ground, by_address = Ground(4, balance="hash_key"), Ground(4, balance="hash_address")
     for number in range(20):
@@ -159,6 +167,7 @@ async def test_without_a_key_the_address_is_the_name() -> None:
         assert await went(ground, 1, key="", address=address) == await went(by_address, 1, address=address)
 
 
+@of_the_source
 async def test_when_a_server_leaves_only_its_own_names_move_and_they_come_back() -> None:
     ground = Ground(4, balance="hash_key")
 
@@ -184,12 +193,14 @@ def test_the_number_of_a_server_for_a_name_is_the_same_for_ever() -> None:
     assert number_of(b"k1", "a:80", 3) == pytest.approx(3 * 1.994689363584936)
 
 
+@of_the_source
 async def test_weights_count_in_hashing_too() -> None:
     ground = Ground((Server("a", 80, weight=3), Server("b", 80)), balance="hash_key")
     homes = Counter([(await went(ground, 1, key=f"k{number}"))[0] for number in range(400)])
     assert 250 < homes["a"] < 350
 
 
+@of_the_source
 async def test_a_hashed_server_that_is_full_sends_its_names_to_their_second() -> None:
     ground = Ground(3, balance="hash_key", max_in_flight=1)
     first, second, third, fourth = [await ground.asked() for _ in range(4)]
@@ -201,6 +212,7 @@ async def test_a_hashed_server_that_is_full_sends_its_names_to_their_second() ->
     assert fourth.to == first.to
 
 
+@of_the_source
 async def test_names_that_are_remembered_are_bounded() -> None:
     ground = Ground(2, balance="hash_address")
     assert isinstance(ground.group, ByHash)

@@ -165,6 +165,7 @@ async def test_a_request_that_lies_unread_when_idle_ones_end_is_answered(monkeyp
         await asyncio.wait_for(draining, 10)
 
 
+@pytest.mark.source_only("it changes a constant, which compiled code has in place")
 async def test_idle_connections_of_one_that_was_replaced_live_until_shortly_before_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -377,6 +377,7 @@ async def test_a_slot_is_back_before_the_answer_can_be_acted_upon() -> None:
         assert {(await clients[0].answer())[0] for _ in range(100)} == {200}
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 @pytest.mark.parametrize(
     "answer",
     [

@@ -252,6 +252,7 @@ async def test_a_websocket_ends_at_the_day_of_its_version(tmp_path: Path) -> Non
         new.close()
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_a_request_in_the_moment_between_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     async with over_tls(old(tmp_path), clock) as (relay, upstream):

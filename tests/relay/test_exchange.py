@@ -225,6 +225,7 @@ async def test_the_total_time_ends_a_request_wherever_it_is() -> None:
 # -- its moments ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_the_moments_of_an_exchange_tell_its_servers_time_from_the_rest() -> None:
     async def slow(connection: RecordedConnection, sent: bytes) -> None:
         clock.now += 3
@@ -245,6 +246,7 @@ async def test_the_moments_of_an_exchange_tell_its_servers_time_from_the_rest() 
     assert not any(each.started_at or each.waited for each in ended)
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_where_more_of_an_answer_comes_later_the_moment_of_its_head_is_known() -> None:
     async def streams(connection: RecordedConnection, sent: bytes) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
@@ -260,6 +262,7 @@ async def test_where_more_of_an_answer_comes_later_the_moment_of_its_head_is_kno
     assert (exchange.heard_at, exchange.started_at, exchange.ended_at) == (1000, 1000, 1005)
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_a_client_that_reads_slowly_does_not_count_as_ours() -> None:
     async def answer(connection: RecordedConnection, sent: bytes) -> None:
         [client] = relay.gateway.connections
@@ -280,6 +283,7 @@ async def test_a_client_that_reads_slowly_does_not_count_as_ours() -> None:
     assert (exchange.started_at, exchange.ended_at) == (1000, 1009)
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_what_an_exchange_waited_for_a_server_is_known_whatever_it_waited_for() -> None:
     async def breaks_once(connection: RecordedConnection, sent: bytes) -> None:
         if len(connection.requests) == 2 and b"/open/again" not in sent:

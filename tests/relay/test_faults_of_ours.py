@@ -38,6 +38,7 @@ async def is_whole(relay: Running) -> None:
     assert Answer(*await client.answer()).status == 200
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 @pytest.mark.parametrize("what", ["table", "reader"])
 async def test_while_a_request_is_read_or_decided(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
@@ -68,6 +69,7 @@ class Failing:
         self.read = once(real.read)
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_while_an_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
         monkeypatch.setattr("keystile.wire.upstream.read_answer_head", once(read_answer_head))
@@ -79,6 +81,7 @@ async def test_while_an_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         await is_whole(relay)
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_while_the_clock_looks(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(gateway, "TICK_SECONDS", 0.05)
 

@@ -196,6 +196,7 @@ def test_only_the_lines_of_the_policy_are_left_out(lines: list[tuple[bytes, byte
     assert without_cors(start) == expected
 
 
+@pytest.mark.source_only("it changes a constant, which compiled code has in place")
 def test_what_is_remembered_of_keys_and_scopes_is_bounded_and_never_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward, "REMEMBERED_KEYS", 3)
     identities = forward.Identities()

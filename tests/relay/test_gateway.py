@@ -299,6 +299,7 @@ async def test_what_is_cut_at_the_end_is_in_the_log_too() -> None:
 # -- faults of ours -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.source_only("it puts an object of its own in the place of a compiled class's")
 @pytest.mark.parametrize("origin", [(), (b"Origin: https://page.example",)])
 async def test_a_fault_of_ours_costs_one_request_and_no_slot(
     origin: tuple[bytes, ...], caplog: pytest.LogCaptureFixture

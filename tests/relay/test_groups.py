@@ -16,7 +16,7 @@ from keystile.relay.upstreams import OneServer, UpstreamGroup
 from keystile.wire.client_context import ClientContext, client_context
 from keystile.wire.pool import Pool, UnixPool
 from keystile.wire.upstream_tls import TlsPool
-from tests.relay.ground import Asking
+from tests.relay.ground import Asking, of_the_source
 from tests.relay.running import settings, until
 
 A, B, C = (Server(name, 80) for name in "abc")
@@ -118,6 +118,7 @@ async def test_an_upstream_that_has_gone_closes_all_its_connections() -> None:
     assert all(member.pool.closed for member in before["api"].members)
 
 
+@of_the_source
 async def test_who_waits_for_a_server_waits_for_the_new_ones_from_then_on() -> None:
     before = groups(wanted(servers=(A,), max_in_flight=1, queue=ServerQueue(10, 30.0)))["api"]
     before.members[0].pool.reserve()
@@ -156,6 +157,7 @@ async def test_the_gateways_own_process_is_reached_as_ever_and_stays(tmp_path: P
     assert groups(dataclasses.replace(made, upstreams=()), before)["management"] is own
 
 
+@of_the_source
 async def test_nobody_waits_for_room_at_a_server_that_has_gone() -> None:
     """The upstream itself is no more: who waited for it gets its answer from the servers that it had."""
     before = groups(wanted(servers=(A,), max_in_flight=1, queue=ServerQueue(10, 0.01)))["api"]

@@ -8,8 +8,10 @@ from collections import Counter
 
 from keystile.config.model import Retries, ServerQueue
 from keystile.relay.refusal import Refusal
-from tests.relay.ground import Asking, Ground
+from tests.relay.ground import Asking, Ground, of_the_source
 from tests.relay.running import until
+
+pytestmark = of_the_source
 
 SLOW = ServerQueue(size=100, wait_up_to=30.0)
 

@@ -34,6 +34,7 @@ STEPS = [
 ]
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("place", "name"), STEPS, ids=[name for _, name in STEPS])
 async def test_no_memory_at_one_step_costs_one_request_and_no_slot(

@@ -226,6 +226,7 @@ def test_no_path_breaks_a_line_or_holds_a_key() -> None:
         assert secret[:40].lower() not in said
 
 
+@pytest.mark.source_only("it puts an object of its own in the place of a compiled class's")
 def test_keys_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keystile.relay.log_line.REMEMBERED_KEYS", 3)
     known = KnownKeys()

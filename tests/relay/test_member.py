@@ -7,7 +7,7 @@ import pytest
 from keystile.config.model import Breaker, HealthCheck, Server, Upstream
 from keystile.limits.servers import DOWN, TRIED, UP
 from keystile.relay.member import FIRST_SHARE, NO_POOL, Member
-from tests.relay.ground import Ground
+from tests.relay.ground import Ground, of_the_source
 
 
 def member(before: Member | None = None, weight: int = 1, **rules: Any) -> Member:
@@ -66,6 +66,7 @@ def test_what_was_known_of_it_stays_over_a_change_of_other_settings() -> None:
     assert other.usable
 
 
+@of_the_source
 @pytest.mark.parametrize(("cap", "room"), [(None, True), (1, False), (2, True)])
 async def test_it_has_room_up_to_its_cap(cap: int | None, room: bool) -> None:
     ground = Ground(1, max_in_flight=cap)

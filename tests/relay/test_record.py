@@ -206,6 +206,7 @@ async def test_uses_that_the_channel_does_not_take_go_with_the_next_batch() -> N
         assert not [payload for kind, payload in channel.taken if kind == b"L"]
 
 
+@pytest.mark.source_only("it changes a constant, which compiled code has in place")
 async def test_what_waits_is_bounded_and_what_is_dropped_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "WAITING_LINES", 3)
     monkeypatch.setattr(uses, "WAITING_KEYS", 2)
@@ -224,6 +225,7 @@ async def test_what_waits_is_bounded_and_what_is_dropped_counted(monkeypatch: py
         assert lines.count(b"\n") == 3
 
 
+@pytest.mark.source_only("it changes a constant, which compiled code has in place")
 async def test_batches_fit_into_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "MESSAGE_BYTES", 1000)
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
@@ -373,6 +375,7 @@ async def test_requests_by_key_go_as_seldom_and_none_is_lost_or_counted_twice(mo
         assert relay.counters["status_2xx"] == 9
 
 
+@pytest.mark.source_only("it puts an object of its own in the place of a compiled class's")
 def test_callers_over_old_tls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "WAITING_OLD", 2)
     channel = KeptMessages()
@@ -398,6 +401,7 @@ def times_of(counters: dict[str, int], histogram: str) -> dict[str, int]:
     return {bound: value // 10**6 if bound == "sum" else value for bound, value in found.items() if value}
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_the_gateways_own_time_its_servers_and_what_was_waited_for_are_told_apart() -> None:
     async def answer(connection: RecordedConnection, sent: bytes) -> None:
         clock.now += 0.2
@@ -417,6 +421,7 @@ async def test_the_gateways_own_time_its_servers_and_what_was_waited_for_are_tol
     assert times_of(counters, "waited") == {}
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_what_was_waited_for_is_not_the_gateways_own_time() -> None:
     async def breaks_once(connection: RecordedConnection, sent: bytes) -> None:
         if len(connection.requests) == 2:
@@ -469,6 +474,7 @@ async def test_sums_by_route_that_find_no_room_are_counted() -> None:
         assert relay.counters["usage_dropped"] == 0
 
 
+@pytest.mark.source_only("it changes a constant, which compiled code has in place")
 def test_sums_go_in_messages_that_are_short_enough_whatever_routes_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "MESSAGE_BYTES", 1000)
     channel = KeptMessages()

@@ -8,16 +8,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from keystile.config.model import Needs, Operation, ServerQueue
 from keystile.keys import secret as secrets
-from keystile.relay.exchange import Exchange
 from keystile.relay.refusal import REASONS, REMEMBERED, RETRY_AFTER, Refusal, _answers, of_fault, problem
-from keystile.relay.search import Search
 from keystile.wire.faults import Fault
 from tests.relay.running import OPERATIONS, Answer, Running, odd_servers, request, running, until, with_upstreams
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -71,9 +68,11 @@ def go_wrong(relay: Running) -> None:
 
 def leave_out(relay: Running) -> None:
     group = relay.gateway.upstreams["gone"]
-    nobody = cast(Exchange, SimpleNamespace(forwarded_at=0.0, waited=0.0))
-    for _ in range(5):
-        group.connect_failed(Search(nobody, group), group.members[0])
+    [member] = group.members
+    assert member.breaker
+    while not member.breaker.connect_failed(relay.gateway.loop.time()):
+        pass
+    group._leave_out(member, member.breaker, "it cannot be reached")
 
 
 def fill_server(relay: Running) -> None:

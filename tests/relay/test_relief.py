@@ -94,6 +94,7 @@ async def test_idle_connections_are_closed_a_part_at_a_time() -> None:
         assert len(work.there()) == 6
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 @pytest.mark.parametrize("part", [0.84, 0.86, 0.96, 1.01], ids=["calm", "near", "nearer", "above, in vain"])
 async def test_what_is_free_goes_back_once_a_second_while_it_is_near_the_bound(
     part: float, monkeypatch: pytest.MonkeyPatch
@@ -115,6 +116,7 @@ async def test_above_the_bound_it_is_tried_at_every_look_while_it_helps() -> Non
             await until(lambda: len(work.relay.gateway.connections) == left)  # noqa: B023 - asked at once
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_what_counts_is_what_is_left_when_it_went_back(monkeypatch: pytest.MonkeyPatch) -> None:
     async with holding(80_000) as work:
 

@@ -9,7 +9,9 @@ import pytest
 from keystile.config.model import Breaker, Retries
 from keystile.limits.descriptors import EXHAUSTED
 from keystile.relay.refusal import Refusal
-from tests.relay.ground import Ground
+from tests.relay.ground import Ground, of_the_source
+
+pytestmark = of_the_source
 
 #: A breaker that never opens.
 NEVER = Breaker(connect_failures=1000, of_at_least=100_000)

@@ -231,6 +231,7 @@ async def test_the_log_is_switched() -> None:
         assert len(relay.lines) == 1
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_what_cannot_be_made_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
         here = await talk(relay)

@@ -441,6 +441,7 @@ async def test_when_the_client_has_sent_all_the_server_may_answer_on() -> None:
         await is_over(relay)
 
 
+@pytest.mark.source_only("it changes a constant, which compiled code has in place")
 async def test_after_a_half_close_the_server_has_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tunnels, "HALF_CLOSED_SECONDS", 0.2)
     async with serving(limits={"head_timeout": 1.0}) as (relay, upstream, key):

@@ -32,7 +32,7 @@ from keystile.relay.record import COUNTERS
 from keystile.relay.refusal import Refusal
 from keystile.relay.upstreams import host_field
 from keystile.wire import unix
-from tests.relay.ground import Ground
+from tests.relay.ground import Ground, of_the_source
 from tests.relay.running import OPERATIONS, Answer, odd_servers, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
@@ -141,6 +141,7 @@ async def many(ground: Ground, times: int, status: int | dict[str, int] = 200, *
     return went
 
 
+@of_the_source
 async def test_when_no_server_can_be_connected_to_requests_are_refused_at_once_and_it_is_said_once_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -161,6 +162,7 @@ async def test_when_no_server_can_be_connected_to_requests_are_refused_at_once_a
     assert sum("left out for 5 s: 3 connections in a row could not be made" in text for text in caplog.messages) == 2
 
 
+@of_the_source
 async def test_a_server_that_is_left_out_is_asked_for_nothing_until_one_request_tries_it() -> None:
     ground = Ground(2, breaker=QUICK)
     ground.down(0)
@@ -179,6 +181,7 @@ async def test_a_server_that_is_left_out_is_asked_for_nothing_until_one_request_
     assert ground.group.opened == 1
 
 
+@of_the_source
 async def test_only_an_idempotent_request_without_a_body_tries_while_another_server_is_there() -> None:
     ground = Ground(2, breaker=QUICK)
     ground.down(0)
@@ -191,6 +194,7 @@ async def test_only_an_idempotent_request_without_a_body_tries_while_another_ser
     assert ground.pool(0).asked == 4
 
 
+@of_the_source
 async def test_a_request_that_would_be_refused_may_be_the_one_that_tries_whatever_it_is() -> None:
     ground = Ground(1, breaker=QUICK)
     ground.down(0)
@@ -201,6 +205,7 @@ async def test_a_request_that_would_be_refused_may_be_the_one_that_tries_whateve
     assert await many(ground, 3, method=b"POST", body=True) == {"a": 3}
 
 
+@of_the_source
 async def test_while_one_tries_the_others_are_refused_and_a_trial_without_an_end_makes_way_for_another() -> None:
     ground = Ground(1, breaker=replace(QUICK, even_the_last=True))
     await many(ground, 10, 500)
@@ -214,6 +219,7 @@ async def test_while_one_tries_the_others_are_refused_and_a_trial_without_an_end
     assert await many(ground, 2) == {"a": 2}
 
 
+@of_the_source
 async def test_a_connection_is_enough_to_know_that_a_server_can_be_reached_again() -> None:
     """An answer may take minutes; nobody else is refused that long."""
     ground = Ground(1, breaker=QUICK)
@@ -226,6 +232,7 @@ async def test_a_connection_is_enough_to_know_that_a_server_can_be_reached_again
     assert await many(ground, 5) == {"a": 5}
 
 
+@of_the_source
 async def test_while_a_connection_is_tried_the_others_are_refused() -> None:
     ground = Ground(1, breaker=QUICK)
     ground.down(0)
@@ -240,6 +247,7 @@ async def test_while_a_connection_is_tried_the_others_are_refused() -> None:
     assert await many(ground, 5) == {str(Refusal.NO_SERVER): 5}
 
 
+@of_the_source
 async def test_too_many_errors_leave_a_server_out_and_a_good_answer_brings_it_back() -> None:
     ground = Ground(2, breaker=QUICK, retries=Retries(0))
     ill = {"a": 500}
@@ -254,6 +262,7 @@ async def test_too_many_errors_leave_a_server_out_and_a_good_answer_brings_it_ba
     assert (await many(ground, 10))["a"] >= 4
 
 
+@of_the_source
 async def test_broken_answers_are_errors_too_and_a_client_that_leaves_is_none() -> None:
     ground = Ground(2, breaker=QUICK, retries=Retries(0))
     for _ in range(40):
@@ -269,6 +278,7 @@ async def test_broken_answers_are_errors_too_and_a_client_that_leaves_is_none() 
     assert [member.name for member in ground.group.usable] == ["b:80"]
 
 
+@of_the_source
 async def test_errors_never_take_out_the_last_server_unless_that_is_asked_for() -> None:
     """Else one caller who calls what fails shuts out everybody."""
     for servers in (1, 2):
@@ -282,6 +292,7 @@ async def test_errors_never_take_out_the_last_server_unless_that_is_asked_for() 
     assert await many(ground, 5) == {"a": 5}
 
 
+@of_the_source
 async def test_a_server_that_was_not_reached_is_well_when_it_answers_whatever_it_says() -> None:
     ground = Ground(1, breaker=QUICK)
     ground.down(0)
@@ -291,6 +302,7 @@ async def test_a_server_that_was_not_reached_is_well_when_it_answers_whatever_it
     assert await many(ground, 10, 500) == {"a": 10}
 
 
+@of_the_source
 async def test_without_a_breaker_servers_are_never_left_out() -> None:
     ground = Ground(2, breaker=None, retries=Retries(0))
     ground.down(0)
@@ -303,6 +315,7 @@ async def test_without_a_breaker_servers_are_never_left_out() -> None:
 CHECK = HealthCheck("/health", interval=5.0)
 
 
+@of_the_source
 async def test_what_the_checks_say_counts_for_the_servers_of_this_upstream() -> None:
     ground = Ground(2, health_check=CHECK)
     ground.group.hear(Said(bytes([DOWN, DOWN, UP, DOWN]), 0.0), 2)
@@ -311,12 +324,14 @@ async def test_what_the_checks_say_counts_for_the_servers_of_this_upstream() -> 
     assert await many(ground, 10) == {"a": 5, "b": 5}
 
 
+@of_the_source
 async def test_all_down_is_believed() -> None:
     ground = Ground(2, health_check=CHECK)
     ground.group.hear(Said(bytes([DOWN, DOWN]), 0.0), 0)
     assert await many(ground, 10) == {str(Refusal.NO_SERVER): 10}
 
 
+@of_the_source
 async def test_what_was_said_last_holds_for_a_while_and_then_nothing_is_known() -> None:
     """Management is dead, or speaks of another configuration."""
     for silence in (None, Said(bytes([DOWN, DOWN]), 26.0)):
@@ -330,6 +345,7 @@ async def test_what_was_said_last_holds_for_a_while_and_then_nothing_is_known() 
         assert await many(ground, 10) == {"a": 5, "b": 5}
 
 
+@of_the_source
 async def test_a_page_that_is_too_short_says_nothing_of_the_rest() -> None:
     ground = Ground(2, health_check=CHECK)
     ground.group.hear(Said(bytes([DOWN]), 0.0), 0)
@@ -338,12 +354,14 @@ async def test_a_page_that_is_too_short_says_nothing_of_the_rest() -> None:
     assert len(ground.group.usable) == 2
 
 
+@of_the_source
 async def test_without_checks_nothing_is_heard() -> None:
     ground = Ground(2)
     ground.group.hear(Said(bytes([DOWN, DOWN]), 0.0), 0)
     assert len(ground.group.usable) == 2
 
 
+@of_the_source
 async def test_a_server_that_the_checks_bring_back_need_not_be_tried_and_begins_slowly() -> None:
     ground = Ground(2, health_check=CHECK, breaker=QUICK, slow_start=20.0)
     ground.down(0)

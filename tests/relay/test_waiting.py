@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from keystile.config.model import Waiting
 from tests.relay.running import Running, moments, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -126,6 +128,7 @@ async def test_the_total_time_ends_a_wait_too() -> None:
         assert len(relay.gateway.waiting) == 0
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 async def test_how_long_a_request_waited_is_known() -> None:
     async with HeldUpstream() as upstream, running(upstream.port, limits=limits(1, 30, 5)) as relay:
         key = relay.key()

@@ -259,6 +259,7 @@ PLANTED: dict[str, tuple[object, str, object, str]] = {
 }
 
 
+@pytest.mark.source_only("it plants faults in functions that compiled code calls directly")
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_lets_an_attack_through(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, name, replacement, family = PLANTED[fault]

@@ -375,6 +375,7 @@ def opened_door(listening: FullSocket) -> tuple[Door, KeptLoop, list[Any]]:
     return door, loop, welcomed
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 def test_without_descriptors_it_accepts_again_after_a_pause_and_does_not_spin(error: int) -> None:
     listening = FullSocket(error, ["one"])
@@ -387,6 +388,7 @@ def test_without_descriptors_it_accepts_again_after_a_pause_and_does_not_spin(er
     assert loop.said == ["add", "remove", "add"]
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 @pytest.mark.parametrize("error", [errno.EAGAIN, errno.ECONNABORTED])
 def test_when_nobody_is_there_it_waits_for_the_next(error: int) -> None:
     listening = FullSocket(error, [])
@@ -395,6 +397,7 @@ def test_when_nobody_is_there_it_waits_for_the_next(error: int) -> None:
     assert (loop.said, loop.later) == (["add"], [])
 
 
+@pytest.mark.source_only("it replaces a method or a function that compiled code calls directly")
 def test_a_crowd_at_the_door_does_not_keep_requests_waiting() -> None:
     listening = FullSocket(errno.EAGAIN, ["x"] * 100)
     door, _, welcomed = opened_door(listening)

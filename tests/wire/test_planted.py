@@ -16,6 +16,8 @@ from tests.wire.planted.plant import DoesNotApply, edited, look_for
 from tests.wire.upstream_attacks import ENDED_ANYWHERE, IDLE_BYTES, MISANSWERS
 from tests.wire.websocket_attacks import HANDSHAKES
 
+pytestmark = pytest.mark.source_only("it plants faults in copies of the source")
+
 #: What an attack suite has to have, in the words of those who asked for it → the families in which it stands.
 ASKED_FOR = {
     "CL.TE": ["CL.TE"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from keystile.config.model import Certificate, Listener, Tls
-from keystile.wire.tls import server_context
+from keystile.wire.tls import reason_of, server_context
 from tests.config.certificates import make
 from tests.relay.running import running
 from tests.wire.judge import judge_request
@@ -146,3 +146,12 @@ async def test_many_requests_with_bodies_on_one_tls_connection_are_all_answered(
             await client.send(b"hello")
             assert (await client.answer())[0] == 200
         assert len(upstream.requests) == 10
+
+
+def test_an_error_that_openssl_has_no_name_for_is_one_still() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with pytest.raises(ssl.SSLError) as unnamed:
+        context.load_cert_chain("/dev/null")
+    assert getattr(unnamed.value, "reason", "") is None
+    assert reason_of(unnamed.value) == reason_of(ssl.SSLError("odd")) == ""
+    assert reason_of(ssl.SSLError(1, "[SSL: HTTP_REQUEST] http request")) == ""

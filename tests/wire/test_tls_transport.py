@@ -377,6 +377,7 @@ async def test_an_abort_is_one(ends: Ends) -> None:
     assert ends.connection.is_closing()
 
 
+@pytest.mark.source_only("it changes a constant, which compiled code has in place")
 async def test_who_is_refused_reads_why_and_is_cut_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls_transport, "REFUSED_SECONDS", 0.01)
     ends = Ends(asyncio.get_running_loop(), ciphers="AES128-SHA")

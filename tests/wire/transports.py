@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, cast
+from typing import Any
 
 from keystile.limits.crowd import Crowd
 from keystile.limits.deadlines import CoarseClock
@@ -238,16 +238,23 @@ class KeptAnswer:
     def upstream_drained(self) -> None: ...
 
 
+#: A clock for a pool: this loop never runs.
+_STILL = asyncio.new_event_loop()
+_STILL.close()
+
+
 class KeptPool:
-    """Keeps the connections that were given back."""
+    """A pool without a server; ``given_back`` are the connections that it has to give out again."""
 
     def __init__(self) -> None:
-        self.given_back: list[UpstreamConnection] = []
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(running or _STILL)  # most of what uses this has no loop
+        self.pool = Pool("127.0.0.1", 1, 1.0)
+        asyncio._set_running_loop(running)
 
-    def put_back(self, connection: UpstreamConnection) -> None:
-        self.given_back.append(connection)
-
-    def lost(self, connection: UpstreamConnection) -> None: ...
+    @property
+    def given_back(self) -> list[UpstreamConnection]:
+        return self.pool._idle
 
 
 def carried(
@@ -255,7 +262,7 @@ def carried(
 ) -> tuple[UpstreamConnection, KeptTransport, KeptAnswer, KeptPool]:
     """A server's connection that carries a request. ``sock`` is only asked whether something lies in it."""
     pool = KeptPool()
-    connection, transport = UpstreamConnection(cast(Pool, pool)), KeptTransport(sock)
+    connection, transport = UpstreamConnection(pool.pool), KeptTransport(sock)
     connection.connection_made(transport)
     answer = KeptAnswer(connection, method)
     connection.carried = answer

@@ -11,9 +11,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 
-from keystile import __version__
+from keystile import __version__, build
 from keystile.cli import (
     accounts,
     backup,
@@ -48,7 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="An API-key gateway: keys, permissions, address rules, limits, TLS in front of an API.",
         parents=[file_option],
     )
-    parser.add_argument("--version", action="version", version=f"keystile {__version__}{_kind()}")
+    kind = " (compiled)" if build() == "compiled" else ""
+    parser.add_argument("--version", action="version", version=f"keystile {__version__}{kind}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add(commands, file_option)
@@ -100,8 +100,3 @@ def _have_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
-
-
-def _kind() -> str:
-    """Whether this copy has its hot modules compiled (setup.py). Found without importing one of them."""
-    return "" if str(getattr(find_spec("keystile.limits.pace"), "origin", "")).endswith(".py") else " (compiled)"

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 HELP: Final = {
     "answer_body_bytes_total": "Bytes of answers' bodies.",
     "answers_total": "Answers by class of status.",
-    "build_info": "The version that runs; always 1.",
+    "build_info": "The version that runs, and whether it is compiled or from its source; always 1.",
     "certificate_expiry_timestamp_seconds": "When a certificate ends, Unix seconds.",
     "configuration": "Number of the configuration in force.",
     "configurations_refused_total": "Readings of gateway.yaml that found it wrong.",

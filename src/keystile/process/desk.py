@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from keystile import __version__
+from keystile import __version__, build
 from keystile.config.difference import address_text
 from keystile.config.model import Settings
 from keystile.limits.servers import ServerTable
@@ -276,7 +276,7 @@ class Desk:
         self.requests.fresh = True  # processes have been looked at
         self.keep()
         return [
-            ("build_info", labels(version=__version__), 1),
+            ("build_info", labels(version=__version__, build=build()), 1),
             *self._counter_samples(),
             *self.requests.samples(self.settings.metrics),
             *processes,

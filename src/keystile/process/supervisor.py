@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from keystile import __version__
+from keystile import __version__, build
 from keystile.config.model import Settings
 from keystile.process import snapshot
 from keystile.process.acceptance import ON_TRIAL, TAKEN_WITHIN, Acceptance, Standing
@@ -460,7 +460,7 @@ class Supervisor:
         processes += [place.described() for place in self.places if place.child is not None]
         uptime = round(time.monotonic() - self._began, 3)
         changes = {"configurations_put_back": self._acceptance.put_back}
-        running = {"version": __version__, "processes": processes}
+        running = {"version": __version__, "build": build(), "processes": processes}
         return {**running, **self._shared.status(), **changes, "uptime": uptime}
 
 

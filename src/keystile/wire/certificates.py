@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from keystile.wire.tls import Pair, profile_context
+from keystile.wire.tls import Pair, profile_context, reason_of
 
 KeyKind = Literal["ecdsa-p256", "rsa-2048"]
 
@@ -103,13 +103,13 @@ def _handshake_fault(pair: Pair) -> str | None:
     try:
         server = profile_context([pair])
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if reason_of(error) == "KEY_VALUES_MISMATCH":
             return "the private key does not belong to the certificate"
-        return "the certificate and its private key cannot be loaded: " + (error.reason or "not PEM, or encrypted")
+        return "the certificate and its private key cannot be loaded: " + (reason_of(error) or "not PEM, or encrypted")
     try:
         _shake_hands(server)
     except ssl.SSLError as error:
-        return f"a handshake with the certificate fails: {error.reason}"
+        return f"a handshake with the certificate fails: {reason_of(error) or error}"
     return None
 
 

@@ -147,6 +147,15 @@ def peer_subject(certificate: Mapping[str, Any] | None) -> str | None:
     return ",".join(reversed(parts))
 
 
+def reason_of(error: ssl.SSLError) -> str:
+    """OpenSSL's name for it, such as ``WRONG_VERSION_NUMBER``; empty where it has none.
+
+    That is None in Python, where typeshed says ``str``: compiled code (setup.py) would end with TypeError there.
+    """
+    reason: str | None = getattr(error, "reason", None)
+    return reason or ""
+
+
 _SHORT: Final = {
     "commonName": "CN",
     "organizationName": "O",

@@ -16,6 +16,7 @@ from typing import Final, cast
 
 from keystile.wire.client_context import ATTEMPT, Attempt, ClientContext, TlsFailed
 from keystile.wire.pool import Pool
+from keystile.wire.tls import reason_of
 from keystile.wire.upstream import UpstreamConnection
 
 log = logging.getLogger("keystile.wire")
@@ -128,7 +129,7 @@ class TlsPool(Pool):
                 return f"its certificate is not for {self.server_name} ({error.verify_message})"
             return f"its certificate cannot be trusted: {error.verify_message}."
         if isinstance(error, ssl.SSLError):
-            reason = error.reason or str(error)
+            reason = reason_of(error) or str(error)
             if reason in _NOT_TLS:
                 return f"it does not speak TLS on this port ({reason})."
             return f"no TLS with it: {reason.replace('_', ' ').lower()} ({reason})."
