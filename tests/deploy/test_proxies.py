@@ -255,7 +255,7 @@ def test_a_header_that_the_listener_does_not_expect_is_a_bad_request(ground: Gro
 
 def test_every_metric_that_the_page_names_is_there(ground: Ground) -> None:
     named = set(re.findall(r"`(keystile_\w+(?:\{.*?\})?)`", PAGE.read_text(encoding="utf-8")))
-    assert len(named) == 2
+    assert len(named) == 3
     metrics = ground.gateway.look("/metrics")
     assert [name for name in named if f"\n{name} " not in metrics] == []
 
