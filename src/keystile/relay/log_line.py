@@ -21,7 +21,6 @@ from keystile.config.model import AccessLog, KeyPolicy
 from keystile.keys.keyring import HeldKey
 from keystile.keys.secret import SECRET_LENGTH, redact
 from keystile.relay.entrance import Entrance
-from keystile.relay.forward import REMEMBERED_KEYS
 from keystile.relay.log_query import Redaction
 from keystile.relay.refusal import Refusal
 from keystile.routing.route import Route
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
 LineMaker = Callable[["Exchange"], bytes]
 
+#: Keys whose texts are remembered at once; then all are forgotten.
+REMEMBERED_KEYS: Final = 4096
 NULL: Final = b"null"
 #: How each member is written, and the expression that it comes from; ``x`` is the exchange, ``peer`` its caller.
 MEMBERS: Final[Mapping[str, tuple[str, str]]] = {
