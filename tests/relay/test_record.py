@@ -9,9 +9,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keystile.config.model import AccessLog, Needs
 from keystile.keys import secret as secrets
+from keystile.keys.keyring import HeldKey, KeyRow
+from keystile.keys.networks import EVERYWHERE
 from keystile.process.memory import MOST_COUNTERS, MOST_NAMES
 from keystile.relay import record, uses
 from keystile.relay.handshakes import Handshakes
@@ -496,3 +500,34 @@ def test_sums_go_in_messages_that_are_short_enough_whatever_routes_are_called(mo
 def test_the_names_fit_into_a_page() -> None:
     assert len(COUNTERS) < MOST_COUNTERS
     assert sum(len(name) + 1 for name in COUNTERS) < MOST_NAMES
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 1), st.sampled_from([401, 403]), st.integers(0, 3)), max_size=60
+    ),
+    st.integers(0, 60),
+)
+def test_refused_requests_are_counted_by_what_they_were_in_whatever_order(
+    kinds: list[tuple[int, int, int, int]], flushed_after: int
+) -> None:
+    """Which key, which route, which status, which refusal: a run of one kind is counted without looking it up."""
+    stored: dict[str, int] = {}
+    recorder = Recorder(
+        Full(), lambda names, values: stored.update(zip(names, values, strict=True)), Handshakes(time.monotonic),
+        logs=False,
+    )  # fmt: skip
+    rows = [KeyRow(f"k{number}", "a@b.c", "", "", "", None, bytes(32), 0) for number in range(2)]
+    keys = [None, *(HeldKey(row, row.account, frozenset(), EVERYWHERE) for row in rows)]
+    routes = [Route(n, f"/{n}", (), Needs(), "api", None, "test") for n in range(2)]
+    for at, (key, route, status, number) in enumerate(kinds):
+        if at == flushed_after:
+            recorder.flush(0, 0, False)
+        recorder._refused(keys[key], routes[route], status, number)
+    recorder.flush(0, 0, False)
+    by_number = Counter(number for *_, number in kinds)
+    assert [recorder.refused[refusal] for refusal in list(Refusal)[:4]] == [by_number[number] for number in range(4)]
+    by_status = Counter(status for _, _, status, _ in kinds)
+    assert (recorder.statuses[401], recorder.statuses[403]) == (by_status[401], by_status[403])
+    by_key = Counter(rows[key - 1].id for key, *_ in kinds if key)
+    assert Counter({key: sum(n for (k, *_), n in recorder.uses._sums.items() if k == key) for key in by_key}) == by_key

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -121,8 +120,21 @@ GAUGES: Final = frozenset(
     }
 )
 
-#: What a refused request is counted by: ``Refusal.number`` at the end.
-_Refused = tuple[HeldKey | None, Route, int, int]
+
+class _Refused:
+    """Requests that were refused in one way, by ``Refusal.number``."""
+
+    __slots__ = ("key", "number", "requests", "route", "status")
+
+    def __init__(self, key: HeldKey | None, route: Route, status: int, number: int) -> None:
+        self.key = key
+        self.route = route
+        self.status = status
+        self.number = number
+        self.requests = 0
+
+
+_NONE_REFUSED: Final = _Refused(None, Route(-1, "", (), Needs(), "", None, ""), 0, -1)
 
 
 class Channel(Protocol):
@@ -188,7 +200,8 @@ class Recorder:
         self.uses.go_by(monotonic(), self._epoch)
         #: Until the next batch: routes that have ``counts`` by status, and requests that were refused.
         self._touched: list[Route] = []
-        self._refusals: defaultdict[_Refused, int] = defaultdict(int)
+        self._refusals: dict[tuple[HeldKey | None, Route, int, int], _Refused] = {}
+        self._last_refused = _NONE_REFUSED
         self._nowhere = Route(-1, "", (), Needs(), "", None, "")
         self._old: dict[tuple[str, str, str], tuple[float, int]] = {}
         self._lines: list[bytes] = []
@@ -212,7 +225,7 @@ class Recorder:
                 self._touched.append(route)
             counts[exchange.status] += 1
         else:
-            self._refusals[key, route, exchange.status, exchange.refusal.number] += 1
+            self._refused(key, route, exchange.status, exchange.refusal.number)
         waited = exchange.waited
         ours = (exchange.started_at or exchange.ended_at) - exchange.began - waited
         if exchange.heard_at:
@@ -238,6 +251,17 @@ class Recorder:
                 self._saw_old_tls(key, exchange.note.peer)
         if exchange.configuration:  # by which it was to be logged
             self._log(exchange)
+
+    def _refused(self, key: HeldKey | None, route: Route, status: int, number: int) -> None:
+        """Count a refused request. A flood of them is mostly of one kind, which is not looked up each time."""
+        last = self._last_refused
+        if last.key is not key or last.route is not route or last.status != status or last.number != number:
+            place = (key, route, status, number)
+            known = self._refusals.get(place)
+            if known is None:
+                known = self._refusals[place] = _Refused(key, route, status, number)
+            last = self._last_refused = known
+        last.requests += 1
 
     def _saw_old_tls(self, key: HeldKey, peer: Peer) -> None:
         """Who will be locked out when old versions are: known by the key, for a refused handshake shows none."""
@@ -347,15 +371,16 @@ class Recorder:
                 self.statuses[status] += requests
                 routes.append((*_place(route), status, "", requests))
             route.counts.clear()
-        for (key, route, status, number), requests in self._refusals.items():
-            refusal = _REFUSALS[number]
-            self.statuses[status] += requests
-            self.refused[refusal] += requests
-            routes.append((*_place(route), status, refusal.name.lower(), requests))
-            if key is not None:
-                self.uses.add(key.id, hour, refusal.slug, requests)
+        for each in self._refusals.values():
+            refusal = _REFUSALS[each.number]
+            self.statuses[each.status] += each.requests
+            self.refused[refusal] += each.requests
+            routes.append((*_place(each.route), each.status, refusal.name.lower(), each.requests))
+            if each.key is not None:
+                self.uses.add(each.key.id, hour, refusal.slug, each.requests)
         self._touched.clear()
         self._refusals.clear()
+        self._last_refused = _NONE_REFUSED
         if self.by_route:
             self.route_counts_dropped += self._send_sums(b"R", routes)
 
