@@ -32,6 +32,7 @@ from keystile.storage.backup import Backup
 from keystile.storage.follow import KeyFollower
 from keystile.storage.passwords import Passwords
 from keystile.storage.sqlite import SqliteStore
+from keystile.storage.store import Store
 
 if TYPE_CHECKING:
     from keystile.management.access import Access
@@ -60,7 +61,7 @@ def route_rows(settings: Settings) -> list[dict[str, object]]:
     return rows(route_table(settings))
 
 
-def _keys(store: SqliteStore, settings: Settings) -> KeyService:
+def _keys(store: Store, settings: Settings) -> KeyService:
     scopes = known_scopes(settings.operations)
     return KeyService(store, per_account=settings.keys.per_account, known_scopes=scopes)
 
@@ -172,7 +173,7 @@ def _policies(settings: Settings) -> list[Tls]:
 
 
 @asynccontextmanager
-async def open_services(snapshot: Accepted, store: SqliteStore, look: GatewayView) -> AsyncIterator[Services]:
+async def open_services(snapshot: Accepted, store: Store, look: GatewayView) -> AsyncIterator[Services]:
     """What the management application works with, over an open store. Raises StoreError."""
     from keystile.management.access import Access
     from keystile.management.catalogue import Catalogue

@@ -39,7 +39,7 @@ from keystile.process.memory import CounterPages
 from keystile.process.watch import Report, Watch
 from keystile.storage.errors import StoreError
 from keystile.storage.passwords import Passwords
-from keystile.storage.sqlite import SqliteStore
+from keystile.storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Desk:
     counters: CounterPages
     names: Sequence[str]
     gauges: Collection[str]
-    store: SqliteStore
+    store: Store
     uses: UseWriter
     usage: UsageWriter
     old_tls: OldTlsWriter
