@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.storage.engines import engine
+from tests.storage.engines import common_database, engine, postgres
 
-__all__ = ["engine"]
+__all__ = ["common_database", "engine", "postgres"]

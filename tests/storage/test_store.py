@@ -248,7 +248,7 @@ async def test_a_killed_writer_leaves_all_of_a_change_or_nothing(engine: Engine)
         assert run_writer(engine, "die-before-ringing", "main") == -9
         assert await service.list() == ()
         assert (await service.events(1))[0].what == "key.deleted"
-    engine.examine()
+    await engine.examine()
 
 
 async def test_what_was_answered_is_there_whenever_the_writer_is_killed(engine: Engine) -> None:
@@ -266,7 +266,7 @@ async def test_what_was_answered_is_there_whenever_the_writer_is_killed(engine: 
             # The last one may have been committed and not answered any more.
             assert kept.version in (int(answered), int(answered) + 1)
             assert (await service.events(1))[0].details.endswith(" ".join(kept.scopes))
-    engine.examine()
+    await engine.examine()
 
 
 async def test_fifteen_smtp_credentials_are_exact_with_many_processes(engine: Engine) -> None:

@@ -63,6 +63,8 @@ _RECENT = """SELECT key_id, CAST(sum(CASE WHEN refusal = '' THEN requests ELSE 0
     FROM usage WHERE {} AND hour >= ? GROUP BY key_id"""
 _PASSWORD_SET = """SELECT 1 FROM accounts AS a JOIN audit AS e ON e.account = a.email
     WHERE e.what = ? AND e.at >= a.created LIMIT 1"""
+Noted = tuple[str, Iterable[tuple[object, ...]]]
+"""A statement and the rows that it is to be run with."""
 log = logging.getLogger(__name__)
 
 
@@ -244,7 +246,7 @@ class Store:
         except StoreError as error:
             log.warning("the last use of SMTP credential %s cannot be kept: %s", credential_id, error)
 
-    async def _note(self, *noted: tuple[str, Iterable[tuple[object, ...]]]) -> None:
+    async def _note(self, *noted: Noted) -> None:
         async with self._noting:
             try:
                 await self._uses.begin()

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from keystile.keys.errors import KeyRuleBroken
+from keystile.keys.keyring import Keyring
+from keystile.keys.service import KeyService
+from keystile.storage.errors import StoreBusy, StoreUnreadable
+from keystile.storage.mirrored import MirrorFollower
+from keystile.storage.postgresql.connection import Connection
+from keystile.storage.postgresql.store import PostgresStore
+from tests.storage.engines import PostgresEngine
+from tests.storage.ground import ANN, BY, Clock, admits, writing
+from tests.storage.postgres_server import Server
+
+
+async def two_hosts(engine: PostgresEngine, tmp_path: Path) -> tuple[PostgresStore, PostgresStore]:
+    (tmp_path / "two").mkdir()
+    first = await PostgresStore.open(engine.database, engine.path)
+    return first, await PostgresStore.open(engine.database, tmp_path / "two" / "mirror.db")
+
+
+async def test_fifteen_keys_are_exact_over_two_hosts(engine: PostgresEngine, tmp_path: Path) -> None:
+    stores = await two_hosts(engine, tmp_path)
+    services = [KeyService(store, Clock()) for store in stores]
+    await services[0].create_account(ANN, **BY)
+    asked = [services[number % 2].create(ANN, f"k{number}", **BY) for number in range(40)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, KeyRuleBroken)]
+    assert {answer.code for answer in refused} == {"too_many_keys"}
+    assert len(refused) == 25
+    assert engine.run("SELECT count(*) FROM keys") == [(15,)]
+    for store in stores:
+        await store.close()
+
+
+async def test_what_one_host_has_answered_the_other_takes_in_when_it_looks(
+    engine: PostgresEngine, tmp_path: Path
+) -> None:
+    one, two = await two_hosts(engine, tmp_path)
+    service = KeyService(one, Clock())
+    await service.create_account(ANN, **BY)
+    follower = MirrorFollower(two.path, Keyring())
+    follower.load()
+    created = await service.create(ANN, "main", **BY)
+    assert not admits(follower, created.secret)
+    assert not (await two.take_in()).is_empty
+    assert admits(follower, created.secret)
+    await service.delete(ANN, "main", **BY)
+    assert admits(follower, created.secret)
+    await two.take_in()
+    assert not admits(follower, created.secret)
+    follower.close()
+    for store in (one, two):
+        await store.close()
+
+
+async def test_changes_are_on_disk_before_they_are_answered(postgres: Server, tmp_path: Path) -> None:
+    engine = PostgresEngine(postgres.database(), tmp_path / "keystile-mirror.db")
+    name = dict(engine.database.options)["dbname"]
+    engine.run(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    async with await engine.open() as store:
+        async with store.change():
+            assert await store._changes.ask("SHOW synchronous_commit") == [("on",)]
+        assert await store._uses.ask("SHOW synchronous_commit") == [("off",)]
+
+
+async def test_a_database_that_is_away_is_said_so_and_is_no_reason_not_to_start_again(
+    own: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = PostgresEngine(own.database(), tmp_path / "keystile-mirror.db")
+    async with writing(engine) as service:
+        secret = (await service.create(ANN, "main", **BY)).secret
+    own.stop()
+    with caplog.at_level(logging.WARNING):
+        store = await engine.open()
+    assert "this host goes on with the keys that it knows" in caplog.text
+    follower = MirrorFollower(engine.path, Keyring())
+    follower.load()
+    assert admits(follower, secret)
+    for failing in (store.account(ANN), KeyService(store).create(ANN, "other", **BY), store.record_uses([])):
+        with pytest.raises(StoreUnreadable) as caught:
+            await failing
+        assert caught.value.why == "the database cannot be reached"
+    with pytest.raises(StoreUnreadable):
+        await PostgresStore.open(engine.database, tmp_path / "another.db")
+    own.start()
+    assert await store.account(ANN)
+    await KeyService(store).delete(ANN, "main", **BY)
+    assert not admits(follower, secret)
+    follower.close()
+    await store.close()
+
+
+async def test_a_host_that_dies_in_a_change_keeps_nobody_waiting(engine: PostgresEngine) -> None:
+    async with writing(engine) as service, await PostgresStore.open(engine.database, engine.path) as dying:
+        key = (await service.create(ANN, "main", **BY)).key
+
+        async def die() -> None:
+            async with dying.change() as tx:
+                await tx.remove_key(key.id)
+                assert isinstance(dying._changes, Connection)
+                dying._changes._cut()
+                await service.edit(ANN, "main", scopes=["A"], **BY)
+
+        with pytest.raises(StoreUnreadable):
+            await die()
+        assert (await service.find_by_name(ANN, "main")).scopes == {"A"}
+        await KeyService(dying, Clock()).edit(ANN, "main", scopes=["B"], **BY)  # and it is back
+
+
+async def test_uses_of_a_key_that_another_host_deletes_are_tried_again(engine: PostgresEngine) -> None:
+    async with writing(engine) as service:
+        key = (await service.create(ANN, "main", **BY)).key
+        store = service._store
+        name = dict(engine.database.options)["dbname"]
+        with engine._connected() as other:
+            other.execute(b"BEGIN")
+            other.execute(b"DELETE FROM keys")
+            noting = asyncio.create_task(store.record_uses([(key.id, 5.0, "192.0.2.1", "")]))
+            waiting = f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{name}'"
+            async with asyncio.timeout(30):
+                while engine.run(waiting) == [(0,)]:  # noqa: ASYNC110 - nothing tells us but the server
+                    await asyncio.sleep(0.01)
+            other.execute(b"COMMIT")
+        with pytest.raises(StoreBusy):
+            await noting
+        await store.record_uses([(key.id, 5.0, "192.0.2.1", "")])
+    assert engine.run("SELECT count(*) FROM last_uses") == [(0,)]
+
+
+async def test_a_database_that_was_set_back_is_taken_in_whole(engine: PostgresEngine) -> None:
+    """As after a restore, or a failover that lost the last changes: what the host knows beyond it is forgotten."""
+    async with writing(engine) as service:
+        lost = (await service.create(ANN, "lost", **BY)).secret
+        follower = MirrorFollower(engine.path, Keyring())
+        follower.load()
+        assert admits(follower, lost)
+        engine.run("DELETE FROM keys")
+        engine.run("DELETE FROM changes WHERE seq > 1")
+        await service.create(ANN, "new", **BY)
+        assert not admits(follower, lost)
+        follower.close()
