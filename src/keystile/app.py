@@ -30,7 +30,9 @@ from keystile.routing.table import RouteTable, habits_of, rows
 from keystile.storage import backup
 from keystile.storage.backup import Backup
 from keystile.storage.follow import KeyFollower
+from keystile.storage.mirrored import MirrorFollower
 from keystile.storage.passwords import Passwords
+from keystile.storage.postgresql.database import Database
 from keystile.storage.sqlite import SqliteStore
 from keystile.storage.store import Store
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from keystile.management.context import Services
     from keystile.management.look import GatewayView
     from keystile.management.probing import Target
+    from keystile.storage.postgresql.keeper import Keeper
 
 # -- for commands: settings, routes, keys ---------------------------------------------------------------
 
@@ -66,11 +69,60 @@ def _keys(store: Store, settings: Settings) -> KeyService:
     return KeyService(store, per_account=settings.keys.per_account, known_scopes=scopes)
 
 
+async def open_store(settings: Settings) -> Store:
+    """The store of these settings, in a file or a database. Raises StoreError."""
+    database = database_of(settings)
+    if database is None:
+        return await SqliteStore.open(settings.store)
+    from keystile.storage.postgresql.store import PostgresStore
+
+    return await PostgresStore.open(database, settings.store)
+
+
+async def open_passwords(settings: Settings) -> Passwords:
+    """The passwords of these settings' store. Raises StoreError."""
+    database = database_of(settings)
+    if database is None:
+        return await Passwords.open(settings.store)
+    from keystile.storage.postgresql import store
+
+    return await store.open_passwords(database)
+
+
+def database_of(settings: Settings) -> Database | None:
+    """The database that the store is in; None where it is a file."""
+    where = settings.database
+    return None if where is None else Database(where.options, where.password_file)
+
+
+async def _open_access(settings: Settings, keys: KeyService, store: Store) -> Access:
+    from keystile.management.access import Access
+
+    database = database_of(settings)
+    if database is None:
+        return await Access.open(settings.store, keys, store)
+    from keystile.storage.postgresql.store import open_access
+
+    rows = await open_access(database)
+    return Access(keys, store, await open_passwords(settings), rows, settings.store)
+
+
+def open_keeper(store: Store) -> Keeper | None:
+    """Who keeps this host's file up to date with a database; None where the store is a file."""
+    if not isinstance(store, SqliteStore):
+        from keystile.storage.postgresql.keeper import Keeper
+        from keystile.storage.postgresql.store import PostgresStore
+
+        assert isinstance(store, PostgresStore)
+        return Keeper(store)
+    return None
+
+
 @asynccontextmanager
 async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passwords]]:
     """The service of accounts and keys, and their passwords, on the store of these settings. Raises StoreError."""
-    async with await SqliteStore.open(settings.store) as store:
-        passwords = await Passwords.open(settings.store)
+    async with await open_store(settings) as store:
+        passwords = await open_passwords(settings)
         try:
             yield _keys(store, settings), passwords
         finally:
@@ -80,10 +132,8 @@ async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passw
 @asynccontextmanager
 async def open_access(settings: Settings) -> AsyncIterator[Access]:
     """The rules of coming in, on the store of these settings. Raises StoreError."""
-    from keystile.management.access import Access
-
-    async with await SqliteStore.open(settings.store) as store:
-        access = await Access.open(settings.store, _keys(store, settings), store)
+    async with await open_store(settings) as store:
+        access = await _open_access(settings, _keys(store, settings), store)
         try:
             yield access
         finally:
@@ -93,12 +143,14 @@ async def open_access(settings: Settings) -> AsyncIterator[Access]:
 @asynccontextmanager
 async def open_smtp(settings: Settings) -> AsyncIterator[SmtpService]:
     """The service of SMTP credentials on the store of these settings. Raises StoreError."""
-    async with await SqliteStore.open(settings.store) as store:
+    async with await open_store(settings) as store:
         yield SmtpService(store)
 
 
 def back_up(settings: Settings, into: Path, *, force: bool) -> Backup:
     """Copy the store of these settings and its passwords (``storage/backup.py``). Raises StoreError."""
+    if settings.database is not None:
+        raise backup.in_a_database(settings.database.url)
     return backup.back_up(settings.store, into, force=force)
 
 
@@ -132,7 +184,8 @@ def build_relay(
 ) -> Gateway:
     """A relay from the accepted configuration. Must be called inside a running loop."""
     keyring = Keyring()
-    follower = KeyFollower(snapshot.settings.store, keyring)
+    follow = KeyFollower if snapshot.settings.database is None else MirrorFollower
+    follower = follow(snapshot.settings.store, keyring)
     made = rules(snapshot)
     return Gateway(made, rules, keyring, follower, slots, channel, store_counters, servers=servers)
 
@@ -175,13 +228,12 @@ def _policies(settings: Settings) -> list[Tls]:
 @asynccontextmanager
 async def open_services(snapshot: Accepted, store: Store, look: GatewayView) -> AsyncIterator[Services]:
     """What the management application works with, over an open store. Raises StoreError."""
-    from keystile.management.access import Access
     from keystile.management.catalogue import Catalogue
     from keystile.management.context import Services
 
     settings = snapshot.settings
     keys = _keys(store, settings)
-    access = await Access.open(settings.store, keys, store)
+    access = await _open_access(settings, keys, store)
     try:
         await access.warm()
         documents = {path: snapshot.contents(path) for path in settings.documents}

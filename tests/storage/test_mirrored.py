@@ -40,7 +40,7 @@ def test_what_is_confirmed_is_trusted_and_what_is_not_counts_from_its_last_confi
     path: Path, follower: MirrorFollower, clock: Clock, secret: str
 ) -> None:
     follower.check()
-    assert follower.unreadable_since is None
+    assert not follower.unreadable_since
     clock.now += STALE + 1
     follower.check()
     assert follower.unreadable_since == 1000.0
@@ -48,8 +48,8 @@ def test_what_is_confirmed_is_trusted_and_what_is_not_counts_from_its_last_confi
     assert admits(follower, secret)  # whether it is still trusted is the relay's to say
     Confirmed(path, clock, clock).note()
     follower.check()
-    now_known = (follower.unreadable_since, follower.unreadable_because)
-    assert now_known == (None, None)
+    assert not follower.unreadable_because
+    assert not follower.unreadable_since
 
 
 def test_a_relay_that_starts_meanwhile_counts_from_the_same_moment(path: Path, clock: Clock, secret: str) -> None:

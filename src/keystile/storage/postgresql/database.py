@@ -40,7 +40,7 @@ class Database:
         hosts = said.get("host", "").split(",")
         if len(ports) == 1:
             ports *= len(hosts)
-        named = zip((quote(host, safe=":[]") for host in hosts), ports, strict=False)
+        named = zip((f"[{host}]" if ":" in host else quote(host, safe="") for host in hosts), ports, strict=False)
         places = (f"{host}:{port}" if port else host for host, port in named)
         user = quote(said.get("user", ""), safe="")
         return f"postgresql://{user}{'@' if user else ''}{','.join(places)}/{quote(said.get('dbname', ''), safe='')}"

@@ -31,6 +31,7 @@ class Delays:
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     total: float = 0.0
+    bounds: tuple[float, ...] = BOUNDS
 
     def note(self, seconds: float) -> None:
         """One more."""
