@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from keystile.management.look import GatewayView
     from keystile.management.probing import Target
     from keystile.storage.postgresql.keeper import Keeper
+    from keystile.storage.postgresql.tables import Sum
 
 # -- for commands: settings, routes, keys ---------------------------------------------------------------
 
@@ -152,6 +153,13 @@ def back_up(settings: Settings, into: Path, *, force: bool) -> Backup:
     if settings.database is not None:
         raise backup.in_a_database(settings.database.url)
     return backup.back_up(settings.store, into, force=force)
+
+
+def copy_store(source: Path | Database, target: Path | Database) -> dict[str, Sum]:
+    """Copy a whole store, and return what each table holds. Raises StoreError, and ImportError without the driver."""
+    from keystile.storage.postgresql.copying import copy
+
+    return copy(source, target)
 
 
 # -- for the relay process -------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from keystile.cli import (
     serve,
     smtp,
     status,
+    stores,
     tls,
     upgrade,
 )
@@ -36,7 +37,7 @@ from keystile.cli.terminal import CommandFailed, show_error
 
 _COMMANDS = (
     *(serve, check, diff, reload, upgrade, routes, status, logs),
-    *(demo, accounts, keys, smtp, backup, tls, loadtest),
+    *(demo, accounts, keys, smtp, backup, stores, tls, loadtest),
 )
 
 
