@@ -33,18 +33,19 @@ def why_not() -> str | None:
 
 
 class Server:
-    """A server that runs in ``folder``; ``port`` 0: only on a socket there."""
+    """A server that runs in ``folder``; ``port`` 0: only on a socket there. ``durable``: as in service."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0, *, durable: bool = False) -> None:
         self.folder = folder
         self.port = port
+        self._durable = durable
         self._made = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync", "-D", str(folder / "data"))
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = ["fsync=off", "full_page_writes=off", "max_connections=300"]
+        settings = ["max_connections=300", *([] if self._durable else ["fsync=off", "full_page_writes=off"])]
         settings += [f"unix_socket_directories={self.folder}"]
         settings += [f"listen_addresses={'127.0.0.1' if self.port else ''}", f"port={self.port or 5432}"]
         options = [part for each in settings for part in ("-c", each)]
@@ -116,13 +117,14 @@ def _as_user() -> list[str]:
 
 
 @contextmanager
-def server(port: int = 0) -> Iterator[Server]:
-    """A server while the block lasts."""
-    folder = Path(tempfile.mkdtemp(prefix="keystile-postgresql-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
+def server(port: int = 0, *, durable: bool = False) -> Iterator[Server]:
+    """A server while the block lasts; a ``durable`` one is on a disk and waits for it."""
+    in_memory = _IN_MEMORY.is_dir() and not durable
+    folder = Path(tempfile.mkdtemp(prefix="keystile-postgresql-", dir=_IN_MEMORY if in_memory else None))
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, USER, USER)
-        made = Server(folder, port)
+        made = Server(folder, port, durable=durable)
         made.start()
         try:
             yield made

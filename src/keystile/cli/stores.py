@@ -28,7 +28,8 @@ def add(commands: options.Commands, file_option: argparse.ArgumentParser) -> Non
         help="copy everything, and look at it again",
         description="Copies accounts, keys, SMTP credentials, uses, the audit table, passwords, sessions and tokens,"
         " and compares both stores by counts and digests before the copy counts. Stop the gateways first: what they"
-        " change afterwards is not in it. Both are written as store: is in gateway.yaml; relative files are relative to here.",
+        " change afterwards is not in it. Both are written as store: is in gateway.yaml; relative files are relative to"
+        " here.",
     )
     copying.add_argument("source", metavar="FROM", help="such as sqlite:///keystile.db")
     copying.add_argument("target", metavar="TO", help="such as postgresql://keystile@db.example.com/keystile; empty")
