@@ -10,15 +10,16 @@ losing the last second of those to a power cut is no loss, and they never ring).
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from pathlib import Path
 
 from keystile.storage.asking import Row
 from keystile.storage.connection import Connection
 from keystile.storage.doorbell import LOCK_TIMEOUT, Doorbell
 from keystile.storage.errors import StoreError, told, unreadable
-from keystile.storage.migrate import STORE, make_file, prepare
+from keystile.storage.migrate import BUSY_TIMEOUT, STORE, make_file, prepare
 from keystile.storage.passwords import passwords_of
 from keystile.storage.store import LAST_LOGGED, Store
 
@@ -91,10 +92,18 @@ def _prepared(path: Path) -> Doorbell:
         bell = Doorbell(path)
     try:
         prepare(path, STORE, _locked_and_rung(bell))
+        _not_a_mirror(path)
     except BaseException:
         bell.close()
         raise
     return bell
+
+
+def _not_a_mirror(path: Path) -> None:
+    """Raise StoreUnreadable for what a host keeps of a database: whatever is written to it would not last."""
+    with told(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
+        if connection.execute("SELECT 1 FROM meta WHERE name = 'source'").fetchone():
+            raise unreadable(path, "it is no store, but what a host keeps of one in a database; name the database")
 
 
 def _not_lost(path: Path) -> None:

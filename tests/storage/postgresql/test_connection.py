@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -132,7 +133,7 @@ async def test_a_database_that_was_restarted_is_gone_over_to(own: Server, tmp_pa
 
 
 async def test_a_server_that_stands_still_is_given_up_and_no_question_hangs(
-    own: Server, monkeypatch: pytest.MonkeyPatch
+    own: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.3)
     reads = Connection(own.database(), repeats=True)
@@ -150,12 +151,17 @@ async def test_a_server_that_stands_still_is_given_up_and_no_question_hangs(
     own.pause()
     try:
         monkeypatch.setattr(reads, "_repeats", False)
+        leaving = asyncio.create_task(reads.ask("SELECT 4"))
+        await asyncio.sleep(0.05)
+        leaving.cancel()
         with pytest.raises(StoreUnreadable):
-            await reads.ask("SELECT 4")
+            await reads.ask("SELECT 5")
     finally:
         own.go_on()
-    assert await reads.ask("SELECT 5") == [(5,)]
+    assert await reads.ask("SELECT 6") == [(6,)]
     await reads.close()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_why_it_cannot_be_reached_shows_no_password(own: Server, tmp_path: Path) -> None:

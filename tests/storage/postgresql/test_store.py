@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from keystile.keys.errors import KeyRuleBroken
 from keystile.keys.keyring import Keyring
 from keystile.keys.service import KeyService
+from keystile.storage.access import ManagementToken, Session
+from keystile.storage.attempts import Attempts, AttemptStore, Rows
 from keystile.storage.errors import StoreBusy, StoreUnreadable
 from keystile.storage.mirrored import MirrorFollower
 from keystile.storage.postgresql.connection import Connection
 from keystile.storage.postgresql.store import PostgresStore
+from keystile.storage.sqlite import SqliteStore
 from tests.storage.engines import PostgresEngine
 from tests.storage.ground import ANN, BY, Clock, admits, writing
 from tests.storage.postgres_server import Server
@@ -131,6 +136,57 @@ async def test_uses_of_a_key_that_another_host_deletes_are_tried_again(engine: P
             await noting
         await store.record_uses([(key.id, 5.0, "192.0.2.1", "")])
     assert engine.run("SELECT count(*) FROM last_uses") == [(0,)]
+
+
+async def test_what_a_host_keeps_is_never_taken_for_a_store(engine: PostgresEngine) -> None:
+    async with writing(engine):
+        pass
+    with pytest.raises(StoreUnreadable, match="it is no store, but what a host keeps of one in a database"):
+        await SqliteStore.open(engine.path)
+
+
+async def test_who_has_signed_in_on_one_host_has_on_the_other_and_attempts_are_counted_once(
+    engine: PostgresEngine,
+) -> None:
+    one, two = await engine.access(), await engine.access()
+    passwords = await engine.passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1), Clock())
+    await passwords.set_password("a", "correct horse")
+    session = Session("s", "a", 1.0, 2.0, "192.0.2.1", "Browser")
+    assert await one.add_session(session, b"s" * 32, 1, 5)
+    assert await two.session(b"s" * 32) == session
+
+    def more(found: Rows) -> Rows:
+        return tuple(Attempts(max(each.empty, 5000.0) + 1, 0.0) for each in found)
+
+    stores = [AttemptStore(rows.file) for rows in (one, two)]
+    await asyncio.gather(*(stores[number % 2].step((b"n" * 32,), more, 1000.0) for number in range(30)))
+    assert (await stores[0].step((b"n" * 32,), lambda _: None, 1000.0))[0] == (Attempts(5030.0, 0.0),)
+    token = ManagementToken("t", "a", "nightly", "abcde", 1.0, None)
+    tokens = [replace(token, id=f"t{number}") for number in range(10)]
+    kept = await asyncio.gather(
+        *((one, two)[number % 2].add_token(each, bytes([number]) * 32, 5) for number, each in enumerate(tokens))
+    )
+    assert sum(kept) == 5
+    await passwords.set_password("a", "another horse")  # which signs out everywhere
+    assert await two.session(b"s" * 32) is None
+    for each in (one, two, passwords):
+        await each.close()
+
+
+async def test_a_session_of_the_password_before_never_outlives_a_new_one(engine: PostgresEngine) -> None:
+    """Both at the same moment on two hosts: whichever is first, nobody is in by the old password."""
+    rows = await engine.access()
+    passwords = await engine.passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1), Clock())
+    await passwords.set_password("a", "correct horse")
+    for number in range(1, 20):
+        session = Session(f"s{number}", "a", 1.0, 2.0, "192.0.2.1", "Browser")
+        await asyncio.gather(
+            rows.add_session(session, bytes([number]) * 32, number, 5),
+            passwords.set_password("a", f"correct horse {number}"),
+        )
+        assert await rows.session(bytes([number]) * 32) is None
+    await rows.close()
+    await passwords.close()
 
 
 async def test_a_database_that_was_set_back_is_taken_in_whole(engine: PostgresEngine) -> None:

@@ -178,8 +178,14 @@ class Connection:
     async def _apart(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """Whoever still waits for it hears of a fault; where nobody does, nobody has to."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def _by_itself(self, sql: str, values: Sequence[object]) -> list[Row]:
         async with self._alone:
