@@ -28,6 +28,12 @@ from tests.e2e.running import OWNER
 
 BY: dict[str, Any] = {"actor": "operator (command line)", "origin": "console"}
 CALLERS = 4
+SILENT = """CREATE OR REPLACE FUNCTION keystile.note_change(id text, what text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1263752268, 1);
+    INSERT INTO keystile.changes (seq, key_id, kind) SELECT max(seq) + 1, id, what FROM keystile.changes;
+END $$"""
+"""The log without its notification, as behind a pooler that loses them."""
 
 
 class Refused:
@@ -140,6 +146,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deletes", type=int, default=200)
+    parser.add_argument("--by-polling", type=int, default=20, help="deletes of which no notification tells")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, two_hosts(Path(folder), durable=True) as hosts:
         times = sorted(asyncio.run(measure_deletes(hosts, arguments.deletes)))
@@ -150,6 +157,10 @@ def main() -> int:
         said = {name: hosts.metric(1, f"store_change_delay_seconds_{name}") for name in ("sum", "count")}
         print(f"  the other host's own metric: mean {1000 * said['sum'] / said['count']:.1f} ms of {said['count']:.0f}")
         print(f"  found by polling alone: {hosts.metric(1, 'store_changes_by_polling_total'):.0f}")
+        hosts.database.run(SILENT, hosts.name)
+        polled = sorted(1000 * each for each in asyncio.run(measure_deletes(hosts, arguments.by_polling)))
+        said_of = f"median {statistics.median(polled):.0f} ms, worst {polled[-1]:.0f} ms"
+        print(f"deletes without any notification: {len(polled)}; {said_of}")
         print(f"parallel creates: {parallel_creates(hosts, 20)} of 40 made a key, on two hosts at once")
         print("database killed under traffic, back after 10 s:")
         print(json.dumps(lose_the_database(hosts, 10.0), indent=2))
