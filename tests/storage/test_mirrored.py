@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from keystile.keys.keyring import Keyring
 from keystile.storage.confirmed import Confirmed, confirmed_of
+from keystile.storage.doorbell import Doorbell
 from keystile.storage.mirrored import STALE, MirrorFollower
 from tests.storage.ground import ANN, BY, Clock, admits, writing
 
@@ -24,7 +28,16 @@ def clock() -> Clock:
 @pytest.fixture
 async def secret(path: Path) -> str:
     async with writing(path) as service:
-        return (await service.create(ANN, "main", **BY)).secret
+        secret = (await service.create(ANN, "main", **BY)).secret
+    fill(path)
+    return secret
+
+
+def fill(path: Path) -> None:
+    """As management does when it has taken in something."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('source', '[]')")
+        connection.commit()
 
 
 @pytest.fixture
@@ -73,6 +86,27 @@ async def test_a_change_is_taken_in_though_nothing_is_confirmed(
     path: Path, follower: MirrorFollower, clock: Clock, secret: str
 ) -> None:
     clock.now += 60.0
-    async with writing(path) as service:
-        await service.delete(ANN, "main", **BY)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("DELETE FROM keys")
+        connection.commit()
+    with closing(Doorbell(path)) as bell, bell.locked():
+        bell.ring()
     assert not admits(follower, secret)
+
+
+async def test_a_file_that_was_made_anew_and_is_not_filled_yet_takes_no_key_away(
+    path: Path, follower: MirrorFollower, tmp_path: Path, secret: str
+) -> None:
+    spare = tmp_path / "spare.db"
+    async with writing(spare):
+        pass
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    os.replace(spare, path)
+    follower.check()
+    assert "nothing of the database has been kept in it yet" in str(follower.unreadable_because)
+    assert admits(follower, secret)
+    fill(path)
+    follower.check()
+    assert not admits(follower, secret)  # now it says so

@@ -8,6 +8,7 @@ that was deleted elsewhere, whatever has failed: the database, the network, or m
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from math import inf
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from keystile.keys.keyring import Keyring
 from keystile.storage.confirmed import Confirmed
+from keystile.storage.errors import unreadable
 from keystile.storage.follow import KeyFollower
 
 STALE = 3.0
@@ -33,6 +35,12 @@ class MirrorFollower(KeyFollower):
     ) -> None:
         super().__init__(path, keyring, clock, steady)
         self._confirmed = Confirmed(path, clock, steady)
+
+    def _read(self, connection: sqlite3.Connection) -> None:
+        """Only what has been filled: a file that was made anew a moment ago, and is empty, would refuse every key."""
+        if connection.execute("SELECT 1 FROM meta WHERE name = 'source'").fetchone() is None:
+            raise unreadable(self.path, "nothing of the database has been kept in it yet")
+        super()._read(connection)
 
     def _follow(self) -> None:
         super()._follow()

@@ -138,6 +138,29 @@ async def test_uses_of_a_key_that_another_host_deletes_are_tried_again(engine: P
     assert engine.run("SELECT count(*) FROM last_uses") == [(0,)]
 
 
+@pytest.mark.parametrize("content", [None, b"", b"damaged" * 1000])
+async def test_a_mirror_that_is_gone_or_damaged_is_made_anew_and_no_key_is_refused_meanwhile(
+    engine: PostgresEngine, content: bytes | None
+) -> None:
+    async with writing(engine) as service:
+        created = await service.create(ANN, "main", **BY)
+        follower = MirrorFollower(engine.path, Keyring())
+        follower.load()
+        for ending in ("", "-wal", "-shm"):
+            engine.path.with_name(engine.path.name + ending).unlink(missing_ok=True)
+        if content is not None:
+            engine.path.write_bytes(content)
+        follower.check()
+        assert admits(follower, created.secret, 5e9)
+        assert isinstance(service._store, PostgresStore)
+        await service._store.take_in()
+        follower.check()
+        assert admits(follower, created.secret, 5e9)
+        await service.delete(ANN, "main", **BY)
+        assert not admits(follower, created.secret, 5e9)
+        follower.close()
+
+
 async def test_what_a_host_keeps_is_never_taken_for_a_store(engine: PostgresEngine) -> None:
     async with writing(engine):
         pass

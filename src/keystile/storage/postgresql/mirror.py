@@ -72,6 +72,17 @@ class Mirror:
         with self._connected() as connection:
             return _place(connection)
 
+    def mend(self, fault: StoreUnreadable) -> None:
+        """Make it anew, empty, where it is gone or damaged; what relays hold stays until it is filled.
+
+        Raises ``fault`` where that is something else.
+        """
+        is_there = self.path.exists() and self.path.stat().st_size > 0
+        if is_there and not _is_damage(fault):
+            raise fault
+        _throw_away(self.path)
+        _prepare(self.path, self._bell)
+
     def take(self, known: Place | None, news: News, *, ring: bool = False) -> bool:
         """Take in what has changed since ``known``, and ring for it; False where the file is no longer there.
 

@@ -23,10 +23,10 @@ from argon2 import PasswordHasher
 from keystile.storage.access import AccessFile, AccessStore
 from keystile.storage.asking import Row
 from keystile.storage.doorbell import LOCK_TIMEOUT
-from keystile.storage.errors import StoreError, busy
+from keystile.storage.errors import StoreError, StoreUnreadable, busy
 from keystile.storage.passwords import Passwords
 from keystile.storage.postgresql import changes, connection, migrate
-from keystile.storage.postgresql.changes import News
+from keystile.storage.postgresql.changes import News, Place
 from keystile.storage.postgresql.connection import Connection
 from keystile.storage.postgresql.database import Database
 from keystile.storage.postgresql.mirror import Mirror
@@ -88,12 +88,20 @@ class PostgresStore(Store):
             await self._prepare_once()
             for _ in range(_ATTEMPTS):
                 asked = time.monotonic()
-                known = await asyncio.to_thread(self.mirror.place)
+                known = await asyncio.to_thread(self._known)
                 news = await changes.since(self._log, known)
                 if await asyncio.to_thread(self.mirror.take, known, news, ring=ring):
                     self.mirror.confirmed.note(time.monotonic() - asked)
                     return news
         raise busy(self.path, "others have been writing it for too long")
+
+    def _known(self) -> Place | None:
+        try:
+            return self.mirror.place()
+        except StoreUnreadable as fault:
+            self.mirror.mend(fault)
+            log.warning("%s; it was made anew", fault)
+            return None
 
     async def close(self) -> None:
         """Close every connection."""
