@@ -27,13 +27,10 @@ from keystile.relay.terms import check_names, terms_of
 from keystile.relay.upstreams import host_field
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.table import RouteTable, habits_of, rows
-from keystile.storage import backup
+from keystile.storage import backup, engines
 from keystile.storage.backup import Backup
-from keystile.storage.follow import KeyFollower
-from keystile.storage.mirrored import MirrorFollower
 from keystile.storage.passwords import Passwords
 from keystile.storage.postgresql.database import Database
-from keystile.storage.sqlite import SqliteStore
 from keystile.storage.store import Store
 
 if TYPE_CHECKING:
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
     from keystile.management.context import Services
     from keystile.management.look import GatewayView
     from keystile.management.probing import Target
-    from keystile.storage.postgresql.keeper import Keeper
     from keystile.storage.postgresql.tables import Sum
 
 # -- for commands: settings, routes, keys ---------------------------------------------------------------
@@ -72,22 +68,12 @@ def _keys(store: Store, settings: Settings) -> KeyService:
 
 async def open_store(settings: Settings) -> Store:
     """The store of these settings, in a file or a database. Raises StoreError."""
-    database = database_of(settings)
-    if database is None:
-        return await SqliteStore.open(settings.store)
-    from keystile.storage.postgresql.store import PostgresStore
-
-    return await PostgresStore.open(database, settings.store)
+    return await engines.open_store(settings.store, database_of(settings))
 
 
 async def open_passwords(settings: Settings) -> Passwords:
     """The passwords of these settings' store. Raises StoreError."""
-    database = database_of(settings)
-    if database is None:
-        return await Passwords.open(settings.store)
-    from keystile.storage.postgresql import store
-
-    return await store.open_passwords(database)
+    return await engines.open_passwords(settings.store, database_of(settings))
 
 
 def database_of(settings: Settings) -> Database | None:
@@ -99,24 +85,8 @@ def database_of(settings: Settings) -> Database | None:
 async def _open_access(settings: Settings, keys: KeyService, store: Store) -> Access:
     from keystile.management.access import Access
 
-    database = database_of(settings)
-    if database is None:
-        return await Access.open(settings.store, keys, store)
-    from keystile.storage.postgresql.store import open_access
-
-    rows = await open_access(database)
+    rows = await engines.open_access(settings.store, database_of(settings))
     return Access(keys, store, await open_passwords(settings), rows, settings.store)
-
-
-def open_keeper(store: Store) -> Keeper | None:
-    """Who keeps this host's file up to date with a database; None where the store is a file."""
-    if not isinstance(store, SqliteStore):
-        from keystile.storage.postgresql.keeper import Keeper
-        from keystile.storage.postgresql.store import PostgresStore
-
-        assert isinstance(store, PostgresStore)
-        return Keeper(store)
-    return None
 
 
 @asynccontextmanager
@@ -192,8 +162,8 @@ def build_relay(
 ) -> Gateway:
     """A relay from the accepted configuration. Must be called inside a running loop."""
     keyring = Keyring()
-    follow = KeyFollower if snapshot.settings.database is None else MirrorFollower
-    follower = follow(snapshot.settings.store, keyring)
+    settings = snapshot.settings
+    follower = engines.follower_of(settings.store, database_of(settings), keyring)
     made = rules(snapshot)
     return Gateway(made, rules, keyring, follower, slots, channel, store_counters, servers=servers)
 

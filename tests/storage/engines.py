@@ -24,9 +24,10 @@ from keystile.storage.doorbell import LOCK_TIMEOUT, Doorbell
 from keystile.storage.follow import KeyFollower
 from keystile.storage.mirrored import MirrorFollower
 from keystile.storage.passwords import Passwords, passwords_of
-from keystile.storage.postgresql.connection import KEYS, LOCK_SPACE, SCHEMA, translated
+from keystile.storage.postgresql.connection import KEYS, LOCK_SPACE, SCHEMA
 from keystile.storage.postgresql.database import Database
 from keystile.storage.postgresql.migrate import prepare
+from keystile.storage.postgresql.placeholders import translated
 from keystile.storage.postgresql.store import PostgresStore, open_access, open_passwords
 from keystile.storage.sqlite import SqliteStore
 from keystile.storage.store import Store

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import socket
 
-from keystile.app import check_rules, load_settings, open_keeper, open_passwords, open_store
+from keystile.app import check_rules, load_settings, open_passwords, open_store
 from keystile.config.model import Settings
 from keystile.keys.service import KeyService
 from keystile.limits.servers import ServerTable
@@ -35,6 +35,7 @@ from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
 from keystile.process.serving import Serving
 from keystile.process.watch import Watch
+from keystile.storage.engines import open_keeper
 from keystile.storage.passwords import passwords_of
 
 log = logging.getLogger(__name__)

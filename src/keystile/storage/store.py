@@ -20,7 +20,7 @@ from keystile.keys.audit import AuditEvent, What
 from keystile.keys.key import Account, ApiKey, SmtpCredential
 from keystile.keys.secret import DIGEST_BYTES
 from keystile.keys.store import OldTls, OldTlsUse, Recent, UsageSum, Use
-from keystile.storage import rows
+from keystile.storage import rows, statements
 from keystile.storage.asking import Asking, Row
 from keystile.storage.doorbell import Doorbell
 from keystile.storage.errors import StoreError
@@ -32,35 +32,6 @@ from keystile.storage.turn import in_turn
 # Its tag as well: in a store that was set back to a copy, the number has been there before.
 LAST_LOGGED = "SELECT seq, tag FROM changes ORDER BY seq DESC LIMIT 1"
 _NEWEST = 2**63 - 1
-_USED = """INSERT INTO last_uses (key_id, at, address) SELECT id, ?2, ?3 FROM keys WHERE id = ?1
-    ON CONFLICT (key_id) DO UPDATE SET at = excluded.at, address = excluded.address
-    WHERE excluded.at > last_uses.at"""
-
-_USED_SECRET = """INSERT INTO secret_uses (digest, at, address) SELECT digest, ?3, ?4 FROM digests
-    WHERE digest BETWEEN ?1 AND ?2
-    ON CONFLICT (digest) DO UPDATE SET at = excluded.at, address = excluded.address
-    WHERE excluded.at > secret_uses.at"""
-_COUNTED = """INSERT INTO usage (key_id, hour, refusal, requests) SELECT id, ?2, ?3, ?4 FROM keys WHERE id = ?1
-    ON CONFLICT (key_id, hour, refusal) DO UPDATE SET requests = usage.requests + excluded.requests"""
-#: Addresses that are kept for each key that came over old TLS versions.
-OLD_ADDRESSES = 20
-_SAW_OLD = """INSERT INTO old_tls (key_id, version, address, first_at, last_at, requests)
-    SELECT id, ?2, ?3, ?4, ?4, ?5 FROM keys WHERE id = ?1
-    ON CONFLICT (key_id, version, address) DO UPDATE
-    SET last_at = CASE WHEN excluded.last_at > old_tls.last_at THEN excluded.last_at ELSE old_tls.last_at END,
-        requests = old_tls.requests + excluded.requests"""
-_FORGET_OLD = f"""DELETE FROM old_tls WHERE key_id = ?1 AND (version, address) NOT IN
-    (SELECT version, address FROM old_tls WHERE key_id = ?1 ORDER BY last_at DESC LIMIT {OLD_ADDRESSES})"""
-_OLD_TLS = """SELECT a.email, k.id, k.name, d.hint, o.version, o.address, o.first_at, o.last_at, o.requests
-    FROM old_tls AS o JOIN keys AS k ON k.id = o.key_id JOIN accounts AS a ON a.id = k.account_id
-    JOIN digests AS d ON d.key_id = k.id AND d.until IS NULL
-    WHERE o.last_at >= ?1 AND (CAST(?3 AS TEXT) IS NULL OR k.account_id = ?3)
-    ORDER BY o.last_at DESC, k.id, o.address LIMIT ?2"""
-# The keys as one JSON list, so that however many there are it is one statement with one value.
-_USAGE = "SELECT key_id, hour, refusal, requests FROM usage WHERE {} AND hour >= ? ORDER BY key_id, hour, refusal"
-_RECENT = """SELECT key_id, CAST(sum(CASE WHEN refusal = '' THEN requests ELSE 0 END) AS BIGINT),
-    CAST(sum(CASE WHEN refusal = '' THEN 0 ELSE requests END) AS BIGINT)
-    FROM usage WHERE {} AND hour >= ? GROUP BY key_id"""
 _PASSWORD_SET = """SELECT 1 FROM accounts AS a JOIN audit AS e ON e.account = a.email
     WHERE e.what = ? AND e.at >= a.created LIMIT 1"""
 Noted = tuple[str, Iterable[tuple[object, ...]]]
@@ -208,16 +179,16 @@ class Store:
 
     async def usage_of(self, key_ids: Iterable[str], since_hour: int) -> tuple[UsageSum, ...]:
         """Return the sums of these keys from an hour (since 1970) on, by key and hour."""
-        return tuple(await self._asked(_USAGE.format(self.OF_KEYS), (json.dumps(list(key_ids)), since_hour)))
+        return tuple(await self._asked(statements.USAGE.format(self.OF_KEYS), (json.dumps(list(key_ids)), since_hour)))
 
     async def recent(self, key_ids: Iterable[str], since_hour: int) -> dict[str, Recent]:
         """Return for each of these keys what was asked with it from an hour on; unused ones are left out."""
-        found = await self._asked(_RECENT.format(self.OF_KEYS), (json.dumps(list(key_ids)), since_hour))
+        found = await self._asked(statements.RECENT.format(self.OF_KEYS), (json.dumps(list(key_ids)), since_hour))
         return {key_id: Recent(requests, refused) for key_id, requests, refused in found}
 
     async def old_tls(self, since: float, limit: int, account_id: str | None = None) -> tuple[OldTlsUse, ...]:
         """Return who has called over old TLS versions since a moment, the latest first; of one account, or all."""
-        return tuple(OldTlsUse(*row) for row in await self._asked(_OLD_TLS, (since, limit, account_id)))
+        return tuple(OldTlsUse(*row) for row in await self._asked(statements.OLD_TLS, (since, limit, account_id)))
 
     # Uses and usage: not worth a ring
 
@@ -225,16 +196,17 @@ class Store:
         """Keep last uses in one transaction; older ones than known, and those of keys that are gone, are dropped."""
         many = list(uses)
         marked = [(*_digests_of(mark), at, address) for _, at, address, mark in many if mark]
-        await self._note((_USED, [use[:3] for use in many]), (_USED_SECRET, marked))
+        await self._note((statements.USED, [use[:3] for use in many]), (statements.USED_SECRET, marked))
 
     async def record_usage(self, sums: Iterable[UsageSum]) -> None:
         """Add sums of usage in one transaction; those of keys that are gone are dropped."""
-        await self._note((_COUNTED, sums))
+        await self._note((statements.COUNTED, sums))
 
     async def record_old_tls(self, seen: Iterable[OldTls]) -> None:
         """Add up who calls over old TLS versions; of each key only the ``OLD_ADDRESSES`` seen latest are kept."""
         many = list(seen)
-        await self._note((_SAW_OLD, many), (_FORGET_OLD, [(key,) for key in dict.fromkeys(one[0] for one in many)]))
+        keys = [(key,) for key in dict.fromkeys(one[0] for one in many)]
+        await self._note((statements.SAW_OLD, many), (statements.FORGET_OLD, keys))
 
     async def record_smtp_use(self, credential_id: str, at: float, address: str) -> None:
         """Keep the last use of an SMTP credential; what cannot be kept is logged, and no error.

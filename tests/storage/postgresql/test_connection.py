@@ -11,7 +11,7 @@ import pytest
 
 from keystile.storage.errors import StoreBusy, StoreUnreadable
 from keystile.storage.postgresql import connection as module
-from keystile.storage.postgresql.connection import ACCESS, KEYS, Connection, translated
+from keystile.storage.postgresql.connection import ACCESS, KEYS, Connection
 from keystile.storage.postgresql.database import Database
 from tests.storage.engines import PostgresEngine
 from tests.storage.postgres_server import Server
@@ -36,20 +36,6 @@ PUT = "INSERT INTO links (digest, account_id, expires) VALUES (?, ?, ?)"
 
 def digest(number: int) -> bytes:
     return number.to_bytes(32, "big")
-
-
-@pytest.mark.parametrize(
-    ("sql", "said"),
-    [
-        ("SELECT 1", "SELECT 1"),
-        ("a = ? AND b = ?", "a = $1 AND b = $2"),
-        ("a = ?2 AND b = ?1", "a = $2 AND b = $1"),
-        ("SELECT ?, ? WHERE c = ?2 AND d = ?8 AND e = ?", "SELECT $1, $2 WHERE c = $2 AND d = $8 AND e = $9"),
-        ("a = '?' AND b = ?", "a = '?' AND b = $1"),
-    ],
-)
-def test_placeholders_count_as_in_sqlite(sql: str, said: str) -> None:
-    assert translated(sql) == said.encode()
 
 
 async def test_what_changes_something_is_a_transaction_by_itself(writes: Connection, reads: Connection) -> None:

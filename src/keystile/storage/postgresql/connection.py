@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import re
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncRawCursor, errors
+from psycopg import AsyncRawCursor
 
 from keystile.storage.asking import Row
 from keystile.storage.doorbell import LOCK_TIMEOUT
-from keystile.storage.errors import StoreUnreadable, busy, unreadable
+from keystile.storage.errors import StoreUnreadable, unreadable
 from keystile.storage.postgresql.database import Database
+from keystile.storage.postgresql.faults import told_by
+from keystile.storage.postgresql.placeholders import translated
 from keystile.storage.settled import settled
 
 PATIENCE = 15.0
@@ -35,60 +35,11 @@ SCHEMA: Final = "keystile"
 KEYS, ACCESS, USES, MIGRATION = 1, 2, 3, 4
 """Whose turn it is, over all hosts: to change keys; what lets people in; to note uses; the schema."""
 LOCK_SPACE: Final = 0x4B53544C
-_PLACEHOLDER: Final = re.compile(r"'[^']*'|\?(\d*)")
 _SHUT_BOTH: Final = 2  # SHUT_RDWR
 _libc = ctypes.CDLL(None)
-_OURS: Final = (psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.NotSupportedError)
-"""Faults of what is asked, not of the database."""
-_THEIRS: Final = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)
-_BUSY: Final = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
 _SESSION: Final = f"""SET search_path = {SCHEMA}, pg_temp; SET statement_timeout = '10s';
     SET idle_in_transaction_session_timeout = '10s'; SET client_min_messages = 'warning'"""
 T = TypeVar("T")
-
-
-@contextmanager
-def told_by(database: Database) -> Iterator[None]:
-    """Turn faults of the database, and of the way to it, into a ``StoreError``; bugs of ours stay what they are."""
-    try:
-        yield
-    except _THEIRS as fault:
-        raise unreadable(str(database), _first_line(fault)) from fault
-    except _OURS:
-        raise
-    except _BUSY as fault:
-        raise busy(str(database), "others have been changing it for too long") from fault
-    except psycopg.Error as fault:
-        raise _away(database, fault) from fault
-    except (OSError, UnicodeError) as fault:
-        raise unreadable(str(database), str(fault)) from fault
-
-
-def _away(database: Database, fault: psycopg.Error) -> StoreUnreadable:
-    """``why`` says neither where the database is nor who we are there."""
-    said = " ".join(str(fault).split())
-    why = "the database cannot be reached" if fault.sqlstate is None else f"the database refuses ({fault.sqlstate})"
-    return StoreUnreadable(f"the store {database}: {said}", why)
-
-
-def _first_line(fault: psycopg.Error) -> str:
-    return str(fault).partition("\n")[0]
-
-
-@lru_cache(maxsize=512)
-def translated(sql: str) -> bytes:
-    """The statement with PostgreSQL's placeholders: ``?2`` is ``$2``; ``?`` is the one after the highest before it."""
-    highest = 0
-
-    def place(found: re.Match[str]) -> str:
-        nonlocal highest
-        if found[0].startswith("'"):
-            return found[0]
-        number = int(found[1]) if found[1] else highest + 1
-        highest = max(highest, number)
-        return f"${number}"
-
-    return _PLACEHOLDER.sub(place, sql).encode("utf-8")
 
 
 class Connection:

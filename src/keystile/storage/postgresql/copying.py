@@ -22,9 +22,11 @@ from keystile.storage.asking import Row
 from keystile.storage.doorbell import LOCK_TIMEOUT, Doorbell
 from keystile.storage.errors import StoreError, told, unreadable
 from keystile.storage.passwords import passwords_of, prepared
-from keystile.storage.postgresql.connection import ACCESS, KEYS, LOCK_SPACE, SCHEMA, told_by, translated
+from keystile.storage.postgresql.connection import ACCESS, KEYS, LOCK_SPACE, SCHEMA
 from keystile.storage.postgresql.database import Database
+from keystile.storage.postgresql.faults import told_by
 from keystile.storage.postgresql.migrate import SERIES, prepare
+from keystile.storage.postgresql.placeholders import translated
 from keystile.storage.postgresql.tables import ACCESS_TABLES, KEYS_TABLES, Sum, Table, summed
 from keystile.storage.sqlite import SqliteStore
 
