@@ -64,3 +64,21 @@ def test_a_host_that_hears_nothing_stops_to_trust_and_begins_again(hosts: Hosts)
     until(lambda: hosts.status(1, secret) == 200)
     hosts.gateways[1].keys("delete", "trusted")
     until(lambda: hosts.status(0, secret) == 401)
+
+
+def test_a_gateway_starts_while_the_database_is_away(hosts: Hosts) -> None:
+    """With the keys that it knew, as long as it trusts them."""
+    secret = hosts.gateways[0].create_key("known", "View")
+    until(lambda: hosts.status(0, secret) == 200)
+    gateway = hosts.gateways[0]
+    assert gateway.stop() == 0
+    hosts.database.stop(signal.SIGQUIT)
+    try:
+        gateway.out.write_text("")
+        gateway.start()
+        gateway.wait_until_ready()
+        assert hosts.status(0, secret) == 200
+        assert hosts.health(0)["status"] == "degraded"
+    finally:
+        hosts.database.start()
+    until(lambda: hosts.health(0)["status"] == "ok")

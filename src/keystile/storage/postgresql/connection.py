@@ -65,6 +65,9 @@ class Connection:
         if lock is not None:
             wait = f"SET LOCAL lock_timeout = {max(1, round(lock_timeout * 1000))}"
             turn = f"SELECT pg_advisory_xact_lock({LOCK_SPACE}, {lock})"
+            if lock == USES:
+                # No key goes while its use is noted, and neither waits for a row that the other holds.
+                turn += f"; SELECT pg_advisory_xact_lock_shared({LOCK_SPACE}, {KEYS})"
             self._begin_by = f"BEGIN; {wait}; {turn}; SET LOCAL lock_timeout = 0"
         self._alone = asyncio.Lock()
         self._connecting = asyncio.Lock()

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import psycopg
 from argon2 import PasswordHasher
 
 from keystile.storage.access import AccessFile, AccessStore
@@ -30,7 +29,7 @@ from keystile.storage.postgresql.changes import News, Place
 from keystile.storage.postgresql.connection import Connection
 from keystile.storage.postgresql.database import Database
 from keystile.storage.postgresql.mirror import Mirror
-from keystile.storage.store import Noted, Store
+from keystile.storage.store import Store
 
 _ON_DISK = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 _LATER = "SET synchronous_commit = off"
@@ -128,13 +127,6 @@ class PostgresStore(Store):
             raise
         if not await asyncio.to_thread(self.mirror.has_told, *logged[0]):
             await self.take_in(ring=True)
-
-    async def _note(self, *noted: Noted) -> None:
-        """A key that another host deletes at this moment fails the batch, which is tried again without it."""
-        try:
-            await super()._note(*noted)
-        except psycopg.IntegrityError as fault:
-            raise busy(str(self.database), "keys were deleted while their uses were noted") from fault
 
 
 async def open_access(database: Database) -> AccessStore:
