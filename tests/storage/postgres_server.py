@@ -40,6 +40,7 @@ class Server:
         self.port = port
         self._durable = durable
         self._made = 0
+        self._more: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-A", "trust", "-U", USER, "-E", "UTF8", "--no-sync", "-D", str(folder / "data"))
 
@@ -48,7 +49,7 @@ class Server:
         settings = ["max_connections=300", *([] if self._durable else ["fsync=off", "full_page_writes=off"])]
         settings += [f"unix_socket_directories={self.folder}"]
         settings += [f"listen_addresses={'127.0.0.1' if self.port else ''}", f"port={self.port or 5432}"]
-        options = [part for each in settings for part in ("-c", each)]
+        options = [part for each in (*settings, *self._more) for part in ("-c", each)]
         with (self.folder / "log").open("ab") as log:
             command = [*_as_user(), str(BINARIES / "postgres"), "-D", str(self.folder / "data"), *options]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
@@ -61,6 +62,17 @@ class Server:
                 if time.monotonic() > end or self._process.poll() is not None:
                     raise
                 time.sleep(0.05)
+
+    def secure(self, certificate: Path, key: Path) -> None:
+        """From the next start on, over TCP only TLS with a password; the socket stays as it is."""
+        data = self.folder / "data"
+        for name, source in (("server.crt", certificate), ("server.key", key)):
+            (data / name).write_bytes(source.read_bytes())
+            (data / name).chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(data / name, USER, USER)
+        (data / "pg_hba.conf").write_text("local all all trust\nhostssl all all all scram-sha-256\n", "ascii")
+        self._more = ["ssl=on"]
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT politely, SIGQUIT as in a crash."""

@@ -3,18 +3,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from keystile.config.database import parse
 from keystile.storage.errors import StoreBusy, StoreUnreadable
 from keystile.storage.postgresql import connection as module
 from keystile.storage.postgresql.connection import ACCESS, KEYS, Connection
 from keystile.storage.postgresql.database import Database
+from tests.config.certificates import make
 from tests.storage.engines import PostgresEngine
-from tests.storage.postgres_server import Server
+from tests.storage.postgres_server import Server, free_port, server, why_not
 
 
 @pytest.fixture
@@ -176,3 +178,44 @@ async def test_a_notification_is_heard_whoever_sends_it(engine: PostgresEngine) 
     engine.run("NOTIFY keystile_changes")
     assert await listener.notified(30)
     await listener.close()
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Server]:
+    if reason := why_not():
+        pytest.skip(reason)
+    with server(free_port()) as made:
+        made.run("CREATE ROLE keystile LOGIN PASSWORD 'open sesame'")
+        made.stop()
+        made.secure(*make(tmp_path, "server"))
+        made.start()
+        yield made
+
+
+async def test_over_tls_a_server_is_believed_by_its_certificate_and_we_by_our_password(
+    secured: Server, tmp_path: Path
+) -> None:
+    """As gateway.yaml says it: a name or an authority that is another's is refused before the password is sent."""
+    (tmp_path / "right").write_text("open sesame\n", "utf-8")
+    (tmp_path / "wrong").write_text("open barley\n", "utf-8")
+    ours, theirs = tmp_path / "server.cert.pem", make(tmp_path, "another")[0]
+
+    async def asked(host: str, authority: Path, password: str) -> str:
+        url = f"postgresql://keystile@{host}:{secured.port}/postgres?sslmode=verify-full&sslrootcert={authority}"
+        connection = Connection(Database(parse(url).options, tmp_path / password))
+        try:
+            return str((await connection.ask("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))[0][0])
+        except StoreUnreadable as fault:
+            return str(fault)
+        finally:
+            await connection.close()
+
+    assert await asked("localhost", ours, "right") == "True"
+    refused = await asked("localhost", ours, "wrong")
+    assert "password authentication failed" in refused
+    assert "barley" not in refused
+    assert "certificate verify failed" in await asked("localhost", theirs, "right")
+    assert "does not match host name" in await asked("127.0.0.1", ours, "right")
+    plain = f"postgresql://keystile@localhost:{secured.port}/postgres?sslmode=disable"
+    with pytest.raises(StoreUnreadable, match="no pg_hba"):
+        await Connection(Database(parse(plain).options, tmp_path / "right")).ask("SELECT 1")
