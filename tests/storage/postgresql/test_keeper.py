@@ -93,6 +93,19 @@ async def test_a_database_that_goes_away_is_said_once_and_gone_back_to(
         await until(lambda: not admits(follower, created.secret))
 
 
+async def test_a_fault_of_ours_in_a_look_is_logged_and_the_next_look_comes(
+    engine: PostgresEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "POLL", 0.05)
+    monkeypatch.setattr(module, "RETRY", 0.01)
+    async with kept(engine, tmp_path / "two.db") as (keeper, _):
+        with monkeypatch.context() as patched:
+            patched.setattr(keeper, "_look", None)
+            await until(lambda: not keeper.connected)
+        await until(lambda: keeper.connected)
+    assert "TypeError" in caplog.text
+
+
 def test_delays_are_counted_in_buckets_of_which_the_last_has_no_bound() -> None:
     delays = Delays()
     for seconds in (0.004, 0.005, 0.006, 1e6):

@@ -14,7 +14,7 @@ from keystile.storage.errors import StoreUnreadable
 from keystile.storage.follow import KeyFollower
 from keystile.storage.postgresql import mirror as module
 from keystile.storage.postgresql.changes import KeptKey, News, Place
-from keystile.storage.postgresql.mirror import Mirror
+from keystile.storage.postgresql.mirror import DoesNotFit, Mirror
 from tests.storage.ground import ANN, BY, writing
 
 KEY = KeptKey("k", "a", ANN, "main", "A B", "", None, 1.0, 1, b"1" * 32, "00001", False, None, None, None, None)
@@ -114,7 +114,7 @@ def test_an_address_may_go_over_to_another_account(mirror: Mirror, follower: Key
 
 def test_all_of_what_it_takes_in_counts_or_nothing(mirror: Mirror, follower: KeyFollower) -> None:
     mirror.take(None, whole(FIRST, KEY))
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(DoesNotFit):
         mirror.take(FIRST, whole(SECOND, KEY._replace(id="l"), KEY._replace(id="m")))
     assert mirror.place() == FIRST
     assert held(follower) == {b"1" * 32}

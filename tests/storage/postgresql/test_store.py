@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,6 +173,24 @@ async def test_a_mirror_that_is_gone_or_damaged_is_made_anew_and_no_key_is_refus
         assert admits(follower, created.secret, 5e9)
         await service.delete(ANN, "main", **BY)
         assert not admits(follower, created.secret, 5e9)
+        follower.close()
+
+
+async def test_what_does_not_fit_is_read_again_whole(
+    engine: PostgresEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has written the host's own file."""
+    async with writing(engine) as service:
+        stays = (await service.create(ANN, "main", **BY)).secret
+        with closing(sqlite3.connect(engine.path)) as connection:
+            connection.execute("UPDATE keys SET name = 'other'")
+            connection.commit()
+        follower = MirrorFollower(engine.path, Keyring())
+        follower.load()
+        other = (await service.create(ANN, "other", **BY)).secret
+        assert "all of it is read again" in caplog.text
+        assert [admits(follower, secret, 5e9) for secret in (stays, other)] == [True, True]
+        await engine.examine()
         follower.close()
 
 

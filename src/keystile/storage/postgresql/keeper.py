@@ -62,7 +62,7 @@ class Keeper:
                     await self._listener.listen(CHANNEL)
                 await self._look(told)
                 told = await self._listener.notified(POLL)
-            except StoreError as fault:
+            except Exception as fault:  # noqa: BLE001 - whatever it is, a host that stops to look would trust old keys
                 told = False
                 self._say(fault)
                 await self._listener.close()
@@ -87,8 +87,9 @@ class Keeper:
             self.delays.note(news.age + time.monotonic() - asked)
             self.found_by_polling += not told
 
-    def _say(self, fault: StoreError) -> None:
+    def _say(self, fault: Exception) -> None:
         self.connected = False
         if not self.trouble:
-            log.warning("%s; this host goes on with the keys that it knows", fault)
+            bug = None if isinstance(fault, StoreError) else fault
+            log.warning("%s; this host goes on with the keys that it knows", fault, exc_info=bug)
         self.trouble = str(fault)

@@ -34,6 +34,10 @@ _PUT_KEY = """INSERT INTO keys (id, account_id, name, scopes, networks, expires,
 _PUT_DIGEST = "INSERT INTO digests (digest, key_id, hint, imported, until) VALUES (?, ?, ?, ?, ?)"
 
 
+class DoesNotFit(Exception):
+    """What has changed cannot be added to what is kept: one of the two is not what it should be."""
+
+
 class Mirror:
     """The file at ``path``, made when missing. Synchronous: for threads, one at a time. May raise StoreError."""
 
@@ -86,14 +90,18 @@ class Mirror:
     def take(self, known: Place | None, news: News, *, ring: bool = False) -> bool:
         """Take in what has changed since ``known``, and ring for it; False where the file is no longer there.
 
+        Raises DoesNotFit; then nothing of it is taken in.
         ``ring``: in any case, unless we have rung for that place before.
         """
         with told(self.path), self._bell.locked(), self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             if _place(connection) != known:
                 return False
-            if news.place != known:
-                _write(connection, news)
+            if news.place != known or news.whole:
+                try:
+                    _write(connection, news)
+                except sqlite3.IntegrityError as fault:
+                    raise DoesNotFit(f"what was read does not fit what {self.path} holds: {fault}") from fault
             connection.execute("COMMIT")
             if not news.is_empty or (ring and self._rung != news.place):
                 self._bell.ring()

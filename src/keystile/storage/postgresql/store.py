@@ -28,7 +28,7 @@ from keystile.storage.postgresql import changes, connection, migrate
 from keystile.storage.postgresql.changes import News, Place
 from keystile.storage.postgresql.connection import Connection
 from keystile.storage.postgresql.database import Database
-from keystile.storage.postgresql.mirror import Mirror
+from keystile.storage.postgresql.mirror import DoesNotFit, Mirror
 from keystile.storage.store import Store
 
 _ON_DISK = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
@@ -85,13 +85,18 @@ class PostgresStore(Store):
         """
         async with self._taking_in:
             await self._prepare_once()
+            fits = True
             for _ in range(_ATTEMPTS):
                 asked = time.monotonic()
                 known = await asyncio.to_thread(self._known)
-                news = await changes.since(self._log, known)
-                if await asyncio.to_thread(self.mirror.take, known, news, ring=ring):
-                    self.mirror.confirmed.note(time.monotonic() - asked)
-                    return news
+                news = await changes.since(self._log, known if fits else None)
+                try:
+                    if await asyncio.to_thread(self.mirror.take, known, news, ring=ring):
+                        self.mirror.confirmed.note(time.monotonic() - asked)
+                        return news
+                except DoesNotFit as fault:
+                    log.error("%s; all of it is read again", fault)
+                    fits = False
         raise busy(self.path, "others have been writing it for too long")
 
     def _known(self) -> Place | None:
