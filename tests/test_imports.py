@@ -38,6 +38,7 @@ ONLY_IN: dict[str, set[str]] = {
     "aiosqlite": {"storage"},
     "sqlite3": {"storage"},
     "argon2": {"storage"},
+    "psycopg": {"storage"},
     "httptools": {"wire", "relay", "loadtest"},
     "pydantic": {"config", "management", "loadtest"},
     "jinja2": {"management", "loadtest"},

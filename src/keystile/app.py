@@ -27,17 +27,18 @@ from keystile.relay.terms import check_names, terms_of
 from keystile.relay.upstreams import host_field
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.table import RouteTable, habits_of, rows
-from keystile.storage import backup
+from keystile.storage import backup, engines
 from keystile.storage.backup import Backup
-from keystile.storage.follow import KeyFollower
 from keystile.storage.passwords import Passwords
-from keystile.storage.sqlite import SqliteStore
+from keystile.storage.postgresql.database import Database
+from keystile.storage.store import Store
 
 if TYPE_CHECKING:
     from keystile.management.access import Access
     from keystile.management.context import Services
     from keystile.management.look import GatewayView
     from keystile.management.probing import Target
+    from keystile.storage.postgresql.tables import Sum
 
 # -- for commands: settings, routes, keys ---------------------------------------------------------------
 
@@ -60,16 +61,39 @@ def route_rows(settings: Settings) -> list[dict[str, object]]:
     return rows(route_table(settings))
 
 
-def _keys(store: SqliteStore, settings: Settings) -> KeyService:
+def _keys(store: Store, settings: Settings) -> KeyService:
     scopes = known_scopes(settings.operations)
     return KeyService(store, per_account=settings.keys.per_account, known_scopes=scopes)
+
+
+async def open_store(settings: Settings) -> Store:
+    """The store of these settings, in a file or a database. Raises StoreError."""
+    return await engines.open_store(settings.store, database_of(settings))
+
+
+async def open_passwords(settings: Settings) -> Passwords:
+    """The passwords of these settings' store. Raises StoreError."""
+    return await engines.open_passwords(settings.store, database_of(settings))
+
+
+def database_of(settings: Settings) -> Database | None:
+    """The database that the store is in; None where it is a file."""
+    where = settings.database
+    return None if where is None else Database(where.options, where.password_file)
+
+
+async def _open_access(settings: Settings, keys: KeyService, store: Store) -> Access:
+    from keystile.management.access import Access
+
+    rows = await engines.open_access(settings.store, database_of(settings))
+    return Access(keys, store, await open_passwords(settings), rows, settings.store)
 
 
 @asynccontextmanager
 async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passwords]]:
     """The service of accounts and keys, and their passwords, on the store of these settings. Raises StoreError."""
-    async with await SqliteStore.open(settings.store) as store:
-        passwords = await Passwords.open(settings.store)
+    async with await open_store(settings) as store:
+        passwords = await open_passwords(settings)
         try:
             yield _keys(store, settings), passwords
         finally:
@@ -79,10 +103,8 @@ async def open_keys(settings: Settings) -> AsyncIterator[tuple[KeyService, Passw
 @asynccontextmanager
 async def open_access(settings: Settings) -> AsyncIterator[Access]:
     """The rules of coming in, on the store of these settings. Raises StoreError."""
-    from keystile.management.access import Access
-
-    async with await SqliteStore.open(settings.store) as store:
-        access = await Access.open(settings.store, _keys(store, settings), store)
+    async with await open_store(settings) as store:
+        access = await _open_access(settings, _keys(store, settings), store)
         try:
             yield access
         finally:
@@ -92,13 +114,22 @@ async def open_access(settings: Settings) -> AsyncIterator[Access]:
 @asynccontextmanager
 async def open_smtp(settings: Settings) -> AsyncIterator[SmtpService]:
     """The service of SMTP credentials on the store of these settings. Raises StoreError."""
-    async with await SqliteStore.open(settings.store) as store:
+    async with await open_store(settings) as store:
         yield SmtpService(store)
 
 
 def back_up(settings: Settings, into: Path, *, force: bool) -> Backup:
     """Copy the store of these settings and its passwords (``storage/backup.py``). Raises StoreError."""
+    if settings.database is not None:
+        raise backup.in_a_database(settings.database.url)
     return backup.back_up(settings.store, into, force=force)
+
+
+def copy_store(source: Path | Database, target: Path | Database) -> dict[str, Sum]:
+    """Copy a whole store, and return what each table holds. Raises StoreError, and ImportError without the driver."""
+    from keystile.storage.postgresql.copying import copy
+
+    return copy(source, target)
 
 
 # -- for the relay process -------------------------------------------------------------------------------
@@ -131,7 +162,8 @@ def build_relay(
 ) -> Gateway:
     """A relay from the accepted configuration. Must be called inside a running loop."""
     keyring = Keyring()
-    follower = KeyFollower(snapshot.settings.store, keyring)
+    settings = snapshot.settings
+    follower = engines.follower_of(settings.store, database_of(settings), keyring)
     made = rules(snapshot)
     return Gateway(made, rules, keyring, follower, slots, channel, store_counters, servers=servers)
 
@@ -172,15 +204,14 @@ def _policies(settings: Settings) -> list[Tls]:
 
 
 @asynccontextmanager
-async def open_services(snapshot: Accepted, store: SqliteStore, look: GatewayView) -> AsyncIterator[Services]:
+async def open_services(snapshot: Accepted, store: Store, look: GatewayView) -> AsyncIterator[Services]:
     """What the management application works with, over an open store. Raises StoreError."""
-    from keystile.management.access import Access
     from keystile.management.catalogue import Catalogue
     from keystile.management.context import Services
 
     settings = snapshot.settings
     keys = _keys(store, settings)
-    access = await Access.open(settings.store, keys, store)
+    access = await _open_access(settings, keys, store)
     try:
         await access.warm()
         documents = {path: snapshot.contents(path) for path in settings.documents}

@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": set(),
     "loadtest": set(),
     "backup": set(),
+    "store": {"copy"},
     "accounts": {"create", "password", "link", "setup-link", "list", "delete"},
     "keys": {"create", "list", "edit", "change", "delete", "import"},
     "tls": {"self-signed"},

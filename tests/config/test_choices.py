@@ -61,7 +61,8 @@ def test_three_slashes_are_relative_and_four_absolute(value: str, path: str) -> 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("postgresql://host/db", "not yet"),
+        ("postgresql://host", "names no database"),
+        ("postgresql://u:pa55@host/db", "holds a password"),
         ("keystile.db", "such as sqlite:///keystile.db"),
         ("sqlite://k.db", "such as"),
         ("sqlite:///", "such as"),

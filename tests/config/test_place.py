@@ -52,7 +52,7 @@ def test_an_absolute_place_is_one(tmp_path: Path) -> None:
     assert store_of(file).store == Path("/var/lib/keystile.db")
 
 
-@pytest.mark.parametrize("text", ["store: postgresql://db/keys\n", "store: [a]\n", f"store: keys.db\n{BROKEN}"])
+@pytest.mark.parametrize("text", ["store: postgresql://db\n", "store: [a]\n", f"store: keys.db\n{BROKEN}"])
 def test_a_place_that_is_none_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"gateway\.yaml.*store"):
         place(tmp_path, text)

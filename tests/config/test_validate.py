@@ -51,7 +51,6 @@ def test_a_fault_is_told_with_its_line_its_path_and_what_would_be_right(
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("store: postgresql://host/db", "store"),
         ("slots: valkey://host", "slots"),
     ],
 )  # fmt: skip

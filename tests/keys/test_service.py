@@ -12,7 +12,8 @@ from keystile.keys.errors import KeyRuleBroken
 from keystile.keys.secret import has_check_digits, hint
 from keystile.keys.service import UNCHANGED, KeyService
 from keystile.keys.store import Recent
-from keystile.storage.sqlite import SqliteStore
+from keystile.storage.store import Store
+from tests.storage.engines import Engine
 
 BY: dict[str, Any] = {"actor": "operator (command line)", "origin": "console"}
 ANN = "ann@x.org"
@@ -36,13 +37,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with await SqliteStore.open(tmp_path / "keystile.db") as store:
+async def store(engine: Engine) -> AsyncIterator[Store]:
+    async with await engine.open() as store:
         yield store
 
 
 @pytest.fixture
-async def service(store: SqliteStore, clock: Clock) -> KeyService:
+async def service(store: Store, clock: Clock) -> KeyService:
     service = KeyService(store, clock, known_scopes=frozenset({"ViewContacts", "Export"}))
     await service.create_account(ANN, **BY)
     return service
@@ -77,7 +78,7 @@ async def test_a_created_key_shows_its_secret_once_and_all_it_was_given(service:
     assert (found.expires, found.created, found.imported, found.version) == (2000.0, 1000.0, False, 1)
 
 
-async def test_a_scope_that_no_route_uses_is_kept_with_a_warning(service: KeyService, store: SqliteStore) -> None:
+async def test_a_scope_that_no_route_uses_is_kept_with_a_warning(service: KeyService, store: Store) -> None:
     created = await service.create(ANN, "main", ["Export", "Exprot"], **BY)
     assert created.key.scopes == {"Export", "Exprot"}
     assert created.warnings == ("no route uses the scope Exprot",)
@@ -239,7 +240,7 @@ async def test_every_event_tells_who_what_when_and_from_where(service: KeyServic
     assert page == events[2:4]
 
 
-async def test_what_breaks_a_rule_leaves_no_trace(service: KeyService, store: SqliteStore) -> None:
+async def test_what_breaks_a_rule_leaves_no_trace(service: KeyService, store: Store) -> None:
     before = await service.events()
     for facts in ({"scopes": ["a b"]}, {"networks": ["x"]}, {"name": ""}, {"expires": 1.0}):
         given: dict[str, Any] = {"name": "main", **facts}
@@ -296,7 +297,7 @@ async def test_the_events_of_one_account_are_a_page_at_a_time(service: KeyServic
     assert len(await service.events(2**70, 2**70)) == 8
 
 
-async def test_what_was_asked_with_the_keys_of_an_account(service: KeyService, store: SqliteStore) -> None:
+async def test_what_was_asked_with_the_keys_of_an_account(service: KeyService, store: Store) -> None:
     await service.create_account("bob@x.org", **BY)
     first, second = [(await service.create(ANN, name, **BY)).key.id for name in ("a", "b")]
     bobs = (await service.create("bob@x.org", "a", **BY)).key.id

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,9 +13,9 @@ from keystile.keys.keyring import Keyring
 from keystile.keys.secret import digest, has_check_digits, hint
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SEND_SMTP, UNCHANGED, SmtpCreated, SmtpService
-from keystile.storage.follow import KeyFollower
-from keystile.storage.sqlite import SqliteStore
+from keystile.storage.store import Store
 from tests.keys.test_service import ANN, BY, Broken, Clock, contents
+from tests.storage.engines import Engine
 
 MAIL = "mailer@x.org"
 HERE = ip_address("10.0.0.1")
@@ -26,20 +27,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with await SqliteStore.open(tmp_path / "keystile.db") as store:
+async def store(engine: Engine) -> AsyncIterator[Store]:
+    async with await engine.open() as store:
         yield store
 
 
 @pytest.fixture
-async def keys(store: SqliteStore, clock: Clock) -> KeyService:
+async def keys(store: Store, clock: Clock) -> KeyService:
     keys = KeyService(store, clock)
     await keys.create_account(ANN, **BY)
     return keys
 
 
 @pytest.fixture
-async def smtp(store: SqliteStore, clock: Clock, keys: KeyService) -> SmtpService:
+async def smtp(store: Store, clock: Clock, keys: KeyService) -> SmtpService:
     return SmtpService(store, clock)
 
 
@@ -215,10 +216,10 @@ async def test_two_accounts_may_use_one_name_and_each_secret_is_its_owners(smtp:
 # -- a kind of their own -------------------------------------------------------------------------------------------
 
 
-async def test_no_keyring_ever_holds_one(smtp: SmtpService, keys: KeyService, tmp_path: Path) -> None:
+async def test_no_keyring_ever_holds_one(smtp: SmtpService, keys: KeyService, engine: Engine) -> None:
     before = await smtp.create(ANN, "before@x.org", **BY)
     keyring = Keyring()
-    follower = KeyFollower(tmp_path / "keystile.db", keyring)
+    follower = engine.follower(keyring, time.time, time.monotonic)
     follower.load()
     key = await keys.create(ANN, "main", **BY)
     after = await smtp.create(ANN, MAIL, **BY)

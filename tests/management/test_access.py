@@ -18,7 +18,7 @@ from keystile.management.access import (
     SlowDown,
 )
 from keystile.management.tokens import SEEN_EVERY
-from keystile.storage.connection import Connection, Row
+from keystile.storage.asking import Asking, Row
 from keystile.storage.passwords import passwords_of
 from tests.management.coming_in import (
     ANN,
@@ -91,7 +91,7 @@ async def test_an_unknown_account_makes_for_the_same_work(here: Door, monkeypatc
     file = here.access._rows.file
     change, read = file.change, file.read
 
-    def changing() -> AbstractAsyncContextManager[Connection]:
+    def changing() -> AbstractAsyncContextManager[Asking]:
         work.append("change")
         return change()
 

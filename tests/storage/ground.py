@@ -17,7 +17,7 @@ from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
 from keystile.storage.doorbell import Doorbell
 from keystile.storage.follow import KeyFollower
-from keystile.storage.sqlite import SqliteStore
+from tests.storage.engines import Engine, SqliteEngine, engine_of
 
 BY: dict[str, Any] = {"actor": "operator (command line)", "origin": "console"}
 ANN = "ann@x.org"
@@ -34,9 +34,10 @@ class Clock:
 
 
 @asynccontextmanager
-async def writing(path: Path) -> AsyncIterator[KeyService]:
-    """A service on the store at this path, which has an account."""
-    async with await SqliteStore.open(path) as store:
+async def writing(place: Path | Engine) -> AsyncIterator[KeyService]:
+    """A service on this store, or that at this path, which has an account."""
+    engine = SqliteEngine(place) if isinstance(place, Path) else place
+    async with await engine.open() as store:
         service = KeyService(store, Clock())
         if not await service.list_accounts():
             await service.create_account(ANN, **BY)
@@ -50,16 +51,17 @@ def admits(follower: KeyFollower, secret: str, now: float = 1000.0) -> bool:
     return follower._keyring.find(digest(secret.encode()), now) is not None
 
 
-def start_writer(path: Path, *task: str) -> subprocess.Popen[str]:
+def start_writer(place: Path | Engine, *task: str) -> subprocess.Popen[str]:
     """Start a process that does one of ``TASKS``."""
-    command = [sys.executable, "-m", "tests.storage.ground", str(path), *task]
+    spec = str(place) if isinstance(place, Path) else place.spec
+    command = [sys.executable, "-m", "tests.storage.ground", spec, *task]
     root = Path(__file__).parent.parent.parent
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
 
 
-def run_writer(path: Path, *task: str) -> int:
+def run_writer(place: Path | Engine, *task: str) -> int:
     """Let such a process come to its end, and return how it ended."""
-    with start_writer(path, *task) as writer:
+    with start_writer(place, *task) as writer:
         writer.communicate(timeout=60)
         return writer.returncode
 
@@ -102,7 +104,7 @@ async def _die_before_committing(service: KeyService, name: str) -> None:
     async def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    SqliteStore._commit_and_ring = die  # type: ignore[method-assign, assignment]
+    type(service._store)._commit_and_ring = die  # type: ignore[attr-defined]
     await service.delete(ANN, name, **BY)
 
 
@@ -122,8 +124,8 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
 }
 
 
-async def _main(path: str, task: str, *arguments: str) -> None:
-    async with writing(Path(path)) as service:
+async def _main(spec: str, task: str, *arguments: str) -> None:
+    async with writing(engine_of(spec)) as service:
         await TASKS[task](service, *arguments)
 
 

@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from keystile.storage.access import AccessStore, Link, ManagementToken, Session
 from keystile.storage.errors import StoreBusy, StoreUnreadable
 from keystile.storage.passwords import Passwords, passwords_of
+from tests.storage.engines import Engine
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 SESSION = Session("s1", "a", 1000.0, 1000.0, "192.0.2.1", "Browser/1.0")
@@ -25,26 +26,30 @@ def digest(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "keystile.db"
+ONLY_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-async def rows(store: Path) -> AsyncIterator[AccessStore]:
-    rows = await AccessStore.open(store)
+def store(engine: Engine) -> Path:
+    return engine.path
+
+
+@pytest.fixture
+async def rows(engine: Engine) -> AsyncIterator[AccessStore]:
+    rows = await engine.access()
     yield rows
     await rows.close()
 
 
 @pytest.fixture
-async def passwords(store: Path, rows: AccessStore) -> AsyncIterator[Passwords]:
-    passwords = await Passwords.open(store, CHEAP, lambda: 1000.0)
+async def passwords(engine: Engine, rows: AccessStore) -> AsyncIterator[Passwords]:
+    passwords = await engine.passwords(CHEAP, lambda: 1000.0)
     await passwords.set_password("a", "correct horse")
     yield passwords
     await passwords.close()
 
 
+@ONLY_SQLITE
 async def test_the_file_is_for_its_owner_alone(rows: AccessStore, store: Path) -> None:
     assert stat.S_IMODE(passwords_of(store).stat().st_mode) == 0o600
 
@@ -151,6 +156,7 @@ async def test_readers_see_only_what_is_committed(rows: AccessStore) -> None:
     assert await rows.link(digest(1))
 
 
+@ONLY_SQLITE
 async def test_a_file_that_was_put_in_its_place_is_the_file(rows: AccessStore, store: Path, tmp_path: Path) -> None:
     await rows.put_link(digest(1), Link("a", 2000.0))
     (tmp_path / "other").mkdir()
@@ -166,12 +172,14 @@ async def test_a_file_that_was_put_in_its_place_is_the_file(rows: AccessStore, s
     assert await rows.link(digest(3))
 
 
+@ONLY_SQLITE
 async def test_a_file_that_is_gone_is_told(rows: AccessStore, store: Path) -> None:
     passwords_of(store).unlink()
     with pytest.raises(StoreUnreadable):
         await rows.session(digest(1))
 
 
+@ONLY_SQLITE
 async def test_a_file_of_the_first_schema_keeps_its_passwords(store: Path) -> None:
     first = Path(__file__).parents[2] / "src/keystile/storage/migrations/passwords-0001_accounts.sql"
     with closing(sqlite3.connect(passwords_of(store))) as connection:
@@ -190,6 +198,7 @@ async def test_a_file_of_the_first_schema_keeps_its_passwords(store: Path) -> No
         await passwords.close()
 
 
+@ONLY_SQLITE
 async def test_who_was_here_last_is_noted_where_it_can_be_and_keeps_nobody_waiting(
     rows: AccessStore, passwords: Passwords, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +215,7 @@ async def test_who_was_here_last_is_noted_where_it_can_be_and_keeps_nobody_waiti
     assert (await rows.session(digest(1))) == replace(SESSION, seen=2000.0, address="192.0.2.9")
 
 
+@ONLY_SQLITE
 async def test_changes_of_a_locked_file_fail_within_a_bound_however_many_wait(
     rows: AccessStore, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

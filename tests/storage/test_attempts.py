@@ -3,17 +3,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from keystile.storage.access import AccessStore
 from keystile.storage.attempts import MOST_KNOWN, Attempts, AttemptStore, Rows
+from tests.storage.engines import Engine
 
 
 @pytest.fixture
-async def rows(tmp_path: Path) -> AsyncIterator[AccessStore]:
-    rows = await AccessStore.open(tmp_path / "keystile.db")
+async def rows(engine: Engine) -> AsyncIterator[AccessStore]:
+    rows = await engine.access()
     yield rows
     await rows.close()
 

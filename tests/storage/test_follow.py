@@ -19,6 +19,7 @@ from keystile.storage.doorbell import doorbell_of
 from keystile.storage.errors import StoreUnreadable
 from keystile.storage.follow import KeyFollower
 from keystile.storage.sqlite import SqliteStore
+from tests.storage.engines import Engine
 from tests.storage.ground import ANN, BY, Clock, admits, run_writer, start_writer, writing
 
 
@@ -48,6 +49,22 @@ def start(path: Path, clock: Clock) -> Iterator[Callable[[], KeyFollower]]:
         follower.close()
 
 
+@pytest.fixture
+def begin(engine: Engine, clock: Clock) -> Iterator[Callable[[], KeyFollower]]:
+    """The same for each engine."""
+    started: list[KeyFollower] = []
+
+    def begin() -> KeyFollower:
+        follower = engine.follower(Keyring(), clock, clock)
+        follower.load()
+        started.append(follower)
+        return follower
+
+    yield begin
+    for follower in started:
+        follower.close()
+
+
 Start = Callable[[], KeyFollower]
 
 
@@ -62,9 +79,9 @@ def put_in_place(spare: Path, path: Path) -> None:
     os.replace(spare, path)
 
 
-async def test_every_change_is_known_to_the_next_request(path: Path, start: Start) -> None:
-    async with writing(path) as service:
-        one, two = start(), start()
+async def test_every_change_is_known_to_the_next_request(engine: Engine, begin: Start) -> None:
+    async with writing(engine) as service:
+        one, two = begin(), begin()
         created = await service.create(ANN, "main", ["A"], **BY)
         assert not one.current()
         assert admits(one, created.secret)
@@ -91,10 +108,10 @@ async def test_every_change_is_known_to_the_next_request(path: Path, start: Star
         assert len(two._keyring) == 0
 
 
-async def test_an_account_that_is_deleted_takes_its_keys_with_it(path: Path, start: Start) -> None:
-    async with writing(path) as service:
+async def test_an_account_that_is_deleted_takes_its_keys_with_it(engine: Engine, begin: Start) -> None:
+    async with writing(engine) as service:
         secrets = [(await service.create(ANN, f"k{number}", **BY)).secret for number in range(3)]
-        follower = start()
+        follower = begin()
         assert all(admits(follower, secret) for secret in secrets)
         await service.delete_account(ANN, **BY)
         assert not any(admits(follower, secret) for secret in secrets)
@@ -152,10 +169,10 @@ async def test_a_change_that_comes_while_the_log_is_read_rings_again(
         assert len(follower._keyring) == 2
 
 
-async def test_two_writers_at_once_lose_no_change(path: Path, start: Start) -> None:
-    async with writing(path) as service:
-        follower = start()
-        writers = [start_writer(path, "create", f"w{number}-", "5") for number in range(3)]
+async def test_two_writers_at_once_lose_no_change(engine: Engine, begin: Start) -> None:
+    async with writing(engine) as service:
+        follower = begin()
+        writers = [start_writer(engine, "create", f"w{number}-", "5") for number in range(3)]
         while any(writer.poll() is None for writer in writers):
             if not follower.current():
                 follower.catch_up()
@@ -175,11 +192,11 @@ async def test_a_writer_killed_before_it_rang_is_found_by_the_check(path: Path, 
         assert not admits(follower, created.secret)
 
 
-async def test_the_next_writer_rings_for_one_that_was_killed(path: Path, start: Start) -> None:
-    async with writing(path) as service:
+async def test_the_next_writer_rings_for_one_that_was_killed(engine: Engine, begin: Start) -> None:
+    async with writing(engine) as service:
         created = await service.create(ANN, "main", **BY)
-        follower = start()
-        assert run_writer(path, "die-before-ringing", "main") == -9
+        follower = begin()
+        assert run_writer(engine, "die-before-ringing", "main") == -9
         await service.create(ANN, "other", **BY)
         assert not admits(follower, created.secret)
 

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from keystile.storage import remembered
 from keystile.storage.access import AccessStore
 from keystile.storage.remembered import Remembered, RememberedStore
+from tests.storage.engines import Engine
 
 
 @pytest.fixture
-async def rows(tmp_path: Path) -> AsyncIterator[AccessStore]:
-    rows = await AccessStore.open(tmp_path / "keystile.db")
+async def rows(engine: Engine) -> AsyncIterator[AccessStore]:
+    rows = await engine.access()
     yield rows
     await rows.close()
 

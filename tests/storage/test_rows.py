@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 from keystile.keys.audit import What
 from keystile.keys.keyring import KeyRow
 from keystile.storage import rows
+from tests.storage.engines import Engine
 from tests.storage.ground import ANN, BY, writing
 
 
@@ -23,19 +20,17 @@ def test_a_row_of_an_event_becomes_an_event() -> None:
     assert (event.seq, event.what, event.key_hint, event.details) == (7, What.KEY_CREATED, "12345", "new")
 
 
-async def test_the_columns_for_a_keyring_are_those_it_expects(tmp_path: Path) -> None:
-    path = tmp_path / "keystile.db"
-    async with writing(path) as service:
+async def test_the_columns_for_a_keyring_are_those_it_expects(engine: Engine) -> None:
+    async with writing(engine) as service:
         key = (await service.import_key(ANN, "main", "ab" * 32, "12345", ["A"], **BY)).key
         await service.change(ANN, "main", 60, **BY)
-    with closing(sqlite3.connect(path)) as connection:
-        (row,) = map(KeyRow._make, connection.execute(rows.HELD_KEYS))
+    (row,) = map(KeyRow._make, engine.run(rows.HELD_KEYS))
     assert (row.id, row.account, row.name, row.scopes, row.networks) == (key.id, ANN, "main", "A", "")
     assert (row.imported, row.old_digest, row.old_until, row.old_imported) == (0, b"\xab" * 32, 1060.0, 1)
 
 
-async def test_questions_find_one_all_or_nothing(tmp_path: Path) -> None:
-    async with writing(tmp_path / "keystile.db") as service:
+async def test_questions_find_one_all_or_nothing(engine: Engine) -> None:
+    async with writing(engine) as service:
         created = await service.create(ANN, "main", **BY)
         reading = service._store
         owner = created.key.account_id

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,8 @@ from keystile.keys.key import Account, SmtpCredential
 from keystile.keys.networks import Networks
 from keystile.storage import smtp_rows
 from keystile.storage.sqlite import SqliteStore
+from keystile.storage.store import Store
+from tests.storage.engines import Engine
 
 ALLOWED = Networks.parse(["10.0.0.0/8", "2001:db8::1"])
 MAIL = SmtpCredential("c", "a", "ann@x.org", "mail@x.org", "00001", ALLOWED, 5.0, 1.0)
@@ -18,8 +19,8 @@ DIGESTS = [bytes([number]) * 32 for number in range(4)]
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with await SqliteStore.open(tmp_path / "keystile.db") as store:
+async def store(engine: Engine) -> AsyncIterator[Store]:
+    async with await engine.open() as store:
         async with store.change() as tx:
             await tx.add_account(Account("a", "ann@x.org", False, 0.0))
             await tx.add_smtp_credential(MAIL, DIGESTS[0])
@@ -33,7 +34,7 @@ def test_a_row_becomes_a_credential() -> None:
     assert (used.last_used_at, used.last_used_from) == (9.0, None)
 
 
-async def test_questions_find_one_all_or_nothing(store: SqliteStore) -> None:
+async def test_questions_find_one_all_or_nothing(store: Store) -> None:
     assert await store.smtp_credentials() == await store.smtp_credentials("a") == (MAIL,)
     assert await store.smtp_credentials("nobody") == ()
     assert await store.smtp_credential("a", "mail@x.org") == MAIL
@@ -46,7 +47,7 @@ async def test_questions_find_one_all_or_nothing(store: SqliteStore) -> None:
     assert await store.count_smtp_credentials("nobody") == 0
 
 
-async def test_an_update_keeps_what_may_change_and_the_digest_where_none_is_given(store: SqliteStore) -> None:
+async def test_an_update_keeps_what_may_change_and_the_digest_where_none_is_given(store: Store) -> None:
     edited = replace(MAIL, name="m@x.org", networks=Networks(), expires=None, version=2)
     async with store.change() as tx:
         await tx.update_smtp_credential(replace(edited, created=77.0, scope="Other"))
@@ -57,7 +58,7 @@ async def test_an_update_keeps_what_may_change_and_the_digest_where_none_is_give
     assert await store.smtp_credential_by_digest(DIGESTS[1]) == replace(edited, hint="00002")
 
 
-async def test_last_uses_are_kept_never_go_back_and_never_ring(store: SqliteStore) -> None:
+async def test_last_uses_are_kept_never_go_back_and_never_ring(store: Store) -> None:
     rung = store._bell.count()
     for use in (("c", 50.0, "192.0.2.1"), ("c", 60.0, ""), ("c", 55.0, "192.0.2.2"), ("gone", 70.0, "192.0.2.3")):
         await store.record_smtp_use(*use)
@@ -67,14 +68,15 @@ async def test_last_uses_are_kept_never_go_back_and_never_ring(store: SqliteStor
 
 
 async def test_a_last_use_that_cannot_be_kept_is_a_warning(
-    store: SqliteStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "keystile.db").rename(tmp_path / "away.db")
-    await store.record_smtp_use("c", 50.0, "192.0.2.1")
+    async with await SqliteStore.open(tmp_path / "keystile.db") as store:
+        (tmp_path / "keystile.db").rename(tmp_path / "away.db")
+        await store.record_smtp_use("c", 50.0, "192.0.2.1")
     assert "the last use of SMTP credential c cannot be kept" in caplog.text
 
 
-async def test_nothing_of_a_removed_credential_or_account_remains(store: SqliteStore) -> None:
+async def test_nothing_of_a_removed_credential_or_account_remains(store: Store) -> None:
     async with store.change() as tx:
         await tx.add_smtp_credential(replace(MAIL, id="d", name="d@x.org"), DIGESTS[1])
     for credential in "cd":
@@ -88,7 +90,7 @@ async def test_nothing_of_a_removed_credential_or_account_remains(store: SqliteS
         assert await store._reads.ask(f"SELECT * FROM {table}") == []
 
 
-async def test_a_rule_that_was_forgotten_is_held_by_the_schema(store: SqliteStore) -> None:
+async def test_a_rule_that_was_forgotten_is_held_by_the_schema(store: Store, engine: Engine) -> None:
     async def add(credential: SmtpCredential, digest: bytes) -> None:
         async with store.change() as tx:
             await tx.add_smtp_credential(credential, digest)
@@ -100,12 +102,12 @@ async def test_a_rule_that_was_forgotten_is_held_by_the_schema(store: SqliteStor
         (other, b"too short"),
         (replace(other, account_id="nobody"), DIGESTS[1]),
     ):
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(engine.broken_rule):
             await add(credential, digest)
     assert await store.smtp_credentials() == (MAIL,)
 
 
-async def test_no_change_of_a_credential_stands_in_the_change_log_of_keys(store: SqliteStore) -> None:
+async def test_no_change_of_a_credential_stands_in_the_change_log_of_keys(store: Store) -> None:
     before = await store._reads.ask("SELECT seq FROM changes")
     async with store.change() as tx:
         await tx.update_smtp_credential(replace(MAIL, version=2), DIGESTS[1])

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.networks import EVERYWHERE
 from keystile.keys.secret import mark
-from keystile.storage.sqlite import SqliteStore
+from keystile.storage.store import Store
+from tests.storage.engines import Engine
 
 ACCOUNT = Account("a", "ann@x.org", False, 0.0)
 KEY = ApiKey("k", "a", "ann@x.org", "main", "00001", frozenset({"A"}), EVERYWHERE, None, 0.0, False)
@@ -18,19 +17,19 @@ DIGESTS = [bytes([number]) * 32 for number in range(4)]
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with await SqliteStore.open(tmp_path / "keystile.db") as store:
+async def store(engine: Engine) -> AsyncIterator[Store]:
+    async with await engine.open() as store:
         async with store.change() as tx:
             await tx.add_account(ACCOUNT)
             await tx.add_key(KEY, DIGESTS[0])
         yield store
 
 
-async def digests(store: SqliteStore) -> list[tuple[object, ...]]:
+async def digests(store: Store) -> list[tuple[object, ...]]:
     return await store._reads.ask("SELECT digest, hint, until FROM digests ORDER BY until IS NOT NULL")
 
 
-async def test_a_transaction_sees_what_it_has_done(store: SqliteStore) -> None:
+async def test_a_transaction_sees_what_it_has_done(store: Store) -> None:
     async with store.change() as tx:
         await tx.add_key(replace(KEY, id="l", name="other"), DIGESTS[1])
         assert await tx.count_keys("a") == 2
@@ -40,7 +39,7 @@ async def test_a_transaction_sees_what_it_has_done(store: SqliteStore) -> None:
         assert await tx.account_by_id("ann@x.org") is None
 
 
-async def test_a_digest_is_replaced_at_once_or_kept_for_a_while(store: SqliteStore) -> None:
+async def test_a_digest_is_replaced_at_once_or_kept_for_a_while(store: Store) -> None:
     async with store.change() as tx:
         await tx.replace_digest(replace(KEY, hint="00002", old_until=50.0), DIGESTS[1])
     assert await digests(store) == [(DIGESTS[1], "00002", None), (DIGESTS[0], "00001", 50.0)]
@@ -52,7 +51,7 @@ async def test_a_digest_is_replaced_at_once_or_kept_for_a_while(store: SqliteSto
     assert await digests(store) == [(DIGESTS[3], "00004", None)]
 
 
-async def test_a_digest_opens_its_own_key_while_it_is_good(store: SqliteStore) -> None:
+async def test_a_digest_opens_its_own_key_while_it_is_good(store: Store) -> None:
     async with store.change() as tx:
         await tx.add_key(replace(KEY, id="l", name="other"), DIGESTS[2])
         await tx.replace_digest(replace(KEY, hint="00002", old_until=50.0), DIGESTS[1])
@@ -60,7 +59,7 @@ async def test_a_digest_opens_its_own_key_while_it_is_good(store: SqliteStore) -
     assert opened == [True, False, True, True, False, False, False, False]
 
 
-async def test_nothing_of_a_removed_account_remains(store: SqliteStore) -> None:
+async def test_nothing_of_a_removed_account_remains(store: Store) -> None:
     await store.record_uses([("k", 1.0, "192.0.2.1", mark(DIGESTS[0]))])
     async with store.change() as tx:
         await tx.remove_account("a")
@@ -68,7 +67,7 @@ async def test_nothing_of_a_removed_account_remains(store: SqliteStore) -> None:
         assert await store._reads.ask(f"SELECT * FROM {table}") == []
 
 
-async def test_a_rule_that_was_forgotten_is_held_by_the_schema(store: SqliteStore) -> None:
+async def test_a_rule_that_was_forgotten_is_held_by_the_schema(store: Store, engine: Engine) -> None:
     async def add(key: ApiKey, digest: bytes) -> None:
         async with store.change() as tx:
             await tx.add_key(key, digest)
@@ -80,7 +79,7 @@ async def test_a_rule_that_was_forgotten_is_held_by_the_schema(store: SqliteStor
         (other, b"too short"),
         (replace(other, account_id="nobody"), DIGESTS[1]),
     ):
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(engine.broken_rule):
             await add(key, digest)
     assert len(await store.keys()) == 1
     await add(other, DIGESTS[1])

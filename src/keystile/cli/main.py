@@ -28,6 +28,7 @@ from keystile.cli import (
     serve,
     smtp,
     status,
+    stores,
     tls,
     upgrade,
 )
@@ -35,7 +36,7 @@ from keystile.cli.terminal import CommandFailed, show_error
 
 _COMMANDS = (
     *(serve, check, diff, reload, upgrade, routes, status, logs),
-    *(demo, accounts, keys, smtp, backup, tls, loadtest),
+    *(demo, accounts, keys, smtp, backup, stores, tls, loadtest),
 )
 
 

@@ -53,4 +53,4 @@ def failures(settings: Settings) -> Iterator[None]:
     except StoreError as error:
         raise CommandFailed(str(error)) from error
     except OSError as error:
-        raise CommandFailed(f"the store {settings.store}: {error}") from error
+        raise CommandFailed(f"the store {settings.store_name}: {error}") from error

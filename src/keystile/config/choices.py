@@ -11,6 +11,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Literal
 
+from keystile.config import database
+from keystile.config.database import DatabaseUrl
 from keystile.config.log_fields import FIELDS
 from keystile.config.units import text
 
@@ -87,11 +89,11 @@ def cors_off(value: object) -> Literal[False] | None:
     raise ValueError("is no mapping; write {origins: [...]}, or false for none")
 
 
-def store(value: object) -> str:
-    """The path of the store's file, as written: relative, or absolute after four slashes."""
+def store(value: object) -> str | DatabaseUrl:
+    """The path of the store's file, as written: relative, or absolute after four slashes. Or a database."""
     written = text(value)
-    if written.startswith(("postgresql:", "postgres:")):
-        raise ValueError(f"{NOT_YET} (stores in PostgreSQL); write such as sqlite:///keystile.db")
+    if database.is_database(written):
+        return database.parse(written)
     path = written.removeprefix(STORE)
     if path == written or not path or path.endswith("/") or set("?#") & set(path):
         raise ValueError("is not a store; write such as sqlite:///keystile.db")

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Discriminator, Tag
 from pydantic.fields import FieldInfo
 
 from keystile.config import choices, kinds
+from keystile.config.database import MIRROR
 from keystile.config.kinds import (
     AccessLogPlace,
     AddressField,
@@ -27,6 +28,8 @@ from keystile.config.kinds import (
     Duration,
     DurationOrZero,
     FieldName,
+    FilePath,
+    FilePathOrNone,
     Flag,
     HeadSize,
     HostName,
@@ -256,6 +259,21 @@ class TelemetrySection(Section):
     )
 
 
+class DatabaseSection(Section):
+    """What a URL of a database is no place for."""
+
+    password_file: FilePathOrNone = setting(
+        None,
+        description="A file that holds the password, read at every connection. Without it libpq's own ways count: "
+        "PGPASSWORD in the environment, ~/.pgpass.",
+    )
+    mirror: FilePath = setting(
+        MIRROR,
+        description="What this host keeps of the keys, so that relays never wait for a network; beside it lie the "
+        "gateway's other files. Each host has its own.",
+    )
+
+
 def kind_of_cors(value: Any) -> str:
     """A mapping, or the word for none."""
     return "<cors>" if isinstance(value, dict) else "<off>"
@@ -339,8 +357,11 @@ class Document(Section):
     )
     workers: Workers = setting("auto", description="How many relay processes: auto (one for each core) or 1 to 64.")
     store: Store = setting(
-        "sqlite:///keystile.db", description="Where keys are kept; four slashes for an absolute path."
+        "sqlite:///keystile.db",
+        description="Where keys are kept: a file (four slashes for an absolute path), or a PostgreSQL database, such "
+        "as postgresql://keystile@db.example.com/keystile; that needs keystile[postgresql].",
     )
+    database: DatabaseSection = setting({}, description="More of a store in a database.")
     slots: Slots = setting("host", description="Where requests in flight are counted: host, in this machine's memory.")
     trust_without_store: DurationOrZero = setting(
         "5m", description="How long to go on with the keys in memory when the store cannot be read."

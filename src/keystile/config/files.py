@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keystile.config import choices, units
+from keystile.config.database import DatabaseUrl
 from keystile.config.faults import Fault
 from keystile.config.written import Written
 from keystile.config.yamltext import Loc
@@ -58,6 +59,16 @@ def reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+def store_file(store: str | DatabaseUrl, mirror: str) -> str:
+    """The file, as written, beside which a host's other files lie: the store's own, or what is kept of a database."""
+    return store if isinstance(store, str) else mirror
+
+
+def _store_path(value: object) -> str | None:
+    found = choices.store(value)
+    return found if isinstance(found, str) else None
+
+
 def access_log_place(written: Written) -> Loc:
     """Where it is written to what the access log goes."""
     log = written.get("access_log")
@@ -66,11 +77,10 @@ def access_log_place(written: Written) -> Loc:
 
 def _folders(written: Written) -> Iterator[Fault]:
     log = access_log_place(written)
-    places: tuple[tuple[Loc, Callable[[object], str | None]], ...] = (
-        (("store",), choices.store),
-        (log, choices.access_log),
-    )
-    for place, reader in places:
+    store: tuple[Loc, Callable[[object], str | None]] = (("store",), _store_path)
+    if isinstance(written.read(choices.store, "store"), DatabaseUrl):
+        store = (("database", "mirror"), units.text)
+    for place, reader in (store, (log, choices.access_log)):
         value = written.read(reader, *place)
         if value is None or (place is log and value == "stdout"):
             continue

@@ -14,6 +14,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from keystile.config import addresses, choices, moments, templates, tokens, units
+from keystile.config.database import DatabaseUrl
 from keystile.config.log_fields import FIELDS
 from keystile.config.model import MANAGEMENT_UPSTREAM, Network, Server
 
@@ -117,7 +118,12 @@ Refuse = Annotated[Literal["refuse"], Read(choices.over_limit, {"const": "refuse
 AddressField = Annotated[Literal["X-Forwarded-For", "Forwarded"], _words("X-Forwarded-For", "Forwarded")]
 HostChoice = Annotated[Literal["upstream", "preserve"], _words("upstream", "preserve")]
 AllOrAny = Annotated[Literal["all", "any"], _words("all", "any")]
-Store = Annotated[str, Read(choices.store, _text(pattern="^sqlite:///."))]
+Store = Annotated[
+    str | DatabaseUrl,
+    Read(choices.store, _any_of(_text(pattern="^sqlite:///."), _text(pattern="^postgres(ql)?://[^:/@]*@?[^@]+/."))),
+]
+FilePath = Annotated[str, Read(units.text, _text())]
+FilePathOrNone = Annotated[str | None, Read(units.text_or_none, _any_of(_text(), _NULL))]
 Slots = Annotated[Literal["host"], Read(choices.slots, {"const": "host"})]
 LogField = Annotated[str, Read(choices.log_field, {"enum": [choices.DEFAULT, *FIELDS]})]
 Redacted = Annotated[str, Read(tokens.redacted_parameter, _text(examples=["token", "*secret*"]))]

@@ -13,6 +13,7 @@ from keystile.config.model import Settings
 
 _FIXED: Final[dict[str, Callable[[Settings], object]]] = {
     "store": lambda settings: settings.store,
+    "database": lambda settings: settings.database,
     "workers": lambda settings: settings.workers,
     "management.address": lambda settings: (settings.management.host, settings.management.port),
     "management.tls": lambda settings: settings.management.tls is None,

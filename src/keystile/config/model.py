@@ -346,6 +346,15 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Database:
+    """A store in PostgreSQL. ``options``: libpq's parameters; the password is only in its file."""
+
+    url: str
+    options: tuple[tuple[str, str], ...]
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that gateway.yaml says, with defaults filled in and every path absolute."""
 
@@ -362,6 +371,7 @@ class Settings:
     upstreams: tuple[Upstream, ...]
     operations: tuple[Operation, ...]
     trust_without_store: float = 300.0
+    database: Database | None = None
     cors: Cors | None = None
     documents: tuple[Path, ...] = ()
     management_routes: ManagementRoutes | None = None
@@ -369,5 +379,10 @@ class Settings:
     telemetry: Telemetry = Telemetry()
     metrics: Metrics = Metrics()
     warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def store_name(self) -> str:
+        """The store for people: its file, or its database."""
+        return str(self.store) if self.database is None else self.database.url
 
 

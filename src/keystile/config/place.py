@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from keystile.config import choices, files
+from keystile.config import choices, files, units
+from keystile.config.database import MIRROR
 from keystile.config.document import Document
 from keystile.config.faults import ConfigurationError, Fault
 from keystile.config.written import Written
@@ -47,10 +48,11 @@ def store_of(file: Path) -> Place:
 
 def _said(written: Written) -> Path:
     piece: Piece | None = written.get("store")
-    path = choices.store(_DEFAULT) if piece is None else written.read(choices.store, "store")
-    if path is None:
+    store = choices.store(_DEFAULT) if piece is None else written.read(choices.store, "store")
+    if store is None:
         raise ConfigurationError([written.fault(("store",), "is not a store; write such as sqlite:///keystile.db")])
-    return files.absolute(written.folder, path)
+    mirror = written.read(units.text, "database", "mirror") or MIRROR
+    return files.absolute(written.folder, files.store_file(store, mirror))
 
 
 def _named_in(file: Path, text: str) -> Path:
@@ -61,7 +63,7 @@ def _named_in(file: Path, text: str) -> Path:
 
 def _absolute(file: Path, store: str) -> Path:
     try:
-        return files.absolute(file.absolute().parent, choices.store(store))
+        return files.absolute(file.absolute().parent, files.store_file(choices.store(store), MIRROR))
     except ValueError as error:
         raise _useless(file, None, f"store: {error}") from None
 

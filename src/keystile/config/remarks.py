@@ -26,6 +26,7 @@ def remarks(
         *_unused_upstreams(document),
         *_one_server_alone(document),
         *_plain_listeners(document),
+        *_plain_database(document),
         *_trusting_everybody(document),
         *_health_path_hides(document, operations),
         *_rows_that_never_count(document, operations),
@@ -47,6 +48,12 @@ def _one_server_alone(document: Document) -> Iterator[tuple[Loc, str]]:
         if len(upstream.servers) == 1:
             for setting in sorted({"balance", "retries", "slow_start"} & upstream.model_fields_set):
                 yield ("upstreams", name, setting), "does nothing as long as there is one server"
+
+
+def _plain_database(document: Document) -> Iterator[tuple[Loc, str]]:
+    if not isinstance(document.store, str) and not document.store.is_protected:
+        mode = document.store.get("sslmode")
+        yield ("store",), f"sslmode={mode}: whoever is on the way can be the database; leave it out for verify-full"
 
 
 def _plain_listeners(document: Document) -> Iterator[tuple[Loc, str]]:

@@ -13,12 +13,14 @@ from importlib.util import find_spec
 
 from keystile.config import addresses, choices, files, service_calls, tls_rules, tokens, units, upstream_rules
 from keystile.config.addresses import Address
+from keystile.config.database import FILES, MIRROR, DatabaseUrl
 from keystile.config.faults import Fault, shown_name
 from keystile.config.written import Written
 from keystile.config.yamltext import Loc, Repeated, path_of
 
 Rule = Callable[[Written], Iterator[Fault]]
 
+_LARGEST_TLS_FILE = 1 << 20
 _NEEDS = ("scope", "scopes", "key_only", "public")
 _MANAGEMENT: Loc = ("management", "address")
 _DEFAULT_LISTENER = Address("127.0.0.1", 8080)
@@ -166,8 +168,29 @@ def _no_upstream_is_the_gateway(written: Written) -> Iterator[Fault]:
 def _store_and_log_differ(written: Written) -> Iterator[Fault]:
     place = files.access_log_place(written)
     log, store = written.read(choices.access_log, *place), written.read(choices.store, "store")
-    if log and (written.folder / log) == (written.folder / (store or "keystile.db")):
+    mirror = written.read(units.text, "database", "mirror") or MIRROR
+    if log and (written.folder / log) == (written.folder / files.store_file(store or "keystile.db", mirror)):
         yield written.fault(place, "is the store's file; name another", show=True)
+
+
+def _databases_can_be_used(written: Written) -> Iterator[Fault]:
+    """The driver is there, and every file that a connection is made with."""
+    store = written.read(choices.store, "store")
+    if not isinstance(store, DatabaseUrl):
+        is_file = store is not None or written.get("store") is None  # else its own fault is told
+        if is_file and written.get("database") is not None:
+            yield written.fault(("database",), "has no meaning: the store is a file; leave it out")
+        return
+    if not _is_installed("psycopg"):
+        yield written.fault(("store",), "needs what is not installed; pip install 'keystile[postgresql]'")
+    named = [(("store",), name, store.get(name)) for name in FILES]
+    password = written.read(units.text, "database", "password_file")
+    for loc, name, file in (*named, (("database", "password_file"), "password_file", password)):
+        if file and file != "system":
+            try:
+                files.bounded(files.absolute(written.folder, file), _LARGEST_TLS_FILE)
+            except (OSError, ValueError) as error:
+                yield written.fault(loc, f"{name} cannot be read: {files.reason(error)}")
 
 
 def _spans_need_a_trace(written: Written) -> Iterator[Fault]:
@@ -216,6 +239,7 @@ _RULES: tuple[Rule, ...] = (
     _management_is_not_exposed,
     _no_upstream_is_the_gateway,
     _store_and_log_differ,
+    _databases_can_be_used,
     _spans_need_a_trace,
     _proxies_are_named_where_they_must_speak,
     _websockets_are_opened_with_get,

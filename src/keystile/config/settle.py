@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from keystile.config import choices, files
+from keystile.config.database import FILES, shown
 from keystile.config.document import AccessLogSection, Document, LimitsSection, WaitingSection
 from keystile.config.listener_sections import LegacySection, ListenerSection, TlsSection
 from keystile.config.log_fields import DEFAULT_FIELDS
@@ -18,6 +19,7 @@ from keystile.config.model import (
     Breaker,
     Certificate,
     ClientCertificates,
+    Database,
     HealthCheck,
     KeyPolicy,
     Legacy,
@@ -50,7 +52,8 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
         listeners=tuple(_listener(written, one) for one in document.listeners),
         management=Management(*management.address, tls=_tls(written, management.tls), hosts=tuple(management.hosts)),
         workers=document.workers,
-        store=files.absolute(written.folder, document.store),
+        store=files.absolute(written.folder, files.store_file(document.store, document.database.mirror)),
+        database=_database(written, document),
         keys=KeyPolicy(document.keys.per_account, tuple(document.keys.headers), document.keys.query_parameter),
         limits=_limits(document.limits),
         trusted_proxies=tuple(document.trusted_proxies),
@@ -67,6 +70,18 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
         telemetry=Telemetry(**document.telemetry.model_dump()),
         warnings=warnings,
     )
+
+
+def _database(written: Written, document: Document) -> Database | None:
+    if isinstance(document.store, str):
+        return None
+    options = dict(document.store.options)
+    for name in FILES:
+        if name in options and options[name] != "system":
+            options[name] = str(files.absolute(written.folder, options[name]))
+    password = document.database.password_file
+    file = None if password is None else files.absolute(written.folder, password)
+    return Database(shown(options), tuple(options.items()), file)
 
 
 def _listener(written: Written, section: ListenerSection) -> Listener:

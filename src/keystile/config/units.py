@@ -108,6 +108,11 @@ def size_between(least: int, most: int, said: str) -> Callable[[object], int]:
     return read
 
 
+def text_or_none(value: object) -> str | None:
+    """Text, or null."""
+    return None if value is None else text(value)
+
+
 def size_or_none(value: object) -> int | None:
     """Bytes, or None for the word ``none`` (and for YAML's null)."""
     if value is None or value == "none":

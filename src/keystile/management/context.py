@@ -17,7 +17,7 @@ from keystile.keys.smtp import SmtpService
 from keystile.management.access import Access
 from keystile.management.catalogue import Catalogue
 from keystile.management.look import GatewayView
-from keystile.storage.sqlite import SqliteStore
+from keystile.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Services:
 
     settings: Settings
     keys: KeyService
-    store: SqliteStore
+    store: Store
     smtp: SmtpService
     access: Access
     catalogue: Catalogue

@@ -55,6 +55,10 @@ HELP: Final = {
     "slots_limit": "Slots that a client address may have (concurrent_requests_per_ip).",
     "slots_taken": "Slots taken by all client addresses together.",
     "spans_dropped_total": "Spans that found no room on their way to management.",
+    "store_change_delay_seconds": "From a change of keys on another host until this one knows it.",
+    "store_changes_by_polling_total": "Times that other hosts' changes were found with no notification of them.",
+    "store_connected": "Whether the database that the store is in was reached by the last look.",
+    "store_known_age_seconds": "What was changed longer ago than this, on whatever host, counts on this one.",
     "store_unreadable": "Relays that cannot read the store and live on the keys they know.",
     "store_write_failures_total": "Failed attempts to write last uses and usage; what they held is tried again.",
     "tls_handshakes_abandoned_total": "TLS handshakes that their clients left.",
@@ -84,6 +88,9 @@ HISTOGRAMS: Final = {
     "waited": "wait_duration_seconds",
 }
 """The family of each of the relays' histograms (``relay/histogram.py``)."""
+
+HISTOGRAM_FAMILIES: Final = frozenset({*HISTOGRAMS.values(), "store_change_delay_seconds"})
+"""Those, and what management counts by itself."""
 
 
 class Place(NamedTuple):

@@ -267,7 +267,7 @@ class DeskView:
         cap = settings.limits.concurrent_requests_per_ip
         return Status(
             configuration=Configuration(
-                self._version, str(settings.file), str(settings.store), settings.warnings, desk.fault
+                self._version, str(settings.file), settings.store_name, settings.warnings, desk.fault
             ),
             health=await desk.health(),
             processes=(Process("management", os.getpid(), "up"), *map(_relay, desk.counters.relays())),

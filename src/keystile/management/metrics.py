@@ -12,14 +12,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
-from keystile.management.families import HELP, HISTOGRAMS, place_of
+from keystile.management.families import HELP, HISTOGRAM_FAMILIES, HISTOGRAMS, place_of
 
 PREFIX = "keystile_"
 PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _UNITS: Final = ("seconds", "bytes")
 _PARTS: Final = {
-    f"{family}{part}": family for family in HISTOGRAMS.values() for part in ("_bucket", "_sum", "_count")
+    f"{family}{part}": family for family in HISTOGRAM_FAMILIES for part in ("_bucket", "_sum", "_count")
 }
 Sample = tuple[str, str, float]
 """Name without prefix, labels as ``name="value"`` or empty, value. Samples of one family keep their order."""
@@ -102,7 +102,7 @@ def _family_of(sample: Sample) -> str:
 
 def _heading(family: str, *, open_metrics: bool) -> list[str]:
     """What stands above a family's samples."""
-    kind = "histogram" if family in HISTOGRAMS.values() else "counter" if family.endswith("_total") else "gauge"
+    kind = "histogram" if family in HISTOGRAM_FAMILIES else "counter" if family.endswith("_total") else "gauge"
     name = PREFIX + (family.removesuffix("_total") if open_metrics else family)
     lines = [f"# TYPE {name} {kind}"]
     if open_metrics and name.endswith(_UNITS):

@@ -13,12 +13,14 @@ import zlib
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from keystile import __version__, build
 from keystile.config.difference import address_text
 from keystile.config.model import Settings
 from keystile.limits.servers import ServerTable
 from keystile.limits.slots import SlotTable
+from keystile.management import database
 from keystile.management import servers as upstream_servers
 from keystile.management.access_log import LogWriter
 from keystile.management.batches import BatchWriter
@@ -39,7 +41,10 @@ from keystile.process.memory import CounterPages
 from keystile.process.watch import Report, Watch
 from keystile.storage.errors import StoreError
 from keystile.storage.passwords import Passwords
-from keystile.storage.sqlite import SqliteStore
+from keystile.storage.store import Store
+
+if TYPE_CHECKING:
+    from keystile.storage.postgresql.keeper import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +83,7 @@ class Desk:
     counters: CounterPages
     names: Sequence[str]
     gauges: Collection[str]
-    store: SqliteStore
+    store: Store
     uses: UseWriter
     usage: UsageWriter
     old_tls: OldTlsWriter
@@ -103,6 +108,7 @@ class Desk:
     trouble: str = ""
     passwords: Passwords | None = None
     had_passwords: bool = False
+    keeper: Keeper | None = None
 
     def leave(self) -> None:
         """The gateway has been told to stop: health says so, while requests are still served."""
@@ -126,6 +132,7 @@ class Desk:
             "configuration": self._check_configuration,
             "upstreams": self._check_upstreams,
             "overload": self._check_overload,
+            "other hosts": self._check_keeper,
         }
         return await examine(vital, other)
 
@@ -140,6 +147,10 @@ class Desk:
             return f"cannot be read: {error.why}" if isinstance(error, StoreError) else "cannot be read"
         self._say_once("")
         return None
+
+    async def _check_keeper(self) -> str | None:
+        """With a store in a database, its changes come by there."""
+        return None if self.keeper is None else database.trouble(self.keeper)
 
     async def _check_passwords(self) -> str | None:
         """Made anew in silence, their file would keep everybody out, and nobody would know why."""
@@ -297,6 +308,7 @@ class Desk:
             *(("certificate_expiry_timestamp_seconds", _of(one), one.ends) for one in self.certificates),
             *upstream_servers.samples(self.seen_servers()),
             *await self._key_samples(),
+            *(database.samples(self.keeper) if self.keeper is not None else ()),
         ]
 
     def _counter_samples(self) -> list[Sample]:
@@ -356,6 +368,8 @@ class Desk:
         writers: tuple[BatchWriter | Exposures, ...] = (*self.writers, self.exposures)
         writing = [loop.create_task(writer.run()) for writer in writers]
         writing.append(loop.create_task(self._keep_on()))
+        if self.keeper is not None:
+            writing.append(loop.create_task(self.keeper.run()))
         yield
         for task in writing:
             task.cancel()
@@ -371,6 +385,8 @@ class Desk:
         await asyncio.to_thread(self.lines.close, LAST_LINES)
         await asyncio.to_thread(self.spans.close, LAST_LINES)
         self.keep()
+        if self.keeper is not None:
+            await self.keeper.close()
         await self.store.close()
         if self.passwords is not None:
             await self.passwords.close()

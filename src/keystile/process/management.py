@@ -14,7 +14,7 @@ import asyncio
 import logging
 import socket
 
-from keystile.app import check_rules, load_settings
+from keystile.app import check_rules, load_settings, open_passwords, open_store
 from keystile.config.model import Settings
 from keystile.keys.service import KeyService
 from keystile.limits.servers import ServerTable
@@ -35,8 +35,8 @@ from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
 from keystile.process.serving import Serving
 from keystile.process.watch import Watch
-from keystile.storage.passwords import Passwords, passwords_of
-from keystile.storage.sqlite import SqliteStore
+from keystile.storage.engines import open_keeper
+from keystile.storage.passwords import passwords_of
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,10 @@ async def _until_one_is_set(*events: asyncio.Event) -> None:
 
 async def _open(charge: Charge, settings: Settings) -> Desk:
     names = charge.made()
-    store = await SqliteStore.open(settings.store)
-    passwords = await Passwords.open(settings.store)
-    had_passwords = await store.had_passwords()
+    store = await open_store(settings)
+    passwords = await open_passwords(settings)
+    # In a database passwords lie with the accounts, and it may be away at this moment.
+    had_passwords = settings.database is None and await store.had_passwords()
     if had_passwords and not await passwords.any():
         say(f"passwords: {LOST}; put {passwords_of(settings.store)} back, or set new ones (keystile accounts password)")
     exposures = Exposures(KeyService(store).report_exposed)
@@ -122,6 +123,7 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         standing_by=charge.standby,
         passwords=passwords,
         had_passwords=had_passwords,
+        keeper=open_keeper(store),
     )
     handlers[channel.USAGE] = desk.take_usage
     return desk

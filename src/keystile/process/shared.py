@@ -222,7 +222,7 @@ class Shared:
                 if group[0].fileno() >= 0
             ],
             "management": sockets.address_of(self._management),
-            "store": str(self.settings.store),
+            "store": self.settings.store_name,
             "upstream_servers": self._server_states(),
             "restarts": self.counters.restarts,
         }

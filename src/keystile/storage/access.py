@@ -15,7 +15,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from keystile.storage.connection import Connection, Row
+from keystile.storage.asking import Asking, Row
+from keystile.storage.connection import Connection
 from keystile.storage.doorbell import LOCK_TIMEOUT
 from keystile.storage.errors import StoreError
 from keystile.storage.passwords import passwords_of, prepared
@@ -73,15 +74,20 @@ _ADD_TOKEN = """INSERT INTO tokens (id, account_id, name, hint, created, expires
 
 
 class AccessFile:
-    """The file beside the store at ``store``: one writes at a time, readers see only what is committed."""
+    """Where these rows lie: one writes at a time, readers see only what is committed."""
 
-    def __init__(self, store: Path, patience: float = LOCK_TIMEOUT) -> None:
-        path = passwords_of(store)
+    def __init__(self, writes: Asking, reads: Asking, patience: float = LOCK_TIMEOUT) -> None:
         self._turn = asyncio.Lock()
         self._patience = patience
         self._notes_from = float("-inf")
-        self._writes = Connection(path, "synchronous = FULL")
-        self._reads = Connection(path, "query_only = ON")
+        self._writes = writes
+        self._reads = reads
+
+    @classmethod
+    def beside(cls, store: Path) -> AccessFile:
+        """The file beside the store at ``store``."""
+        path = passwords_of(store)
+        return cls(Connection(path, "synchronous = FULL"), Connection(path, "query_only = ON"))
 
     async def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Return all rows of one statement."""
@@ -109,7 +115,7 @@ class AccessFile:
             log.warning("who was here last cannot be noted for now: %s", error)
 
     @asynccontextmanager
-    async def change(self) -> AsyncIterator[Connection]:
+    async def change(self) -> AsyncIterator[Asking]:
         """Return one transaction; raising in the block undoes all of it."""
         async with self._in_turn():
             try:
@@ -121,7 +127,7 @@ class AccessFile:
                 raise
 
     def _in_turn(self) -> AbstractAsyncContextManager[None]:
-        return in_turn(self._turn, self._patience, self._writes.path)
+        return in_turn(self._turn, self._patience, self._writes.place)
 
     async def close(self) -> None:
         """Close both connections."""
@@ -139,7 +145,7 @@ class AccessStore:
     async def open(cls, store: Path) -> AccessStore:
         """Open the file beside the store, making it (0600) or bringing it to this schema where needed."""
         await asyncio.to_thread(prepared, store)
-        return cls(AccessFile(store))
+        return cls(AccessFile.beside(store))
 
     async def close(self) -> None:
         """Close the file."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from keystile.storage.access import AccessFile
-from keystile.storage.connection import Connection
+from keystile.storage.asking import Asking
 
 MOST_ROWS = 20_000
 """Rows of attempts: about 2 MB. The mildest are forgotten first, so that a flood of names frees no real target."""
@@ -60,32 +60,34 @@ class AttemptStore:
 
     async def know(self, account_id: str, network: str, at: float) -> None:
         """Remember that the account has signed in from this network, and the latest ones only."""
-        put = "INSERT INTO known_addresses VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET at = ?3"
+        put = """INSERT INTO known_addresses VALUES (?, ?, ?)
+            ON CONFLICT (account_id, network) DO UPDATE SET at = excluded.at"""
         beyond = """DELETE FROM known_addresses WHERE account_id = ?1 AND network NOT IN
             (SELECT network FROM known_addresses WHERE account_id = ?1 ORDER BY at DESC LIMIT ?2)"""
         async with self._file.change() as connection:
             await connection.ask(put, (account_id, network, at))
             await connection.ask(beyond, (account_id, MOST_KNOWN))
 
-    async def _bound(self, connection: Connection, now: float) -> None:
+    async def _bound(self, connection: Asking, now: float) -> None:
         count = await connection.ask("SELECT count(*) FROM attempts")
         if count[0][0] <= self._most:
             return
         await connection.ask("DELETE FROM attempts WHERE empty <= ?", (now,))
         # A tenth at once, or every attempt from here on would sort them all.
-        mildest = "DELETE FROM attempts WHERE name IN (SELECT name FROM attempts ORDER BY empty LIMIT max(0, ?))"
+        mildest = "DELETE FROM attempts WHERE name IN (SELECT name FROM attempts ORDER BY empty LIMIT ?)"
         left = (await connection.ask("SELECT count(*) FROM attempts"))[0][0]
-        await connection.ask(mildest, (left - self._most * 9 // 10,))
+        await connection.ask(mildest, (max(0, left - self._most * 9 // 10),))
 
 
-async def _read(connection: Connection, name: bytes) -> Attempts:
+async def _read(connection: Asking, name: bytes) -> Attempts:
     found = await connection.ask("SELECT empty, until FROM attempts WHERE name = ?", (name,))
     return Attempts(*found[0]) if found else Attempts()
 
 
-async def _keep(connection: Connection, name: bytes, row: Attempts, now: float) -> None:
+async def _keep(connection: Asking, name: bytes, row: Attempts, now: float) -> None:
     if row.empty <= now:
         await connection.ask("DELETE FROM attempts WHERE name = ?", (name,))
         return
-    sql = "INSERT INTO attempts VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET empty = ?2, until = ?3"
+    sql = """INSERT INTO attempts VALUES (?, ?, ?)
+        ON CONFLICT (name) DO UPDATE SET empty = excluded.empty, until = excluded.until"""
     await connection.ask(sql, (name, row.empty, row.until))

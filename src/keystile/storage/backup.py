@@ -30,6 +30,12 @@ class BackupRefused(StoreError):
     """The copy would take the place of something that is to stay; the message names it."""
 
 
+def in_a_database(url: str) -> BackupRefused:
+    """The refusal of a store that is in a database: what copies that is its own program, at one moment too."""
+    how = f"pg_dump --format=custom --schema=keystile --file=keystile.dump {url}"
+    return BackupRefused(f"the store is in a database; copy it with: {how}", "the store is in a database")
+
+
 @dataclass(frozen=True, slots=True)
 class Backup:
     """Where the two copies lie, and what is in them."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiosqlite
 
+from keystile.storage.asking import Row
 from keystile.storage.errors import StoreUnreadable, told
 from keystile.storage.migrate import BUSY_TIMEOUT
 from keystile.storage.settled import settled
@@ -23,7 +24,6 @@ from keystile.storage.settled import settled
 # On DEBUG it writes every statement with its values; digests and password hashes do not belong in logs.
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
-Row = tuple[Any, ...]
 FileId = tuple[int, int]
 
 
@@ -42,6 +42,11 @@ class Connection:
         self._opening = asyncio.Lock()
         self._connection: aiosqlite.Connection | None = None
         self._file: FileId | None = None
+
+    @property
+    def place(self) -> Path:
+        """The file."""
+        return self.path
 
     async def ask(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Return all rows of one statement."""

@@ -1,6 +1,6 @@
 """What can go wrong with a store, told in a sentence that an operator can act on.
 
-Law: every fault of SQLite or the file system that is not a bug of ours leaves this package as one of these.
+Law: every fault of the database or the file system that is not a bug of ours leaves this package as one of these.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def told(path: Path) -> Iterator[None]:
         raise unreadable(path, fault.strerror or str(fault)) from fault
 
 
-def unreadable(path: Path, why: str) -> StoreUnreadable:
-    """The error that says so of this file."""
+def unreadable(path: Path | str, why: str) -> StoreUnreadable:
+    """The error that says so of this file, or of this database."""
     return StoreUnreadable(f"the store {path}: {why}", why)
 
 
-def busy(path: Path, why: str) -> StoreBusy:
-    """The error that says so of this file."""
+def busy(path: Path | str, why: str) -> StoreBusy:
+    """The error that says so of this file, or of this database."""
     return StoreBusy(f"the store {path}: {why}", why)

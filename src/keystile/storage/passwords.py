@@ -17,6 +17,7 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
+from keystile.storage.asking import Asking
 from keystile.storage.connection import Connection
 from keystile.storage.doorbell import Doorbell
 from keystile.storage.migrate import PASSWORDS, make_file, prepare
@@ -24,11 +25,12 @@ from keystile.storage.migrate import PASSWORDS, make_file, prepare
 MIN_LENGTH = 8
 MAX_LENGTH = 1024
 
-_SET = """INSERT INTO passwords (account_id, hash, changed)
-    SELECT ?1, ?2, ?3 WHERE (?4 IS NULL OR EXISTS (SELECT 1 FROM passwords WHERE account_id = ?1 AND version = ?4))
-        AND (?5 IS NULL OR EXISTS (SELECT 1 FROM links WHERE digest = ?5 AND expires > ?3))
-    ON CONFLICT (account_id) DO UPDATE SET hash = ?2, changed = ?3, version = version + 1
+_SET = """INSERT INTO passwords (account_id, hash, changed) SELECT ?1, ?2, ?3 WHERE {}
+    ON CONFLICT (account_id) DO UPDATE
+    SET hash = excluded.hash, changed = excluded.changed, version = passwords.version + 1
     RETURNING account_id"""
+_IS_VERSION = "EXISTS (SELECT 1 FROM passwords WHERE account_id = ?1 AND version = ?4)"
+_IS_LINK = "EXISTS (SELECT 1 FROM links WHERE digest = ?{} AND expires > ?3)"
 _OF_AN_ACCOUNT = ("links", "sessions", "tokens", "passwords", "known_addresses", "remembered")
 
 
@@ -44,8 +46,8 @@ def passwords_of(store: Path) -> Path:
 class Passwords:
     """The passwords beside the store at ``store``. Make one with ``open``; everything may raise StoreError."""
 
-    def __init__(self, path: Path, hasher: PasswordHasher, clock: Callable[[], float]) -> None:
-        self._connection = Connection(path, "synchronous = FULL")
+    def __init__(self, connection: Asking, hasher: PasswordHasher, clock: Callable[[], float]) -> None:
+        self._connection = connection
         self._hasher = hasher
         self._clock = clock
         self._threads = asyncio.Semaphore(2)
@@ -57,7 +59,7 @@ class Passwords:
     ) -> Passwords:
         """Open the file beside the store, making it (0600) where needed."""
         path = await asyncio.to_thread(prepared, store)
-        return cls(path, hasher or PasswordHasher(), clock)
+        return cls(Connection(path, "synchronous = FULL"), hasher or PasswordHasher(), clock)
 
     async def close(self) -> None:
         """Close the file."""
@@ -76,9 +78,15 @@ class Passwords:
         whether it was. Raises PasswordRefused.
         """
         check_rules(password)
-        hashed = await self._hash(password)
+        conditions, values = ["1 = 1"], [account_id, await self._hash(password), self._clock()]
+        if version is not None:
+            conditions.append(_IS_VERSION)
+            values.append(version)
+        if link is not None:
+            conditions.append(_IS_LINK.format(len(values) + 1))
+            values.append(link)
         await self._connection.renew()
-        return bool(await self._connection.ask(_SET, (account_id, hashed, self._clock(), version, link)))
+        return bool(await self._connection.ask(_SET.format(" AND ".join(conditions)), values))
 
     async def verify(self, account_id: str | None, password: str) -> bool:
         """Say whether this is the account's password; as ``check``."""

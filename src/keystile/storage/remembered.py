@@ -24,7 +24,9 @@ class Remembered:
 
 
 _GET = "SELECT request, status, reference FROM remembered WHERE account_id = ? AND key = ? AND at >= ?"
-_PUT = "INSERT OR REPLACE INTO remembered (account_id, key, request, status, reference, at) VALUES (?, ?, ?, ?, ?, ?)"
+_PUT = """INSERT INTO remembered (account_id, key, request, status, reference, at) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (account_id, key) DO UPDATE
+    SET request = excluded.request, status = excluded.status, reference = excluded.reference, at = excluded.at"""
 _BEYOND = """DELETE FROM remembered WHERE at < ?1 OR account_id = ?2 AND key NOT IN
     (SELECT key FROM remembered WHERE account_id = ?2 ORDER BY at DESC LIMIT ?3)"""
 

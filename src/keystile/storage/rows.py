@@ -1,4 +1,4 @@
-"""Rows of SQLite and values of the domain, in both directions.
+"""Rows of the store and values of the domain, in both directions.
 
 Law: this file holds the SQL that reads accounts, keys and events; what changes them is in ``transaction.py``,
 and all of SMTP credentials in ``smtp_rows.py``.
@@ -10,7 +10,7 @@ from keystile.keys.audit import AuditEvent, What
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.networks import Networks
 from keystile.keys.scopes import from_text
-from keystile.storage.connection import Row
+from keystile.storage.asking import Row
 from keystile.storage.smtp_rows import SmtpReading
 
 ACCOUNTS = "SELECT id, email, operator, created FROM accounts"
@@ -52,7 +52,7 @@ def event(row: Row) -> AuditEvent:
     return AuditEvent(at, actor, origin, What(what), email, key_id, key_name, key_hint, details, seq)
 
 
-class SqliteReading(SmtpReading):
+class SqlReading(SmtpReading):
     """The questions of ``keys.store.Reading``, asked of one connection."""
 
     async def account(self, email: str) -> Account | None:

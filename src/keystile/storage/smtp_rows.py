@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from keystile.keys.key import SmtpCredential
 from keystile.keys.networks import Networks
-from keystile.storage.connection import Connection, Row
+from keystile.storage.asking import Asking, Row
 
 CREDENTIALS = """SELECT s.id, s.account_id, a.email, s.name, s.hint, s.networks, s.expires, s.created, s.scope,
     s.version, u.at, u.address
@@ -30,7 +30,7 @@ def smtp_credential(row: Row) -> SmtpCredential:
 class SmtpReading:
     """The questions of ``keys.store.Reading`` about SMTP credentials, asked of one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Asking) -> None:
         self._connection = connection
 
     async def smtp_credentials(self, account_id: str | None = None) -> tuple[SmtpCredential, ...]:
@@ -65,7 +65,7 @@ class SmtpReading:
 class SmtpWriting:
     """The changes of ``keys.store.Transaction`` about SMTP credentials, on a connection that has begun to write."""
 
-    _connection: Connection
+    _connection: Asking
 
     async def add_smtp_credential(self, credential: SmtpCredential, digest: bytes) -> None:
         """Keep a new SMTP credential."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from keystile.keys.audit import AuditEvent
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.scopes import as_text
-from keystile.storage.rows import SqliteReading
+from keystile.storage.rows import SqlReading
 from keystile.storage.smtp_rows import SmtpWriting
 
 
-class SqliteTransaction(SqliteReading, SmtpWriting):
+class SqlTransaction(SqlReading, SmtpWriting):
     """``keys.store.Transaction`` on a connection that has begun to write."""
 
     async def knows_digest(self, digest: bytes) -> bool:

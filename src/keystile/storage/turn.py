@@ -15,13 +15,13 @@ from keystile.storage.errors import busy
 
 
 @asynccontextmanager
-async def in_turn(turn: asyncio.Lock, patience: float, path: Path) -> AsyncIterator[None]:
+async def in_turn(turn: asyncio.Lock, patience: float, place: Path | str) -> AsyncIterator[None]:
     """Have the lock while the block lasts. Raises StoreBusy after ``patience`` seconds."""
     try:
         async with asyncio.timeout(patience):
             await turn.acquire()
     except TimeoutError:
-        raise busy(path, "too many changes wait for those before them") from None
+        raise busy(place, "too many changes wait for those before them") from None
     try:
         yield
     finally:
