@@ -220,7 +220,7 @@ class Holder:
 
     def ask(self, lease: Lease) -> None:
         """Ask for the units that requests of an address wait for; nothing where that is being asked already."""
-        if lease.asking or self._port is None or not self.name or self._next or self.slots.lends_nothing():
+        if self.look() or lease.asking or self._port is None or not self.name or self._next or self.slots.lends_nothing():
             return  # whoever is being opened says ``changed`` in the end, and nobody asks who lends nothing
         lease.asking = True
         self.asked += 1
@@ -231,7 +231,7 @@ class Holder:
         self._call(scripts.ASK, keys, args, lambda reply: self._asked(name, lease, reply))
 
     def _asked(self, name: bytes, lease: Lease, reply: object) -> None:
-        if name != self.name:
+        if name != self.name or self.look():
             return
         lease.asking = False
         now = self.slots.clock()
