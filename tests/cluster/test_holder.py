@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keystile.cluster.holder import BEATS, Holder
-from keystile.cluster.scripts import CHANNEL, Script, ServerError
-from keystile.limits.lease import ASK, Lease, LeasedSlots
+from keystile.cluster.scripts import Script, ServerError
+from keystile.limits.lease import ASK, LeasedSlots
 from keystile.limits.slots import FULL
 from tests.cluster.model import ModelServer
 
@@ -581,7 +581,7 @@ def test_whatever_happens_never_more_than_the_cap_and_all_comes_back(seed: int, 
     try:
         if warm:
             w.start()
-        for _ in range(800):
+        for _ in range(2000):
             schedule.step()
             assert max(w.in_flight(A), w.in_flight(B)) <= cap
         for host in w.hosts:

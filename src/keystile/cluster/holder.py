@@ -143,6 +143,16 @@ class Holder:
         for lease in self.slots.leases.values():
             lease.asking = False
 
+    def is_connected(self) -> bool:
+        """Whether it has a connection, of use or not yet."""
+        return self._port is not None
+
+    def leave(self) -> None:
+        """Say that this holder is no more: its units are free at once. Only when nothing is in flight any more."""
+        if self.name:
+            self._call(scripts.LEAVE, self._keys(), (self._token, self.name))
+        self.name, self._port, self.slots.valid_until = b"", None, NEVER
+
     def cannot_connect(self) -> None:
         """The server cannot be reached at this moment."""
         if not self.slots.is_counted_on():
