@@ -12,8 +12,8 @@ Law: no event loop and no sockets: a clock, a ``Port`` to send by, answers that 
   before it is dead then, so whatever of its commands arrives late changes nothing.
 
 How units come back without being asked for: an address whose units were not all used for ``ROUND_SECONDS`` gives the
-rest back. And when somebody lacks one, all who have some are told, give half of what is idle at once, and each unit that
-comes free from then on, for ``WANTED_SECONDS``.
+rest back. And when somebody lacks one, all who have some are told: they give half of what is idle at once, or the
+next unit that comes free within ``WANTED_SECONDS``.
 """
 
 from __future__ import annotations
@@ -143,6 +143,10 @@ class Holder:
         for lease in self.slots.leases.values():
             lease.asking = False
 
+    def _is_holding(self) -> bool:
+        """Whether it has a name on a connection, and no other is being opened."""
+        return bool(self._port is not None and self.name and not self._next)
+
     def is_connected(self) -> bool:
         """Whether it has a connection, of use or not yet."""
         return self._port is not None
@@ -202,8 +206,8 @@ class Holder:
     def lapse(self, *, paused: bool = True) -> None:
         """Count on nothing any more, and begin anew.
 
-        ``paused``: others may count on our units, for we were silent, or the server says so. Otherwise it was the server
-        who was silent, to all of us perhaps, and ``when_unreachable`` says whether requests go on.
+        ``paused``: others may count on our units, for we were silent, or the server says so. Otherwise it was the
+        server who was silent, to all of us perhaps, and ``when_unreachable`` says whether requests go on.
         """
         self.lapses += 1
         self.name = self._token = b""
@@ -230,7 +234,7 @@ class Holder:
 
     def ask(self, lease: Lease) -> None:
         """Ask for the units that requests of an address wait for; nothing where that is being asked already."""
-        if self.look() or lease.asking or self._port is None or not self.name or self._next or self.slots.lends_nothing():
+        if self.look() or lease.asking or not self._is_holding() or self.slots.lends_nothing():
             return  # whoever is being opened says ``changed`` in the end, and nobody asks who lends nothing
         lease.asking = True
         self.asked += 1
@@ -278,11 +282,12 @@ class Holder:
         if lease is None or not self.name:
             return
         if kind == b"w":
-            lease.wanted[said[1:9]] = self.slots.clock() + WANTED_SECONDS
-            lease.heard = True
             idle = lease.held - lease.used
             if idle > 0 and not lease.awaited:
-                self._give(lease, (idle + 1) // 2)
+                self._give(lease, (idle + 1) // 2, said[1:9])
+            else:
+                lease.wanted[said[1:9]] = self.slots.clock() + WANTED_SECONDS
+                lease.heard = True
         elif kind == b"f":
             lease.full_until = NEVER
             if lease.awaited:
@@ -295,7 +300,11 @@ class Holder:
             return
         self._forget_wanting(lease)
         if lease.wanted and lease.held > lease.used:
-            self._give(lease, 1)
+            # All are told, once: who still lacks one asks, and we hear of it.
+            told = b"".join(lease.wanted)
+            lease.wanted.clear()
+            lease.heard = False
+            self._give(lease, 1, told)
 
     def _forget_wanting(self, lease: Lease) -> None:
         now = self.slots.clock()
@@ -303,16 +312,16 @@ class Holder:
             del lease.wanted[other]
         lease.heard = lease.awaited or bool(lease.wanted)
 
-    def _give(self, lease: Lease, units: int) -> None:
-        if self._port is None or not self.name or self._next:
+    def _give(self, lease: Lease, units: int, told: bytes) -> None:
+        if not self._is_holding():
             return
         self._set_held(lease, lease.held - units)
-        keys, args = give_commands(self._token, self.name, [(lease, units, b"".join(lease.wanted))])[0]
+        keys, args = give_commands(self._token, self.name, [(lease, units, told)])[0]
         self._call(scripts.GIVE, self._keys(keys), args)
 
     def _look_round(self) -> None:
         """Some of the leases, all of them in each round: what is idle goes back, what is in use for long is kept."""
-        if self._port is None or not self.name or self._next:
+        if not self._is_holding():
             return
         now, idle, long = self.slots.clock(), [], []
         some = int(len(self.slots.leases) * self.lease_time / BEATS / ROUND_SECONDS) + 1

@@ -13,8 +13,8 @@ A holder is a connection: 8 random bytes, never used again. Once it is dead it s
 are void everywhere at once and nothing has to be cleaned up; what is left of a hash expires.
 
 An *epoch* ends when the server is another one (a fail-over, a restart: what it knows may lack the last grants) or has
-lost its data. In the first ``longest`` ms of an epoch nothing is lent: until then every holder has either said anew what
-it holds, or has stopped counting on it by its own clock.
+lost its data. In the first ``longest`` ms of an epoch nothing is lent: until then every holder has either said anew
+what it holds, or has stopped counting on it by its own clock.
 """
 
 from __future__ import annotations

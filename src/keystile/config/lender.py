@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from keystile.config.units import duration, text
 
-_SHAPE = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?(?:/(?P<database>[0-9]{1,5})?)?")
+_SHAPE = re.compile(
+    r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)"
+    r"(?::(?P<port>[0-9]{1,5}))?(?:/(?P<database>[0-9]{1,5})?)?"
+)
 _HINT = "write valkey://host:port, or host"
 SHORTEST_LEASE, LONGEST_LEASE = 0.25, 60.0
 

@@ -152,6 +152,9 @@ class Asking:
             line.popleft()
         if line is not None and not line:
             del self._lines[name]
+            timer = self._patience.pop(name, None)
+            if timer is not None:
+                timer.cancel()  # the next who waits shall have the whole time
         self._await(name)
 
     def _decide(self, exchange: Exchange) -> bool:

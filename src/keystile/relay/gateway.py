@@ -494,13 +494,18 @@ class Gateway:
             refusal = admit(self, exchange)
             if refusal is None:
                 exchange.forward()
-            elif refusal is not Refusal.TOO_MANY_AT_ONCE or self.waiting is None or not self.waiting.enter(exchange):
-                if self.asking is None or not self.asking.enter(exchange, refusal):
-                    exchange.refuse(refusal)
+            elif not self._waits(exchange, refusal):
+                exchange.refuse(refusal)
         except Exception:
             # A fault of ours: whatever it was, this request gets an answer and its slot goes back.
             log.exception("request %s failed", exchange.request_id.decode("ascii"))
             exchange.refuse(Refusal.INTERNAL_ERROR)
+
+    def _waits(self, exchange: Exchange, refusal: Refusal) -> bool:
+        """Whether what was refused waits instead: for a slot, or until it is known whether there is one."""
+        if refusal is Refusal.TOO_MANY_AT_ONCE:
+            return self.waiting is not None and self.waiting.enter(exchange)
+        return self.asking is not None and self.asking.enter(exchange, refusal)
 
     def reject(self, client: ClientConnection, method: bytes, error: WireError) -> None:
         """No request could be read: say why, and close."""
