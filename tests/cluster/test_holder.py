@@ -127,6 +127,8 @@ class Host:
                     self.rows[each].append(row)
             lease.awaited = self.waiting[each] > 0
             lease.heard = lease.awaited or bool(lease.wanted)
+            if lease.wanted and not lease.awaited:
+                self.holder.share(lease)
 
     def none_free(self, name: bytes) -> None:
         pass  # patience is the schedule's

@@ -298,13 +298,17 @@ class Holder:
         if lease.awaited:
             self._watcher.changed(lease.name)
             return
+        self.share(lease)
+
+    def share(self, lease: Lease) -> None:
+        """Nobody waits here for units of this address: give what is idle to those who have been waiting elsewhere."""
         self._forget_wanting(lease)
         if lease.wanted and lease.held > lease.used:
             # All are told, once: who still lacks one asks, and we hear of it.
             told = b"".join(lease.wanted)
             lease.wanted.clear()
             lease.heard = False
-            self._give(lease, 1, told)
+            self._give(lease, (lease.held - lease.used + 1) // 2, told)
 
     def _forget_wanting(self, lease: Lease) -> None:
         now = self.slots.clock()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("keystile.relay")
 
 #: Seconds for which a request waits after it is known that no unit is free but some may lie idle on other hosts.
-PATIENCE: Final = 0.05
+PATIENCE: Final = 0.2
 
 
 class Asking:
@@ -181,3 +181,5 @@ class Asking:
         lease = self.slots.lease_of(name)
         lease.awaited = name in self._lines
         lease.heard = lease.awaited or bool(lease.wanted)
+        if lease.wanted and not lease.awaited:
+            self.holder.share(lease)
