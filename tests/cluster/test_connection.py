@@ -34,8 +34,7 @@ async def test_answers_come_in_order_and_messages_between_them() -> None:
     answers: list[object] = []
     made.call(BEAT, [b"k"], [b"a", b"b"], answers.append)
     made.call(BEAT, [b"k"], [b"a", b"b"], answers.append)
-    while len(answers) < 2:
-        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.1)
     assert answers[0] == 1
     assert isinstance(answers[1], ServerError)
     assert heard == [b"hi"]

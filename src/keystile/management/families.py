@@ -51,7 +51,7 @@ HELP: Final = {
     "retries_total": "Requests that were sent again, to the same server or another.",
     "route_counts_dropped_total": "Requests that route_requests_total lacks: no room on their way to management.",
     "route_requests_total": "Requests by route, status and refusal; see metrics.routes.",
-    "slots_asked_total": "Questions for units of a lease, where slots are counted over many hosts: round trips that requests waited for.",
+    "slots_asked_total": "Round trips that requests waited for, where slots are counted over many hosts.",
     "slots_commands_total": "All commands to the server that lends slots.",
     "slots_cut_total": "Requests that were cut since nobody could answer for their slots any more.",
     "slots_highest": "Slots taken by the client address that has most.",
