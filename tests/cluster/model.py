@@ -50,7 +50,7 @@ class ModelServer:
         if epoch.get("incarnation") != incarnation:
             epoch.update(incarnation=incarnation, token=token, opened=now)
         longest = epoch["longest"] = max(int(epoch.get("longest", 0)), int(lease))
-        alive = self._alive(scripts.alive_key(bytes(epoch["token"])))  # type: ignore[arg-type]
+        alive = self._alive(scripts.alive_key(bytes(epoch["token"])))
         known = alive.get(before, 0) > now
         alive[holder] = now + int(lease)
         return [epoch["token"], max(int(epoch["opened"]) + longest - now, 0), int(known)]

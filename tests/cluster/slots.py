@@ -26,6 +26,7 @@ import uvloop
 
 from tests.cluster.ground import Account, Api, Client, Gateway, api
 from tests.cluster.server import Server, running
+from tests.relay.running import until
 
 CAP = 20
 ADDRESSES = 3
@@ -35,7 +36,8 @@ class Pipe:
     """Bytes between one host and the server, which can be cut: nothing comes through, and nothing is closed."""
 
     def __init__(self, port: int) -> None:
-        self.port, self.target, self.cut = 0, port, False
+        self.port, self.target, self.whole = 0, port, asyncio.Event()
+        self.whole.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -43,8 +45,7 @@ class Pipe:
         self.port = server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while self.cut:
-            await asyncio.sleep(0.02)
+        await self.whole.wait()
         there, back = await asyncio.open_connection("127.0.0.1", self.target)
         for source, sink in ((reader, back), (there, writer)):
             task = asyncio.create_task(self._copy(source, sink))
@@ -54,8 +55,7 @@ class Pipe:
     async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(65536):
-                while self.cut:
-                    await asyncio.sleep(0.02)
+                await self.whole.wait()
                 sink.write(data)
         except OSError:
             pass
@@ -156,9 +156,7 @@ async def measure_faults() -> bool:
         await during("a host killed, and started 3 s later", kill, 3, one.start)
         await during("a host paused for 5 s", lambda: two.signal(signal.SIGSTOP), 5, lambda: two.signal(signal.SIGCONT))
         pipe = ground.pipes[2]
-        await during(
-            "a host cut off for 5 s", lambda: setattr(pipe, "cut", True), 5, lambda: setattr(pipe, "cut", False)
-        )
+        await during("a host cut off for 5 s", pipe.whole.clear, 5, pipe.whole.set)
         await during("the server paused for 3 s", ground.server.pause, 3, ground.server.go_on)
         await during("the server killed, back after 2 s with nothing", ground.server.stop, 2, ground.server.start)
         well &= await _given_back(ground, three)
@@ -170,12 +168,11 @@ async def _given_back(ground: Hosts, victim: Gateway) -> bool:
     Api.highest.clear()
     account = Account()
     holding = [asyncio.create_task(Client("10.0.0.9", [victim], account, 30_000).run()) for _ in range(CAP)]
-    while Api.in_hand[b"10.0.0.9"] < CAP:
-        await asyncio.sleep(0.01)
+    await until(lambda: Api.in_hand[b"10.0.0.9"] == CAP)
     victim.signal(signal.SIGKILL)
     died, caller = time.monotonic(), Client("10.0.0.9", [ground.gateways[3]], account, 0)
     while await caller._call(0) != "200":
-        await asyncio.sleep(0.01)
+        pass  # a refusal that waited, or one on the spot
     print(f"the slots of a host that held all {CAP} and was killed: to be had after {time.monotonic() - died:.2f} s")
     for task in holding:
         task.cancel()

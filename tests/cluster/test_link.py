@@ -56,7 +56,7 @@ async def test_it_holds_and_comes_back_after_the_server_was_away(tmp_path: Path)
             server.stop()
             await until(lambda: link.trouble and holder.slots.unreachable)
             server.start()
-            await until(lambda: holder.name and not holder.slots.unreachable)
+            await until(lambda: link.connections > 1 and link.trouble is None and len(holder.name) > 0)
             assert holder.name != first
             assert link.connections >= 2
 

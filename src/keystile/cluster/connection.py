@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
 
     def tell(self, *command: bytes | int) -> None:
         """Send a command that is answered by a message only (SUBSCRIBE)."""
-        self._out.append(hiredis.pack_command(tuple(command)))
+        self._out.append(_packed(command))
         self._flush()
 
     def close(self) -> None:
@@ -96,12 +96,16 @@ class Connection(asyncio.Protocol):
         self._waiting.append(answered)
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(hiredis.pack_command(tuple(command)))
+        self._out.append(_packed(command))
 
     def _flush(self) -> None:
         out, self._out = self._out, []
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(out))
+
+
+def _packed(command: Sequence[bytes | int]) -> bytes:
+    return hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub means a tuple of one
 
 
 class _Future:
