@@ -46,7 +46,11 @@ class Pipe:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self.whole.wait()
-        there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.close()
+            return
         for source, sink in ((reader, back), (there, writer)):
             task = asyncio.create_task(self._copy(source, sink))
             self._tasks.add(task)
@@ -57,8 +61,8 @@ class Pipe:
             while data := await source.read(65536):
                 await self.whole.wait()
                 sink.write(data)
-        except OSError:
-            pass
+        except (OSError, RuntimeError):  # uvloop's, where the other side has been closed
+            return
         sink.close()
 
 

@@ -41,7 +41,7 @@ def test_an_address_is_read(written: str, found: object) -> None:
         ("valkey://a/b", "no address"),
         ("valkey://", "no address"),
         ("valkey://me:secret@a", "holds a password"),
-        (5, ""),
+        (5, "text"),
     ],
 )
 def test_what_is_no_address_is_refused(written: object, said: str) -> None:

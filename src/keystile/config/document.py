@@ -428,6 +428,7 @@ TAGS: dict[str, type[Section] | None] = {
     "<refuse>": None,
     "<off>": None,
     "<log>": AccessLogSection,
+    "<lender>": SlotsSection,
     "<place>": None,
 }
 
