@@ -174,19 +174,29 @@ class Client:
         self.stopped = False
 
     async def run(self) -> None:
+        """Call until it is stopped."""
+        try:
+            await self._run()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        for _, writer in self._kept.values():
+            writer.close()
+        self._kept.clear()
+
+    async def _run(self) -> None:
         while not self.stopped:
             host = self._dice.randrange(len(self.gateways))
             began = time.monotonic()
-            end = await self._call(host)
+            end = await self.call(host)
             self.account.add(host, end, time.monotonic() - began)
             if end in ("429", "503", "unreachable"):
                 await asyncio.sleep(0.01)
             if self.pause:
                 await asyncio.sleep(self._dice.expovariate(1 / self.pause))
-        for _, writer in self._kept.values():
-            writer.close()
 
-    async def _call(self, host: int) -> str:
+    async def call(self, host: int) -> str:
         try:
             if host not in self._kept:
                 self._kept[host] = await asyncio.open_connection("127.0.0.1", self.gateways[host].port)

@@ -175,7 +175,7 @@ async def _given_back(ground: Hosts, victim: Gateway) -> bool:
     await until(lambda: Api.in_hand[b"10.0.0.9"] == CAP)
     victim.signal(signal.SIGKILL)
     died, caller = time.monotonic(), Client("10.0.0.9", [ground.gateways[3]], account, 0)
-    while await caller._call(0) != "200":
+    while await caller.call(0) != "200":
         pass  # a refusal that waited, or one on the spot
     print(f"the slots of a host that held all {CAP} and was killed: to be had after {time.monotonic() - died:.2f} s")
     for task in holding:
