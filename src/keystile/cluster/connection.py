@@ -44,8 +44,7 @@ class Connection(asyncio.Protocol):
             while (reply := self._reader.gets()) is not False:
                 self._take(reply)
         except hiredis.ProtocolError:
-            self.close()
-            self.connection_lost(None)
+            self.abort()
 
     def _take(self, reply: object) -> None:
         if isinstance(reply, hiredis.PushNotification):
@@ -57,10 +56,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over; nothing is answered any more."""
         lost, self._lost = self._lost, None
-        for answered in self._waiting:
-            if isinstance(answered, _Future):
-                answered.cancel()
-        self._waiting.clear()
+        self._forget()
         if lost is not None:
             lost()
 
@@ -83,7 +79,7 @@ class Connection(asyncio.Protocol):
         """Close it now. No answer comes after this."""
         self._flush()
         self._lost = None
-        self._waiting.clear()
+        self._forget()
         if self._transport is not None:
             self._transport.close()
 
@@ -91,6 +87,13 @@ class Connection(asyncio.Protocol):
         """Drop it, as if it had broken."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _forget(self) -> None:
+        """No answer comes any more; who awaits one is told."""
+        for answered in self._waiting:
+            if isinstance(answered, _Future):
+                answered.cancel()
+        self._waiting.clear()
 
     def _send(self, command: Sequence[bytes | int], answered: Answered) -> None:
         self._waiting.append(answered)
