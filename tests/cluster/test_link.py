@@ -51,7 +51,6 @@ async def test_it_holds_and_comes_back_after_the_server_was_away(tmp_path: Path)
     with running(tmp_path) as server:
         async with linked(server.port) as (link, holder):
             await until(lambda: holder.name)
-            assert link.trouble is None
             first = holder.name
             server.stop()
             await until(lambda: link.trouble and holder.slots.unreachable)

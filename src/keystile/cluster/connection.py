@@ -108,7 +108,8 @@ class Connection(asyncio.Protocol):
 
 
 def _packed(command: Sequence[bytes | int]) -> bytes:
-    return hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub means a tuple of one
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub means a tuple of one
+    return packed
 
 
 class _Future:
