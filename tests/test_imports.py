@@ -20,13 +20,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "keys": set(),
     "limits": {"config"},
+    "cluster": {"config", "limits"},
     "wire": {"config", "limits"},
     "storage": {"keys"},
     "routing": {"config"},
-    "relay": {"config", "keys", "limits", "wire", "storage", "routing"},
+    "relay": {"config", "keys", "limits", "wire", "storage", "routing", "cluster"},
     "management": {"config", "keys", "limits", "wire", "storage", "routing"},
-    "app": {"config", "keys", "limits", "wire", "storage", "routing", "relay", "management"},
-    "process": {"config", "keys", "limits", "wire", "storage", "routing", "relay", "management", "app"},
+    "app": {"config", "keys", "limits", "wire", "storage", "routing", "cluster", "relay", "management"},
+    "process": {"config", "keys", "limits", "wire", "storage", "routing", "cluster", "relay", "management", "app"},
     # Load tests: settings and routes, the page's charts and words, and, for a demonstration, a whole gateway.
     "loadtest": {"config", "keys", "management", "app", "process"},
     "cli": {"config", "keys", "limits", "wire", "storage", "routing", "app", "process", "loadtest"},
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Libraries that only these parts may know: no SQL in the wire, no HTTP library on the way of a request.
 ONLY_IN: dict[str, set[str]] = {
+    "hiredis": {"cluster"},
     "aiohttp": {"management", "process", "cli"},
     "aiosqlite": {"storage"},
     "sqlite3": {"storage"},

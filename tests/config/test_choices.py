@@ -76,15 +76,6 @@ def test_what_is_no_store_is_refused(value: str, said: str) -> None:
         choices.store(value)
 
 
-def test_counting_over_several_hosts_is_refused_by_name() -> None:
-    assert choices.slots("host") == "host"
-    for value in ("valkey://a:6379", "redis://a"):
-        with pytest.raises(ValueError, match="not yet"):
-            choices.slots(value)
-    with pytest.raises(ValueError, match="write host"):
-        choices.slots("local")
-
-
 @pytest.mark.parametrize(("value", "place"), [("stdout", "stdout"), ("a.log", "a.log"), ("off", None), (False, None)])
 def test_the_access_log_goes_somewhere_or_nowhere(value: object, place: str | None) -> None:
     assert choices.access_log(value) == place

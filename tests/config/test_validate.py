@@ -51,7 +51,7 @@ def test_a_fault_is_told_with_its_line_its_path_and_what_would_be_right(
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("slots: valkey://host", "slots"),
+        ("slots: valkeys://host", "slots"),
     ],
 )  # fmt: skip
 def test_what_later_versions_serve_is_refused_by_name(lines_with: Lines, text: str, path: str) -> None:

@@ -33,6 +33,7 @@ from keystile.config.model import (
 )
 from keystile.keys import secret as secrets
 from keystile.keys.keyring import Keyring, KeyRow
+from keystile.limits.lease import LeasedSlots
 from keystile.limits.slots import SlotTable
 from keystile.relay import end, exchange, search, waiting
 from keystile.relay.exchange import Exchange
@@ -255,7 +256,7 @@ async def running(upstream_port: int, **changes: Any) -> AsyncIterator[Running]:
     keyring = Keyring()
     channel = KeptMessages()
     stored: list[int] = []
-    slots = SlotTable.create(rows=1024, columns=4)
+    slots = (SlotTable if wanted.slots is None else LeasedSlots).create(rows=1024, columns=4)
     slots.claim_column()
     gateway = Gateway(
         rules(wanted),

@@ -243,8 +243,15 @@ ROWS = [
     ),
 ]
 #: Where nobody is told in an answer of its own: one is cut in the middle of another answer, one comes before any
-#: request is read (``test_slow_peers.py``); and those of the way in (``test_entrance.py``).
-NO_ROW = {Refusal.ANSWER_TOO_SLOW, Refusal.TOO_MANY_CONNECTIONS, Refusal.TLS_TOO_OLD, Refusal.KEY_IN_CLEAR}
+#: request is read (``test_slow_peers.py``); those of the way in (``test_entrance.py``), and that of slots which are
+#: counted over many hosts (``test_asking.py``).
+NO_ROW = {
+    Refusal.ANSWER_TOO_SLOW,
+    Refusal.TOO_MANY_CONNECTIONS,
+    Refusal.TLS_TOO_OLD,
+    Refusal.KEY_IN_CLEAR,
+    Refusal.COUNT_UNAVAILABLE,
+}
 #: What may be among an answer's fields; anything else would be a surprise to a client.
 USUAL = {b"Content-Type", b"Cache-Control", b"Content-Length", b"X-Request-Id", b"Connection"}
 

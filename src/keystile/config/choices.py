@@ -102,14 +102,6 @@ def store(value: object) -> str | DatabaseUrl:
     return path
 
 
-def slots(value: object) -> Literal["host"]:
-    """``host``; counts over several hosts come later."""
-    if isinstance(value, str) and value.startswith(("valkey:", "valkeys:", "redis:", "rediss:")):
-        raise ValueError(f"{NOT_YET} (counting over several hosts); write host")
-    one_of("host")(value)
-    return "host"
-
-
 def access_log(value: object) -> str | None:
     """``stdout``, a file as written, or None for none."""
     if value is False or value in ("off", "false"):

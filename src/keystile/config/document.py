@@ -35,6 +35,8 @@ from keystile.config.kinds import (
     HostName,
     KeyField,
     LagOrNone,
+    LeaseTime,
+    LenderUrl,
     ListenAddress,
     LogField,
     MemoryOrNone,
@@ -54,12 +56,14 @@ from keystile.config.kinds import (
     ScopeSource,
     ShareOrNone,
     SizeOrNone,
-    Slots,
+    SlotsPlace,
     Store,
     Template,
     Text,
     TraceChoice,
     UpstreamName,
+    Variable,
+    WhenUnreachable,
     WholeSeconds,
     Workers,
 )
@@ -241,6 +245,34 @@ AccessLogChoice = Annotated[
 ]
 
 
+class SlotsSection(Section):
+    """Slots counted over many hosts, by a Valkey or Redis server."""
+
+    url: LenderUrl = needed(description="The server: valkey://[user@]host[:port][/database]; redis:// is the same.")
+    when_unreachable: WhenUnreachable = setting(
+        "per_host",
+        description="Where the server does not answer: count on each host alone, or refuse, and cut what is in flight "
+        "before others may have its slots.",
+    )
+    lease_time: LeaseTime = setting(
+        "1s",
+        description="After so long without a sign of life what a host held is free; the same on every host.",
+    )
+    password_file: Text | None = setting(None, description="A file with the password and nothing else.")
+    password_env: Variable | None = setting(None, description="An environment variable with the password.")
+
+
+def kind_of_slots(value: Any) -> str:
+    """What slots are meant as."""
+    return "<lender>" if isinstance(value, dict) else "<place>"
+
+
+SlotsChoice = Annotated[
+    Annotated[SlotsSection, Tag("<lender>")] | Annotated[SlotsPlace, Tag("<place>")],
+    Discriminator(kind_of_slots),
+]
+
+
 class TelemetrySection(Section):
     """Distributed tracing: W3C Trace Context, and OpenTelemetry."""
 
@@ -362,7 +394,11 @@ class Document(Section):
         "as postgresql://keystile@db.example.com/keystile; that needs keystile[postgresql].",
     )
     database: DatabaseSection = setting({}, description="More of a store in a database.")
-    slots: Slots = setting("host", description="Where requests in flight are counted: host, in this machine's memory.")
+    slots: SlotsChoice = setting(
+        "host",
+        description="Where requests in flight are counted: host, in this machine's memory; or over many hosts, by a "
+        "Valkey or Redis server: valkey://host:port, or {url, when_unreachable, lease_time, password_file}.",
+    )
     trust_without_store: DurationOrZero = setting(
         "5m", description="How long to go on with the keys in memory when the store cannot be read."
     )
@@ -413,6 +449,7 @@ TAGS: dict[str, type[Section] | None] = {
     "<refuse>": None,
     "<off>": None,
     "<log>": AccessLogSection,
+    "<lender>": SlotsSection,
     "<place>": None,
 }
 

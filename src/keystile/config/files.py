@@ -26,8 +26,8 @@ def absolute(folder: Path, path: str) -> Path:
 
 
 def check(written: Written) -> list[Fault]:
-    """Every fault of the folders of store and access log."""
-    return list(_folders(written))
+    """Every fault of the folders of store and access log, and of the password's file, which relays read."""
+    return [*_folders(written), *_password(written)]
 
 
 def read(written: Written, loc: Loc, contents: dict[Path, bytes]) -> tuple[bytes | None, list[Fault]]:
@@ -86,6 +86,13 @@ def _folders(written: Written) -> Iterator[Fault]:
             continue
         if wrong := _cannot_lie(absolute(written.folder, value)):
             yield written.fault(place, wrong, show=True)
+
+
+def _password(written: Written) -> Iterator[Fault]:
+    place: Loc = ("slots", "password_file")
+    name = written.read(units.text, *place)
+    if name is not None and not os.access(absolute(written.folder, name), os.R_OK):
+        yield written.fault(place, f"{CANNOT}; write the path of a file with the password and nothing else")
 
 
 def _cannot_lie(path: Path) -> str | None:

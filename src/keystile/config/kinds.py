@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from keystile.config import addresses, choices, moments, templates, tokens, units
+from keystile.config import addresses, choices, lender, moments, templates, tokens, units
 from keystile.config.database import DatabaseUrl
 from keystile.config.log_fields import FIELDS
 from keystile.config.model import MANAGEMENT_UPSTREAM, Network, Server
@@ -124,7 +124,12 @@ Store = Annotated[
 ]
 FilePath = Annotated[str, Read(units.text, _text())]
 FilePathOrNone = Annotated[str | None, Read(units.text_or_none, _any_of(_text(), _NULL))]
-Slots = Annotated[Literal["host"], Read(choices.slots, {"const": "host"})]
+_LENDER = _text(pattern="^(valkey|redis)://[^/]", examples=["valkey://10.0.0.5:6379"])
+SlotsPlace = Annotated[lender.Lender | None, Read(lender.slots, _any_of({"const": "host"}, _LENDER))]
+LenderUrl = Annotated[lender.Lender, Read(lender.lender, _LENDER)]
+WhenUnreachable = Annotated[Literal["per_host", "refuse"], _words("per_host", "refuse")]
+LeaseTime = Annotated[float, Read(lender.lease_time, _DURATION)]
+Variable = Annotated[str, Read(lender.variable, _text(pattern="^[A-Za-z_][A-Za-z0-9_]*$"))]
 LogField = Annotated[str, Read(choices.log_field, {"enum": [choices.DEFAULT, *FIELDS]})]
 Redacted = Annotated[str, Read(tokens.redacted_parameter, _text(examples=["token", "*secret*"]))]
 TraceChoice = Annotated[Literal["pass", "begin", "off"], Read(choices.trace, {"enum": ["pass", "begin", "off", False]})]

@@ -12,6 +12,7 @@ from typing import Final
 from keystile.config.model import Settings
 
 _FIXED: Final[dict[str, Callable[[Settings], object]]] = {
+    "slots": lambda settings: settings.slots,
     "store": lambda settings: settings.store,
     "database": lambda settings: settings.database,
     "workers": lambda settings: settings.workers,

@@ -355,6 +355,31 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedSlots:
+    """Slots that are counted over many hosts, by a Valkey (or Redis) server.
+
+    The password is in ``password_file`` or in the environment variable ``password_env``, or there is none. ``user``:
+    None for the server's default. ``lease_time`` (seconds): after that long without a sign of life what a host held is
+    free. ``when_unreachable``: count on each host alone, or refuse.
+    """
+
+    host: str
+    port: int = 6379
+    database: int = 0
+    user: str | None = None
+    password_file: Path | None = None
+    password_env: str | None = None
+    when_unreachable: Literal["per_host", "refuse"] = "per_host"
+    lease_time: float = 1.0
+
+    @property
+    def address(self) -> str:
+        """``valkey://host:port/database``, without who we are."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"valkey://{host}:{self.port}/{self.database}"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that gateway.yaml says, with defaults filled in and every path absolute."""
 
@@ -378,6 +403,7 @@ class Settings:
     client_address_field: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
     telemetry: Telemetry = Telemetry()
     metrics: Metrics = Metrics()
+    slots: SharedSlots | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
 
-from keystile.config import addresses, choices, files, service_calls, tls_rules, tokens, units, upstream_rules
+from keystile.config import addresses, choices, files, lender, service_calls, tls_rules, tokens, units, upstream_rules
 from keystile.config.addresses import Address
 from keystile.config.database import FILES, MIRROR, DatabaseUrl
 from keystile.config.faults import Fault, shown_name
@@ -203,6 +203,21 @@ def _spans_need_a_trace(written: Written) -> Iterator[Fault]:
         yield written.fault(("telemetry", "otlp"), "needs what is not installed; pip install 'keystile[otel]'")
 
 
+def _lender_can_be_asked(written: Written) -> Iterator[Fault]:
+    """Slots over many hosts: the library is there, and a password is in one place that can be read."""
+    slots = written.get("slots")
+    place: Loc = ("slots", "url") if slots is not None and slots.fields is not None else ("slots",)
+    if slots is None or written.read(lender.slots, *place) is None:
+        return
+    if not _is_installed("hiredis"):
+        yield written.fault(place, "needs what is not installed; pip install 'keystile[valkey]'")
+    file = written.read(units.text, "slots", "password_file")
+    if file is None:
+        return
+    if written.get("slots", "password_env") is not None:
+        yield written.fault(("slots", "password_env"), "is a second place for the password; leave one of the two out")
+
+
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
@@ -244,6 +259,7 @@ _RULES: tuple[Rule, ...] = (
     _proxies_are_named_where_they_must_speak,
     _websockets_are_opened_with_get,
     service_calls.check,
+    _lender_can_be_asked,
     tls_rules.check,
     upstream_rules.check,
 )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from keystile.config import choices, files
 from keystile.config.database import FILES, shown
-from keystile.config.document import AccessLogSection, Document, LimitsSection, WaitingSection
+from keystile.config.document import AccessLogSection, Document, LimitsSection, SlotsSection, WaitingSection
+from keystile.config.lender import Lender
 from keystile.config.listener_sections import LegacySection, ListenerSection, TlsSection
 from keystile.config.log_fields import DEFAULT_FIELDS
 from keystile.config.model import (
@@ -33,6 +34,7 @@ from keystile.config.model import (
     Server,
     ServerQueue,
     Settings,
+    SharedSlots,
     Telemetry,
     Tls,
     Upstream,
@@ -67,6 +69,7 @@ def settle(written: Written, document: Document, rows: Rows, warnings: tuple[str
         cors=cors_of(document.cors),
         documents=tuple(dict.fromkeys(rows.documents)),
         management_routes=None if calls is None else ManagementRoutes(calls.prefix),
+        slots=_slots(written, document.slots),
         telemetry=Telemetry(**document.telemetry.model_dump()),
         warnings=warnings,
     )
@@ -129,6 +132,13 @@ def _access_log(written: Written, said: AccessLogSection | str | None) -> Access
     file = None if section.to == "stdout" else files.absolute(written.folder, section.to)
     names = [DEFAULT_FIELDS if name == choices.DEFAULT else (name,) for name in section.fields]
     return AccessLog(True, file, tuple(dict.fromkeys(chain.from_iterable(names))), tuple(section.redact))
+
+
+def _slots(written: Written, said: SlotsSection | Lender | None) -> SharedSlots | None:
+    if not isinstance(said, SlotsSection):
+        return None if said is None else SharedSlots(*said)
+    file = None if said.password_file is None else files.absolute(written.folder, said.password_file)
+    return SharedSlots(*said.url, file, said.password_env, said.when_unreachable, said.lease_time)
 
 
 def _upstream(written: Written, name: str, section: UpstreamSection) -> Upstream:

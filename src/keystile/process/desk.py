@@ -64,6 +64,8 @@ UNREADABLE = "store_unreadable"
 """The relays' counter (a gauge) of those that cannot read the store."""
 REFUSING = "keys_unavailable"
 """That of those that have stopped to trust the keys they know."""
+UNCOUNTED = "slots_unreachable"
+"""That of those that nobody lends slots to."""
 HOLDING_BACK = "relays_holding_back"
 SHEDDING = "relays_shedding"
 """Those of relays that are overloaded: at all, and so much that they refuse requests."""
@@ -133,6 +135,7 @@ class Desk:
             "upstreams": self._check_upstreams,
             "overload": self._check_overload,
             "other hosts": self._check_keeper,
+            "slots": self._check_slots,
         }
         return await examine(vital, other)
 
@@ -191,6 +194,10 @@ class Desk:
     async def _check_followers(self) -> str | None:
         unreadable = self.counters.totals(self.names, self.gauges).get(UNREADABLE, 0)
         return f"{unreadable} cannot read it and use the keys they know" if unreadable else None
+
+    async def _check_slots(self) -> str | None:
+        alone = self.counters.totals(self.names, self.gauges).get(UNCOUNTED, 0)
+        return f"{alone} relays cannot count them over all hosts" if alone else None
 
     async def _check_configuration(self) -> str | None:
         # Health is for everybody who can reach it: what is wrong stands in the log and on the operators' page.

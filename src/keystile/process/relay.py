@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from keystile.config.model import Listener, Settings
 from keystile.limits.descriptors import raise_limit
+from keystile.limits.lease import LeasedSlots
 from keystile.limits.servers import Pages, ServerTable
 from keystile.limits.slots import SlotTable
 from keystile.process import snapshot
@@ -84,7 +85,7 @@ async def work(charge: Charge, line: Line) -> None:
     """From the charge to the end of the drain."""
     raise_limit()
     taken = snapshot.read(charge.snapshot)
-    slots = SlotTable.attach(charge.slots)
+    slots = (SlotTable if taken.settings.slots is None else LeasedSlots).attach(charge.slots)
     slots.claim_column()
     sender = Sender(socket.socket(fileno=charge.channel))
     page = CounterPages.attach(charge.counters).page(charge.place)

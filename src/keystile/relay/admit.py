@@ -16,6 +16,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
 from keystile.keys.keyring import HeldKey
+from keystile.limits.lease import ASK
 from keystile.relay.credentials import Presented, presented_in, read_secret, split_query
 from keystile.relay.refusal import Refusal
 from keystile.routing.route import NoRoute, Route
@@ -193,7 +194,7 @@ def _take_slot(gateway: Gateway, exchange: Exchange) -> Refusal | None:
         client.slot_row = gateway.slots.full_row
         exchange.detail = gateway.cap_detail
         return Refusal.TOO_MANY_AT_ONCE
-    return Refusal.OVERLOADED
+    return Refusal.OVERLOADED if row > ASK else Refusal.COUNT_UNAVAILABLE
 
 
 def _with_query(

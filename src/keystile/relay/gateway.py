@@ -24,10 +24,12 @@ from keystile.keys.keyring import Keyring
 from keystile.limits.crowd import Crowd
 from keystile.limits.deadlines import CoarseClock
 from keystile.limits.descriptors import room_for_connections
+from keystile.limits.lease import LeasedSlots
 from keystile.limits.pace import Floor
 from keystile.limits.servers import Pages
 from keystile.limits.slots import SlotTable
 from keystile.relay.admit import admit, came_in_clear, note_of
+from keystile.relay.asking import Asking
 from keystile.relay.callers import Callers
 from keystile.relay.cors import allows, answer_fields, preflight_fields
 from keystile.relay.drain import drain
@@ -110,6 +112,10 @@ class Gateway:
         self.upstreams: dict[str, UpstreamGroup] = {}
         self._opened_before = 0  # by groups of servers that are no more
         self.waiting: WaitingRoom | None = None
+        #: Where slots are counted over many hosts.
+        self.asking: Asking | None = None
+        if isinstance(slots, LeasedSlots) and rules.settings.slots is not None:
+            self.asking = Asking(self, slots, rules.settings.slots)
         self.connections: set[ClientConnection] = set()
         self.newcomers: set[Newcomer] = set()
         self.tunnels: set[Tunnel] = set()
@@ -218,6 +224,8 @@ class Gateway:
     async def start(self) -> None:
         """Load the keys and start the clocks. Raises ``StoreUnreadable``."""
         self.follower.load()
+        if self.asking is not None:
+            await self.asking.start()
         self.spawn(self._for_ever(self._tick))
         self.spawn(self._for_ever(self._flush))
 
@@ -333,6 +341,8 @@ class Gateway:
         for group in self.upstreams.values():
             group.close()
         self.shedder.close()
+        if self.asking is not None:
+            self.asking.close()
         for task in self._tasks:
             task.cancel()
         self._hand_over(last=True)
@@ -448,6 +458,8 @@ class Gateway:
         unreadable = self.follower.unreadable_since is not None
         self.recorder.keys_unavailable = self._refuses_keys()
         groups = self.upstreams.values()
+        if self.asking is not None:
+            self.recorder.count_shared(self.asking)
         self.recorder.waiting_for_server = sum(len(group.line) for group in groups)
         self.recorder.upstream_idle = sum(member.pool.idle for group in groups for member in group.members)
         self.recorder.servers_left_out = self._opened_before + sum(group.opened for group in groups)
@@ -483,12 +495,18 @@ class Gateway:
             refusal = admit(self, exchange)
             if refusal is None:
                 exchange.forward()
-            elif refusal is not Refusal.TOO_MANY_AT_ONCE or self.waiting is None or not self.waiting.enter(exchange):
+            elif not self._waits(exchange, refusal):
                 exchange.refuse(refusal)
         except Exception:
             # A fault of ours: whatever it was, this request gets an answer and its slot goes back.
             log.exception("request %s failed", exchange.request_id.decode("ascii"))
             exchange.refuse(Refusal.INTERNAL_ERROR)
+
+    def _waits(self, exchange: Exchange, refusal: Refusal) -> bool:
+        """Whether what was refused waits instead: for a slot, or until it is known whether there is one."""
+        if refusal is Refusal.TOO_MANY_AT_ONCE:
+            return self.waiting is not None and self.waiting.enter(exchange)
+        return self.asking is not None and self.asking.enter(exchange, refusal)
 
     def reject(self, client: ClientConnection, method: bytes, error: WireError) -> None:
         """No request could be read: say why, and close."""

@@ -27,6 +27,7 @@ from keystile.wire.peer import Peer
 from keystile.wire.tls_gate import Reason
 
 if TYPE_CHECKING:
+    from keystile.relay.asking import Asking
     from keystile.relay.exchange import Exchange
 
 #: Seconds between batches.
@@ -78,6 +79,11 @@ _FIXED: Final = (
     "upstream_connections_idle",
     "upstream_connections_opened",
     "upstream_connect_failures",
+    "slots_asked",
+    "slots_commands",
+    "slots_cut",
+    "slots_leased",
+    "slots_unreachable",
 )
 #: Listeners whose requests in flight are counted apart: all from the last of these on together.
 MOST_LISTENERS: Final = 32
@@ -116,6 +122,8 @@ GAUGES: Final = frozenset(
         "relays_shedding",
         "loop_lag_microseconds",
         "upstream_connections_idle",
+        "slots_leased",
+        "slots_unreachable",
         *_AT_LISTENERS,
     }
 )
@@ -195,6 +203,8 @@ class Recorder:
         self.upstream_idle = 0
         self.upstream_opened = 0
         self.upstream_connect_failures = 0
+        #: Of ``slots: valkey://…``: questions, all commands, requests cut, units held, and whether nobody lends.
+        self.shared = [0, 0, 0, 0, 0]
         self.in_flight_at = [0] * MOST_LISTENERS
         self._epoch = time.time() - monotonic()  # the wall clock is asked with each batch, not at each request
         self.uses.go_by(monotonic(), self._epoch)
@@ -208,6 +218,11 @@ class Recorder:
         self._spans: list[bytes] = []
         self._line = self._span = line_maker(AccessLog(), KeyPolicy())
         self._log: Callable[[Exchange], None] = self._log_line
+
+    def count_shared(self, asking: Asking) -> None:
+        """What there is to say of slots that are counted over many hosts."""
+        holder = asking.holder
+        self.shared = [holder.asked, holder.commands, asking.cut, holder.held, int(asking.slots.lends_nothing())]
 
     def record(self, exchange: Exchange) -> None:
         """Once per exchange, at its end."""
@@ -333,6 +348,7 @@ class Recorder:
             self.upstream_idle,
             self.upstream_opened,
             self.upstream_connect_failures,
+            *self.shared,
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),

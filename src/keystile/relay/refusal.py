@@ -128,6 +128,12 @@ class Refusal(Enum):
         "Servers busy",
         "The API behind the gateway has as many requests in hand as it may.",
     )
+    COUNT_UNAVAILABLE = (
+        503,
+        "count-unavailable",
+        "Count unavailable",
+        "The requests that are served at the same time cannot be counted now.",
+    )
     OVERLOADED = (503, "overloaded", "Overloaded", "The gateway cannot take the request now.")
     TOO_MANY_CONNECTIONS = (
         503,
@@ -162,6 +168,7 @@ RETRY_AFTER: Final = {
     Refusal.TOO_MANY_AT_ONCE: 1,
     Refusal.NO_SERVER: 1,
     Refusal.SERVERS_BUSY: 1,
+    Refusal.COUNT_UNAVAILABLE: 1,
     Refusal.OVERLOADED: 1,
     Refusal.TOO_MANY_CONNECTIONS: 1,
     Refusal.DRAINING: 1,

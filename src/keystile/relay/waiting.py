@@ -83,6 +83,9 @@ class WaitingRoom:
             if exchange.configuration:  # it is logged: by the rules that decide now
                 exchange.configuration = self._gateway.configuration
             refusal = admit(self._gateway, exchange)
+            asking = self._gateway.asking
+            if refusal is Refusal.COUNT_UNAVAILABLE and asking is not None and asking.asks(exchange):
+                refusal = Refusal.TOO_MANY_AT_ONCE  # as far as is known; what the answer is, the next look will see
             if refusal is Refusal.TOO_MANY_AT_ONCE and now < exchange.waits_until:
                 return
             self.leave(exchange)

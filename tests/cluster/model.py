@@ -1,0 +1,117 @@
+"""The server of ``cluster/scripts.py`` in Python: what each script does, by a clock that the test moves.
+
+Law: it says what the Lua says; ``test_scripts.py`` runs both beside each other. Snapshots of it are what a replica has.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+from keystile.cluster import scripts
+from keystile.cluster.scripts import CHANNEL, Script, ServerError
+
+Publish = Callable[[bytes, bytes], None]
+
+
+class Data:
+    """All keys: the epoch, holders by the moment of their death (ms), units by address key and holder."""
+
+    def __init__(self) -> None:
+        self.epoch: dict[str, bytes | int] = {}
+        self.alive: dict[bytes, dict[bytes, int]] = {}
+        self.units: dict[bytes, dict[bytes, int]] = {}
+
+
+class ModelServer:
+    """``now_ms``: its clock. ``publish`` gets what goes out on channels."""
+
+    def __init__(self, now_ms: Callable[[], int], publish: Publish) -> None:
+        self._now = now_ms
+        self._publish = publish
+        self.data = Data()
+        self.full = False
+
+    def copy(self) -> Data:
+        """All that it knows at this moment."""
+        return copy.deepcopy(self.data)
+
+    def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        """What the script returns. Raises ServerError."""
+        if script is not scripts.OPEN and self.data.epoch.get("token") != args[0]:
+            raise ServerError("GONE another epoch")
+        if self.full and script is scripts.ASK:
+            raise ServerError("OOM command not allowed when used memory > 'maxmemory'.")
+        return getattr(self, f"_{script.name}")(keys, args)
+
+    def _open(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        incarnation, token, holder, lease, before = args
+        epoch, now = self.data.epoch, self._now()
+        if epoch.get("incarnation") != incarnation:
+            epoch.update(incarnation=incarnation, token=token, opened=now)
+        longest = epoch["longest"] = max(int(epoch.get("longest", 0)), int(lease))
+        alive = self._alive(scripts.alive_key(bytes(epoch["token"])))
+        known = alive.get(before, 0) > now
+        alive[holder] = now + int(lease)
+        return [epoch["token"], max(int(epoch["opened"]) + longest - now, 0), int(known)]
+
+    def _move(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        for key, units in zip(keys[2:], args[3:], strict=True):
+            held = self.data.units.setdefault(key, {})
+            held.pop(args[2], None)
+            held[args[1]] = held.get(args[1], 0) + int(units)
+        return 1
+
+    def _leave(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        self._alive(keys[1]).pop(args[1], None)
+        return 1
+
+    def _beat(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        alive, now = self._alive(keys[1]), self._now()
+        known = alive.get(args[1], 0) > now
+        for dead in [holder for holder, until in alive.items() if until <= now]:
+            del alive[dead]
+        if known:
+            alive[args[1]] = now + int(args[2])
+        return int(known)
+
+    def _ask(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        alive, now, epoch = self._alive(keys[1]), self._now(), self.data.epoch
+        if alive.get(args[1], 0) <= now:
+            return [-1, 0, 0]
+        wait = int(epoch["opened"]) + int(epoch["longest"]) - now
+        if wait > 0:
+            return [-2, wait, 0]
+        units = self.data.units.setdefault(keys[2], {})
+        for holder in [holder for holder in units if holder != args[1] and alive.get(holder, 0) <= now]:
+            del units[holder]
+        free, need = max(int(args[2]) - sum(units.values()), 0), int(args[3])
+        given = min(free, need + max(free - need, 0) // 4)
+        others = [holder for holder in units if holder != args[1]]
+        if given:
+            units[args[1]] = units.get(args[1], 0) + given
+        if given >= need:
+            return [given, 0, 0]
+        for holder in others:
+            self._publish(CHANNEL + holder, b"w" + args[1] + keys[2][-8:])
+        return [given, 0, len(others)]
+
+    def _give(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        for at, key in enumerate(keys[2:]):
+            units, told = int(args[2 + 2 * at]), args[3 + 2 * at]
+            held = self.data.units.setdefault(key, {})
+            held[args[1]] = held.get(args[1], 0) - units
+            if held[args[1]] <= 0:
+                del held[args[1]]
+            for first in range(0, len(told), 8):
+                self._publish(CHANNEL + told[first : first + 8], b"f" + key[-8:])
+        return 1
+
+    def _keep(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        units = self.data.units
+        return sum(
+            units.get(key, {}).get(args[1], 0) < int(held) for key, held in zip(keys[2:], args[2:], strict=True)
+        )
+
+    def _alive(self, key: bytes) -> dict[bytes, int]:
+        return self.data.alive.setdefault(key, {})

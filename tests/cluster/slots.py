@@ -1,0 +1,213 @@
+"""Slots over four hosts, measured: python -m tests.cluster.slots [traffic] [faults] [cost].
+
+Law: it runs the programs, prints what it saw, and judges one thing: the API must never have had more in hand for an
+address than the cap. On one machine all hosts share its processors, so times are those of a crowded machine.
+
+    traffic   8 clients for each address at random over the hosts; then 40, twice the cap
+    faults    with the rule refuse, under traffic of 40 clients: a host killed, one paused for 5 s, one cut off from the
+              server (its connection's port is closed by a relay of bytes between), the server paused, and restarted
+    cost      processor time of the relays per request, host beside valkey, in turns
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvloop
+
+from tests.cluster.ground import Account, Api, Client, Gateway, api
+from tests.cluster.server import Server, running
+from tests.relay.running import until
+
+CAP = 20
+ADDRESSES = 3
+
+
+class Pipe:
+    """Bytes between one host and the server, which can be cut: nothing comes through, and nothing is closed."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.target, self.whole = 0, port, asyncio.Event()
+        self.whole.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.whole.wait()
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.close()
+            return
+        for source, sink in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._copy(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self.whole.wait()
+                sink.write(data)
+        except (OSError, RuntimeError):  # uvloop's, where the other side has been closed
+            return
+        sink.close()
+
+
+class Hosts:
+    """Four gateways, the API and the server."""
+
+    def __init__(self, gateways: list[Gateway], server: Server, pipes: list[Pipe]) -> None:
+        self.gateways, self.server, self.pipes = gateways, server, pipes
+
+    @asynccontextmanager
+    async def traffic(self, clients: int, delay: int = 10) -> AsyncIterator[Account]:
+        """So many clients for each address, as long as the block lasts."""
+        Api.highest.clear()
+        account = Account()
+        made = [
+            Client(f"10.0.0.{at % ADDRESSES + 1}", self.gateways, account, delay) for at in range(clients * ADDRESSES)
+        ]
+        tasks = [asyncio.create_task(client.run()) for client in made]
+        yield account
+        for client in made:
+            client.stopped = True
+        await asyncio.wait(tasks, timeout=20)
+
+    async def sums(self, *names: str) -> list[float]:
+        await asyncio.sleep(0.6)  # counters are handed over four times a second
+        said = [await gateway.metrics() for gateway in self.gateways]
+        return [sum(each.get(f"keystile_{name}", 0.0) for each in said) for name in names]
+
+
+@asynccontextmanager
+async def hosts(rule: str, workers: int = 1) -> AsyncIterator[Hosts]:
+    """``rule``: of when_unreachable; ``host`` for slots that each host counts alone."""
+    folder = Path(tempfile.mkdtemp(prefix="keystile-slots-"))
+    (folder / "server").mkdir()
+    _, upstream = await api()
+    gateways: list[Gateway] = []
+    with running(folder / "server") as server:
+        pipes = [Pipe(server.port) for _ in range(4)]
+        try:
+            for at, pipe in enumerate(pipes):
+                await pipe.open()
+                written = f"{{url: 'valkey://127.0.0.1:{pipe.port}', when_unreachable: {rule}}}"
+                gateways.append(Gateway(folder / str(at), "host" if rule == "host" else written, upstream, workers))
+            for gateway in gateways:
+                await gateway.ready()
+            yield Hosts(gateways, server, pipes)
+        finally:
+            for gateway in gateways:
+                gateway.stop()
+
+
+def judge(what: str, account: Account) -> bool:
+    highest = max((count for address, count in Api.highest.items() if address.startswith(b"10.")), default=0)
+    verdict = "ok" if highest <= CAP else "MORE THAN THE CAP"
+    print(f"{what}: {dict(account.ends)}; the API had {highest} in hand at most: {verdict}", flush=True)
+    return highest <= CAP
+
+
+async def measure_traffic() -> bool:
+    well = True
+    for workers in (1, 2):
+        async with hosts("refuse", workers) as ground:
+            for clients in (8, 40):
+                before = await ground.sums("slots_asked_total", "slots_commands_total")
+                async with ground.traffic(clients) as account:
+                    await asyncio.sleep(8)
+                after = await ground.sums("slots_asked_total", "slots_commands_total")
+                requests = sum(account.ends.values())
+                asked, commands = (new - old for new, old in zip(after, before, strict=True))
+                well &= judge(f"{workers} relays a host, {clients} clients an address", account)
+                print(f"  {asked / requests:.3f} round trips and {commands / requests:.3f} commands a request")
+    return well
+
+
+async def measure_faults() -> bool:
+    well = True
+    async with hosts("refuse") as ground:
+        one, two, three, _ = ground.gateways
+
+        async def during(what: str, begin: object, seconds: float, end: object) -> None:
+            nonlocal well
+            async with ground.traffic(40) as account:
+                await asyncio.sleep(1)
+                begin()  # type: ignore[operator]
+                await asyncio.sleep(seconds)
+                end()  # type: ignore[operator]
+                await asyncio.sleep(4)
+            well &= judge(what, account)
+            print("   ", {host: dict(ends) for host, ends in sorted(account.by_host.items())})
+
+        def kill() -> None:
+            one.signal(signal.SIGKILL)
+            one.process.wait()
+
+        await during("a host killed, and started 3 s later", kill, 3, one.start)
+        await during("a host paused for 5 s", lambda: two.signal(signal.SIGSTOP), 5, lambda: two.signal(signal.SIGCONT))
+        pipe = ground.pipes[2]
+        await during("a host cut off for 5 s", pipe.whole.clear, 5, pipe.whole.set)
+        await during("the server paused for 3 s", ground.server.pause, 3, ground.server.go_on)
+        await during("the server killed, back after 2 s with nothing", ground.server.stop, 2, ground.server.start)
+        well &= await _given_back(ground, three)
+    return well
+
+
+async def _given_back(ground: Hosts, victim: Gateway) -> bool:
+    """How long after a host's death its slots can be had elsewhere."""
+    Api.highest.clear()
+    account = Account()
+    holding = [asyncio.create_task(Client("10.0.0.9", [victim], account, 30_000).run()) for _ in range(CAP)]
+    await until(lambda: Api.in_hand[b"10.0.0.9"] == CAP)
+    victim.signal(signal.SIGKILL)
+    died, caller = time.monotonic(), Client("10.0.0.9", [ground.gateways[3]], account, 0)
+    while await caller.call(0) != "200":
+        pass  # a refusal that waited, or one on the spot
+    print(f"the slots of a host that held all {CAP} and was killed: to be had after {time.monotonic() - died:.2f} s")
+    for task in holding:
+        task.cancel()
+    victim.process.wait()
+    return judge("  meanwhile", account)
+
+
+async def measure_cost() -> bool:
+    found: dict[str, list[float]] = {"host": [], "per_host": []}
+    async with hosts("host") as alone, hosts("per_host") as shared:
+        for _ in range(6):
+            for rule, ground in (("host", alone), ("per_host", shared)):
+                before = sum(gateway.cpu() for gateway in ground.gateways)
+                async with ground.traffic(8, 2) as account:
+                    await asyncio.sleep(3)
+                spent = sum(gateway.cpu() for gateway in ground.gateways) - before
+                found[rule].append(spent / sum(account.ends.values()) * 1e6)
+    for rule, costs in found.items():
+        name = "slots: host" if rule == "host" else "slots: valkey"
+        print(f"{name}: {statistics.median(costs):.1f} µs CPU a request, turns {[round(cost, 1) for cost in costs]}")
+    return True
+
+
+PARTS = {"traffic": measure_traffic, "faults": measure_faults, "cost": measure_cost}
+
+
+async def main() -> bool:
+    """Every part that is named, or all."""
+    results = Counter([await PARTS[name]() for name in sys.argv[1:] or PARTS])
+    return not results[False]
+
+
+if __name__ == "__main__":
+    sys.exit(0 if uvloop.run(main()) else 1)
