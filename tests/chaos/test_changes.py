@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+import socket
+import threading
 import time
+from contextlib import suppress
 from typing import Any, cast
 
+import aiohttp
 import pytest
 
 from tests.chaos.changes import ByApi, Changes, Lost
@@ -33,3 +37,29 @@ async def test_a_lost_answer_is_told_with_its_reason_and_its_moment(meanwhile: s
         assert "create of key k1 (ConnectionResetError(104, 'Connection reset by peer')) after" in fault.text
         (line,) = timeline(fault, story)
         assert line.endswith(": upgrade 7")
+
+
+def _serve(listening: socket.socket, asked: list[bytes]) -> None:
+    """One request on each connection, which says that it stays, and then ends."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                asked.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+async def test_a_call_is_not_made_on_a_connection_that_was_ended_while_the_loop_was_busy() -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server = threading.Thread(target=_serve, args=(listening, asked), daemon=True)
+        server.start()
+        api = ByApi(base)
+        async with aiohttp.ClientSession(base) as api._client:
+            for number in range(20):
+                assert await api.create(f"k{number}") == {}
+                time.sleep(0.005)  # noqa: ASYNC251 - the loop reads nothing meanwhile
+        listening.shutdown(socket.SHUT_RDWR)
+    server.join(5)
+    assert len(asked) == 20
