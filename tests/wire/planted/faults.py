@@ -224,9 +224,8 @@ CLIENT_FAULTS = (
         "after an error",
         "the rest of a refused body is the next request",
         (
-            ("relay/exchange.py", "        self.keep_alive = self.fields.keep_alive and client.state == ANSWER"
-             " and not self.gateway.draining\n        free_slot(self)\n",
-             "        self.keep_alive = self.fields.keep_alive\n        free_slot(self)\n"),
+            ("relay/exchange.py", "        keep_alive = client.state == ANSWER and not self.upgrades"
+             " and not self.gateway.draining\n", "        keep_alive = True\n"),
             (_CLIENT, "if not keep_alive or self.state != ANSWER:", "if not keep_alive:"),
         ),
     ),
@@ -246,11 +245,11 @@ UPSTREAM_FAULTS = (
     Planted(
         "200 for 101",
         "any answer with Upgrade opens a tunnel",
-        ((_ANSWER, "    if to_head or answer.status < 200",
+        ((_ANSWER, "    if to_head or _has_no_body(answer.status):",
           "    if b'\\r\\nupgrade:' in head.lower():\n"
           "        answer.content_length, answer.chunked = UNTIL_CLOSE, False\n"
           "        answer.framing = b'Transfer-Encoding: chunked\\r\\n'\n"
-          "    if to_head or answer.status < 200"),),
+          "    if to_head or _has_no_body(answer.status):"),),
     ),
     Planted(
         "1xx",
@@ -296,8 +295,7 @@ UPSTREAM_FAULTS = (
     Planted(
         "no body",
         "304 has the body that its length announces",
-        ((_ANSWER, "if to_head or answer.status < 200 or answer.status == 204 or answer.status == 304:",
-          "if to_head or answer.status < 200 or answer.status == 204:"),),
+        ((_ANSWER, "return status < 200 or status == 204 or status == 304", "return status < 200 or status == 204"),),
     ),
     Planted(
         "HTTP/1.0",

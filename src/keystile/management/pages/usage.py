@@ -59,6 +59,7 @@ WHY: Final[Mapping[str, str]] = {
     "keys-unavailable": "the gateway could not read its keys",
     "no-server": "no server of the API was well",
     "servers-busy": "the servers of the API were busy",
+    "count-unavailable": "the gateway could not count the requests over all its hosts",
     "overloaded": "the gateway was overloaded",
     "draining": "the gateway was stopping",
 }
