@@ -6,6 +6,8 @@ Law: this file parses every module and runs none, so an import inside a function
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,3 +161,16 @@ def test_the_import_reader_sees_every_way_to_import(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(f"{__name__}.SOURCES", tmp_path)
     found = [ours(name) for name, _ in imports(source)]
     assert found == ["relay", "app", "keys", "wire", "storage"]
+
+
+def test_what_only_an_extra_brings_is_not_needed_without_it() -> None:
+    """A plain install has no driver of a database, no hiredis, no Locust and no OpenTelemetry, and serves."""
+    program = (
+        "import sys\n"
+        "for name in ('hiredis', 'psycopg', 'locust', 'gevent', 'opentelemetry'):\n"
+        "    sys.modules[name] = None\n"
+        "import keystile.cli.main, keystile.app, keystile.process.supervisor, keystile.process.relay\n"
+        "import keystile.process.management, keystile.cli.demo, keystile.cli.serve\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

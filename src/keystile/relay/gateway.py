@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from secrets import token_hex
 from time import monotonic, time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from keystile.config.model import Cors, Limits, Listener, Settings, Tls
 from keystile.keys.keyring import Keyring
@@ -29,7 +29,6 @@ from keystile.limits.pace import Floor
 from keystile.limits.servers import Pages
 from keystile.limits.slots import SlotTable
 from keystile.relay.admit import admit, came_in_clear, note_of
-from keystile.relay.asking import Asking
 from keystile.relay.callers import Callers
 from keystile.relay.cors import allows, answer_fields, preflight_fields
 from keystile.relay.drain import drain
@@ -56,6 +55,9 @@ from keystile.wire.outbox import Outbox
 from keystile.wire.peer import Address, Peer
 from keystile.wire.plain_door import PlainDoor, Way
 from keystile.wire.request_head import RequestFields, RequestHeadReader
+
+if TYPE_CHECKING:
+    from keystile.relay.asking import Asking
 
 log = logging.getLogger("keystile.relay")
 
@@ -115,6 +117,8 @@ class Gateway:
         #: Where slots are counted over many hosts.
         self.asking: Asking | None = None
         if isinstance(slots, LeasedSlots) and rules.settings.slots is not None:
+            from keystile.relay.asking import Asking  # here: it needs the extra ``valkey``
+
             self.asking = Asking(self, slots, rules.settings.slots)
         self.connections: set[ClientConnection] = set()
         self.newcomers: set[Newcomer] = set()
