@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from tests.e2e.backend import Backend
 from tests.e2e.examples import Document
 from tests.e2e.running import DOCUMENT, OWNER, PASSWORD, Gateway, answered, serving, settings
+from tests.lacking import lacks
 from tests.node.packages import package
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -34,10 +34,7 @@ SHOTS = os.environ.get("KEYSTILE_SCREENSHOTS")
 def needs_chromium() -> str:
     """The browser's path. Skips where there is none, but not in CI, which installs it."""
     if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium: .ci/run installs it")
-        # Whoever runs the tests at home may not have it, and cannot get it from pip; everything else is still tested.
-        pytest.skip("no chromium here (Debian: apt install chromium)")
+        lacks("no chromium here (Debian: apt install chromium)")
     return CHROMIUM
 
 

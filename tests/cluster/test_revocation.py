@@ -9,13 +9,12 @@ import pytest
 
 from tests.cluster.revocation import Traffic, lose_the_database, measure_deletes
 from tests.cluster.two_hosts import Hosts, two_hosts, until
-from tests.storage.postgres_server import why_not
+from tests.storage.postgres_server import needs_postgresql
 
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
-    if reason := why_not():
-        pytest.skip(reason)
+    needs_postgresql()
     with two_hosts(tmp_path_factory.mktemp("hosts"), workers=1, trust_without_store="4s") as hosts:
         yield hosts
 

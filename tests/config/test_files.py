@@ -9,6 +9,7 @@ import pytest
 from keystile.config import files
 from keystile.config.model import Certificate, Settings, Tls
 from tests.config import certificates
+from tests.unprivileged import folder_of_a_user, unprivileged
 
 Lines = Callable[[str], list[str]]
 TLS = "listeners: [{{address: 127.0.0.1:0, tls: {{certificate: {}, private_key: {}}}}}]"
@@ -78,12 +79,14 @@ def test_a_place_where_nothing_can_lie_is_refused(lines_with: Lines, text: str, 
     assert said in line
 
 
-# Permission bits do not bind root, so there is no directory that the check could find shut.
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_place_that_cannot_be_written_is_refused(lines_with: Lines, tmp_path: Path) -> None:
-    (tmp_path / "shut").mkdir(mode=0o500)
-    [line] = lines_with("store: sqlite:///shut/k.db")
-    assert "cannot be written by this user" in line
+def test_a_place_that_cannot_be_written_is_refused(
+    lines_with: Lines, with_settings: Callable[[str], Settings]
+) -> None:
+    with folder_of_a_user() as folder, unprivileged():
+        assert with_settings(f"store: sqlite:///{folder}/k.db").store == folder / "k.db"
+        folder.chmod(0o500)
+        [line] = lines_with(f"store: sqlite:///{folder}/k.db")
+        assert "cannot be written by this user" in line
 
 
 def test_a_pipe_or_a_folder_is_not_read(tmp_path: Path) -> None:

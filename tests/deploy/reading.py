@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import pytest
+from tests.lacking import lacks
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -43,8 +43,5 @@ def program(name: str, where_from: str, *, in_ci: bool = True) -> str:
     beside = str(Path(sys.executable).parent)
     found = shutil.which(name, path=f"{beside}:{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
-        if in_ci and os.environ.get("CI"):
-            pytest.fail(f"no {name}: .ci/run installs it")
-        # A tool that checks what we deploy is no part of what a developer needs, and not to be had on every system.
-        pytest.skip(f"{name} is not installed: {where_from}")
+        lacks(f"{name} is not installed: {where_from}", not_even_in_ci=not in_ci)
     return found

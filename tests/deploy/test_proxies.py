@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import socket
 import ssl
@@ -25,6 +24,7 @@ import yaml
 from tests.deploy.reading import PAGE, blocks, program
 from tests.differential.servers import free_ports
 from tests.e2e.running import Gateway, answered, make_certificate, settings, trusting
+from tests.lacking import lacks
 from tests.process.running import until
 
 BALANCER, CALLER, STRANGER = "127.0.0.1", "127.0.0.7", "127.0.0.9"
@@ -143,10 +143,7 @@ def nginx_stream(ground: Ground, folder: Path) -> tuple[list[str], int]:
     """nginx's stream module by the page, and the port that callers come to."""
     tool = program("nginx", "apt-get install nginx")
     if not STREAM_MODULE.exists():
-        if os.environ.get("CI"):
-            pytest.fail("nginx has no stream module: .ci/run installs it")
-        # A package of its own in Debian; the module for HTTP is tested without it.
-        pytest.skip("nginx has no stream module: apt-get install libnginx-mod-stream")
+        lacks("nginx has no stream module: apt-get install libnginx-mod-stream")
     [port] = free_ports(1)
     [text] = blocks("nginx in front of it", "nginx")
     text = placed(text, {"listen 443": f"listen 127.0.0.1:{port}", "10.0.0.5:8443": f"127.0.0.1:{ground.tcp}"})

@@ -17,6 +17,7 @@ from keystile.cli.main import build_parser
 from keystile.config.model import Limits
 from tests.deploy.reading import DEPLOY, ROOT, program, unit
 from tests.e2e.running import Gateway, answered, make_certificate, settings, trusting
+from tests.lacking import lacks
 
 UNIT = DEPLOY / "keystile.service"
 LOW_PORTS = DEPLOY / "keystile-low-ports.conf"
@@ -77,7 +78,7 @@ def confinable() -> None:
     program("systemd-analyze", FROM_DEBIAN, in_ci=False)
     if ctypes.util.find_library("seccomp") is None:
         # systemd brings it, and may have been built without; then there is nothing to set the unit's filters with.
-        pytest.skip("libseccomp is not installed: apt-get install libseccomp2")
+        lacks("libseccomp is not installed: apt-get install libseccomp2", not_even_in_ci=True)
 
 
 @pytest.mark.usefixtures("confinable")

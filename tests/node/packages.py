@@ -6,13 +6,12 @@ Law: exactly what package-lock.json says, without running any script of theirs.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.lacking import lacks
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
@@ -23,10 +22,7 @@ def package(name: str) -> Path:
     """The directory of a package. Skips where npm is not to be had, but not in CI, which installs it."""
     npm = shutil.which("npm")
     if npm is None:
-        if os.environ.get("CI"):
-            pytest.fail("no npm: .ci/run installs it")
-        # Node is no part of what a developer of ours needs; the clients it is for are tested wherever it is.
-        pytest.skip("no npm here (Debian: apt install npm)")
+        lacks("no npm here (Debian: apt install npm)")
     with (HERE / ".lock").open("w") as lock:  # tests may run in several processes
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp, wanted = MODULES / ".stamp", (HERE / "package-lock.json").read_text(encoding="utf-8")

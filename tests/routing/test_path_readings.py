@@ -142,7 +142,7 @@ def tomcat_behind_ajp(path: str) -> list[str] | None:
 
 
 def iis(path: str) -> list[str] | None:
-    """HTTP.sys decodes once (%uXXXX too, PercentUAllowed), takes a backslash for a slash and resolves dots:
+    """HTTP.sys decodes once (%uHHHH too, PercentUAllowed), takes a backslash for a slash and resolves dots:
     https://learn.microsoft.com/en-us/troubleshoot/developer/webapps/iis/iisadmin-service-inetinfo/
     httpsys-registry-windows. Names compare without regard to case.
     """

@@ -31,7 +31,7 @@ from keystile.storage.postgresql.placeholders import translated
 from keystile.storage.postgresql.store import PostgresStore, open_access, open_passwords
 from keystile.storage.sqlite import SqliteStore
 from keystile.storage.store import Store
-from tests.storage.postgres_server import Server, server, why_not
+from tests.storage.postgres_server import Server, needs_postgresql, server
 
 Clock = Callable[[], float]
 
@@ -187,8 +187,7 @@ def engine_of(spec: str) -> Engine:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """One server for all tests of a process."""
-    if reason := why_not():
-        pytest.skip(reason)
+    needs_postgresql()
     with server() as made:
         yield made
 

@@ -19,17 +19,17 @@ from pathlib import Path
 import psycopg
 
 from keystile.storage.postgresql.database import Database
+from tests.lacking import lacks
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 USER = "postgres"
 _IN_MEMORY = Path("/dev/shm")
 
 
-def why_not() -> str | None:
-    """Why there can be no server here; None where there can."""
+def needs_postgresql() -> None:
+    """Skips where there can be no server."""
     if not (BINARIES / "initdb").exists():
-        return f"PostgreSQL's programs are not in {BINARIES}"
-    return None
+        lacks(f"PostgreSQL's programs are not in {BINARIES} (Debian: apt install postgresql)")
 
 
 class Server:

@@ -14,6 +14,7 @@ import pytest
 
 from keystile.storage.errors import StoreUnreadable
 from keystile.storage.migrate import PASSWORDS, STORE, Series, check, look_at, make_file, prepare, statements
+from tests.unprivileged import folder_of_a_user, unprivileged
 
 
 @pytest.fixture
@@ -71,12 +72,16 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         make_file(tmp_path)
 
 
-# Permission bits do not bind root.
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_file_of_somebody_else_is_said_so(path: Path) -> None:
-    path.chmod(0o400)
-    with pytest.raises(StoreUnreadable, match="Permission denied"):
+def test_a_file_of_somebody_else_is_said_so() -> None:
+    with folder_of_a_user() as folder:
+        path = folder / "keystile.db"
         make_file(path)
+        path.chmod(0o666)
+        with unprivileged():
+            make_file(path)  # it is there, and may be written
+            path.chmod(0o444)
+            with pytest.raises(StoreUnreadable, match="Permission denied"):
+                make_file(path)
 
 
 @pytest.mark.parametrize("series", [STORE, PASSWORDS])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
@@ -39,7 +40,7 @@ Noted = tuple[str, Iterable[tuple[object, ...]]]
 log = logging.getLogger(__name__)
 
 
-class Store:
+class Store(ABC):
     """What both engines' stores answer and note; everything may raise StoreError.
 
     ``path``: of the store's file, or of what this host keeps of one in a database: beside it lie the other files.
@@ -82,9 +83,9 @@ class Store:
         """Be the only one on this host who changes keys, where the transaction alone does not see to it."""
         return nullcontext()
 
+    @abstractmethod
     async def _commit_and_ring(self, logged: list[Row]) -> None:
         """Commit; ring where the change log, whose last row is ``logged`` now, has more than when we rang last."""
-        raise NotImplementedError
 
     async def close(self) -> None:
         """Close every connection."""

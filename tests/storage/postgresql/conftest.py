@@ -9,7 +9,7 @@ import pytest
 
 from keystile.storage.postgresql.database import Database
 from tests.storage.engines import PostgresEngine, emptied
-from tests.storage.postgres_server import Server, server, why_not
+from tests.storage.postgres_server import Server, needs_postgresql, server
 
 
 @pytest.fixture
@@ -19,8 +19,7 @@ def engine(postgres: Server, common_database: Database, tmp_path: Path) -> Postg
 
 @pytest.fixture(scope="session")
 def own_server() -> Iterator[Server]:
-    if reason := why_not():
-        pytest.skip(reason)
+    needs_postgresql()
     with server() as made:
         yield made
 

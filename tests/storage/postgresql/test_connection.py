@@ -16,7 +16,7 @@ from keystile.storage.postgresql.connection import ACCESS, KEYS, Connection
 from keystile.storage.postgresql.database import Database
 from tests.config.certificates import make
 from tests.storage.engines import PostgresEngine
-from tests.storage.postgres_server import Server, free_port, server, why_not
+from tests.storage.postgres_server import Server, free_port, needs_postgresql, server
 
 
 @pytest.fixture
@@ -182,8 +182,7 @@ async def test_a_notification_is_heard_whoever_sends_it(engine: PostgresEngine) 
 
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[Server]:
-    if reason := why_not():
-        pytest.skip(reason)
+    needs_postgresql()
     with server(free_port()) as made:
         made.run("CREATE ROLE keystile LOGIN PASSWORD 'open sesame'")
         made.stop()
