@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+import itertools
+import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from tests.chaos import watch
 from tests.chaos.ground import WORKERS
 from tests.chaos.watch import Backwards, at_the_end, doomed, of_log, secrets_in
 
@@ -75,3 +80,25 @@ def test_a_secret_in_a_log_is_told_without_being_said(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text("path /x?key=GEHEIM")
     assert secrets_in([log, tmp_path / "none"], [b"OTHER", b"GEHEIM"]) == ["secret 1 stands in access.log"]
+
+
+async def test_looks_at_the_same_time_are_taken_in_the_order_in_which_they_were_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some events look, too: an answer that waits for the status must not be taken behind a later one."""
+    counted, asked = itertools.count(1), itertools.count(1)
+    monkeypatch.setattr(watch, "_metrics", lambda management: METRICS.format(next(counted), 1))
+
+    class Gateway:
+        management = "http://127.0.0.1"
+
+        def pids(self, role: str) -> list[int]:
+            if next(asked) % 4 == 3:  # of two looks at once: what the first asks after its answer
+                time.sleep(0.02)
+            return [7]
+
+    looking = watch.Watch(cast(Any, Gateway()))
+    for _ in range(10):
+        await asyncio.gather(looking.look(), looking.look())
+    assert looking.counters.samples == 20
+    assert looking.counters.fell == []

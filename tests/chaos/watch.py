@@ -70,6 +70,7 @@ class Watch:
         self.unanswered: Counter[str] = Counter()
         self._management: list[int] = []
         self._task: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     def start(self) -> None:
         """Begin to look."""
@@ -88,7 +89,14 @@ class Watch:
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
-        """One sample; who answers is at work, whoever it was when it was asked before and after."""
+        """One sample; who answers is at work, whoever it was when it was asked before and after.
+
+        One at a time: of two at once the earlier answer could be taken behind the later one.
+        """
+        async with self._one_at_a_time:
+            await self._look()
+
+    async def _look(self) -> None:
         before = await self.pids("management")
         try:
             text = await asyncio.to_thread(_metrics, self.gateway.management)
