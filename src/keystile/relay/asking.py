@@ -32,7 +32,7 @@ PATIENCE: Final = 0.2
 
 
 class Asking:
-    """A line for each address of which a request waits for an answer. Implements ``cluster.holder.Watcher``."""
+    """A line for each address of which a request waits for an answer. Implements ``cluster.units.Watcher``."""
 
     def __init__(self, gateway: Gateway, slots: LeasedSlots, settings: SharedSlots) -> None:
         slots.per_host = settings.when_unreachable == "per_host"

@@ -1,0 +1,277 @@
+"""Units of addresses: how they are asked for, given back, and passed on to who lacks one.
+
+Law: no event loop and no sockets: a clock, a ``Port`` to send by, answers that come back, and the leases
+(``limits/lease.py``). Whether the units may be counted on at all is the holder's (``holder.py``), who is one of these.
+Units count as given back when the giving is sent, as lent when the answer has come: what is lost on the way is held by
+nobody until this holder's name is dead.
+
+How units come back without being asked for: an address whose units were not all used for ``ROUND_SECONDS`` gives the
+rest back. And when somebody lacks one, all who have some are told: they give half of what is idle at once, or the
+next unit that comes free within ``WANTED_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Protocol
+
+from keystile.cluster import scripts
+from keystile.cluster.batches import give_commands, keep_commands
+from keystile.cluster.scripts import EPOCH_KEY, Script, ServerError, address_key, alive_key
+from keystile.limits.lease import NEVER, Lease, LeasedSlots
+
+log = logging.getLogger("keystile.cluster")
+
+BEATS: Final = 5
+"""Heartbeats in a lease time."""
+ROUND_SECONDS: Final = 2.0
+"""In which every lease is looked at once."""
+TRUST_SECONDS: Final = 0.1
+"""For how long it is believed that no unit of an address is free; whoever frees one tells us before."""
+WANTED_SECONDS: Final = 0.5
+"""For how long somebody who lacked a unit is told of each that comes free. Longer than TRUST_SECONDS."""
+KEEP_SECONDS: Final = 15.0
+"""After which the server is reminded of units that are in use for long. Well below ``scripts.ADDRESS_TTL``."""
+
+
+class Port(Protocol):
+    """A connection to the server on which the scripts are known and the holder's channel is subscribed to."""
+
+    def call(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], answered: Callable[[object], None]
+    ) -> None:
+        """Send it; ``answered`` gets what the script returns, or a ``ServerError``."""
+
+    def close(self) -> None:
+        """Close it. No answer comes after that."""
+
+
+class Watcher(Protocol):
+    """Who has requests on the units."""
+
+    def lapsed(self) -> None:
+        """Cut every request that has a slot: nobody answers for them any more."""
+
+    def changed(self, name: bytes | None) -> None:
+        """It is worth trying again to take a slot: of this address, or of all."""
+
+    def none_free(self, name: bytes) -> None:
+        """No unit of this address is free; others have been told, and may free one in a moment."""
+
+    def need(self, name: bytes) -> int:
+        """How many requests of this address wait for a unit."""
+
+
+class Units(ABC):
+    """See the module. ``lease_time`` in seconds; ``cap`` gives the cap that is in force.
+
+    ``name``: of the holder whose units are counted on; empty where none is. ``asked``, ``commands`` and ``held`` are for
+    metrics.
+    """
+
+    def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
+        self.slots = slots
+        self.lease_time = lease_time
+        self.name = b""
+        self._watcher = watcher
+        self._cap = cap
+        self._port: Port | None = None
+        self._next = b""  # of the holder that is being opened
+        self._token = b""
+        self._round: Iterator[Lease] = iter(())
+        self.asked = self.commands = self.held = 0
+        slots.returned = self._returned
+
+    @abstractmethod
+    def look(self) -> bool:
+        """See whether the units may still be counted on; True where they have just ceased to be."""
+
+    @abstractmethod
+    def lapse(self, *, paused: bool = True) -> None:
+        """Count on nothing any more, and begin anew."""
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """This connection is of no more use: begin another, with another name."""
+
+    def _is_holding(self) -> bool:
+        """Whether it has a name on a connection, and no other is being opened."""
+        return bool(self._port is not None and self.name and not self._next)
+
+    # -- units ----------------------------------------------------------------------------------------
+
+    def ask(self, lease: Lease) -> None:
+        """Ask for the units that requests of an address wait for; nothing where that is being asked already."""
+        if self.look() or lease.asking or not self._is_holding() or self.slots.lends_nothing():
+            return  # whoever is being opened says ``changed`` in the end, and nobody asks who lends nothing
+        lease.asking = True
+        self.asked += 1
+        name = self.name
+        need = max(self._watcher.need(lease.name), 1)
+        args = (self._token, name, b"%d" % self._cap(), b"%d" % need)
+        keys = self._keys([address_key(self._token, lease.name)])
+        self._call(scripts.ASK, keys, args, lambda reply: self._asked(name, lease, reply))
+
+    def _asked(self, name: bytes, lease: Lease, reply: object) -> None:
+        if name != self.name or self.look():
+            return
+        lease.asking = False
+        now = self.slots.clock()
+        if isinstance(reply, ServerError):  # its memory is full: what is held stays held, and nothing more is lent
+            self.slots.deaf_until = now + self.lease_time
+            self._watcher.changed(None)
+            return
+        assert isinstance(reply, list)
+        given, wait, told = reply
+        if given == -1:
+            self.lapse()
+        elif given == -2:
+            self.slots.deaf_until = now + wait / 1000
+            self._watcher.changed(None)
+        elif given:
+            lease.touched = now
+            lease.full_until = NEVER
+            self._set_held(lease, lease.held + given)
+            self._watcher.changed(lease.name)
+        elif told:
+            self._watcher.none_free(lease.name)
+        else:
+            self.is_full(lease)
+
+    def is_full(self, lease: Lease) -> None:
+        """Believe that no unit of this address is free, until somebody says otherwise."""
+        lease.full_until = self.slots.clock() + TRUST_SECONDS
+        self._watcher.changed(lease.name)
+
+    def heard(self, said: bytes) -> None:
+        """What others have said on this holder's channel."""
+        kind, name = said[:1], said[-8:]
+        lease = self.slots.leases.get(name)
+        if lease is None or not self.name:
+            return
+        if kind == b"w":
+            idle = lease.held - lease.used
+            if idle > 0 and not lease.awaited:
+                self._give(lease, (idle + 1) // 2, said[1:9])
+            else:
+                lease.wanted[said[1:9]] = self.slots.clock() + WANTED_SECONDS
+                lease.heard = True
+        elif kind == b"f":
+            lease.full_until = NEVER
+            if lease.awaited:
+                self.ask(lease)
+
+    def _returned(self, lease: Lease) -> None:
+        """A unit has come free where somebody waits for one: those here go first."""
+        if lease.awaited:
+            self._watcher.changed(lease.name)
+            return
+        self.share(lease)
+
+    def share(self, lease: Lease) -> None:
+        """Nobody waits here for units of this address: give what is idle to those who have been waiting elsewhere."""
+        self._forget_wanting(lease)
+        if lease.wanted and lease.held > lease.used:
+            # All are told, once: who still lacks one asks, and we hear of it.
+            told = b"".join(lease.wanted)
+            lease.wanted.clear()
+            lease.heard = False
+            self._give(lease, (lease.held - lease.used + 1) // 2, told)
+
+    def _forget_wanting(self, lease: Lease) -> None:
+        now = self.slots.clock()
+        for other in [other for other, until in lease.wanted.items() if until <= now]:
+            del lease.wanted[other]
+        lease.heard = lease.awaited or bool(lease.wanted)
+
+    def _give(self, lease: Lease, units: int, told: bytes) -> None:
+        if not self._is_holding():
+            return
+        self._set_held(lease, lease.held - units)
+        keys, args = give_commands(self._token, self.name, [(lease, units, told)])[0]
+        self._call(scripts.GIVE, self._keys(keys), args)
+
+    def _look_round(self) -> None:
+        """Some of the leases, all of them in each round: what is idle goes back, what is in use for long is kept."""
+        if not self._is_holding():
+            return
+        now, idle, long = self.slots.clock(), [], []
+        some = int(len(self.slots.leases) * self.lease_time / BEATS / ROUND_SECONDS) + 1
+        for lease in self._take(some):
+            units = lease.held - max(lease.used, lease.peak)
+            lease.peak = lease.used
+            if lease.heard:
+                self._forget_wanting(lease)
+            if lease.used > lease.held and now >= self.slots.deaf_until:
+                self._settle(lease)
+            elif units > 0:
+                idle.append((lease, units, b""))
+                self._set_held(lease, lease.held - units)
+            elif not (lease.held or lease.used or lease.asking or lease.heard or now < lease.full_until):
+                del self.slots.leases[lease.name]
+            if lease.held and now - lease.touched > KEEP_SECONDS:
+                lease.touched = now
+                long.append(lease)
+        for keys, args in give_commands(self._token, self.name, idle):
+            self._call(scripts.GIVE, self._keys(keys), args)
+        for keys, args in keep_commands(self._token, self.name, long):
+            self._call(scripts.KEEP, self._keys(keys), args, self._kept)
+
+    def _take(self, some: int) -> Iterator[Lease]:
+        for _ in range(some):
+            lease = next(self._round, None)
+            if lease is None:
+                self._round = iter(list(self.slots.leases.values()))
+                return
+            if lease.name in self.slots.leases:
+                yield lease
+
+    def _kept(self, lost: object) -> None:
+        if lost:
+            self.lapse()  # somebody has thrown away what we hold
+
+    def _settle(self, lease: Lease) -> None:
+        """Units that were taken by the host's own count are in use: let the server know of them."""
+        lacking = lease.used - lease.held
+        self._set_held(lease, lease.used)
+        keys = self._keys([address_key(self._token, lease.name)])
+        self._call(scripts.MOVE, keys, (self._token, self.name, b"", b"%d" % lacking))
+
+    def _set_held(self, lease: Lease, units: int) -> None:
+        self.held += units - lease.held
+        lease.held = units
+
+    # -- the server -----------------------------------------------------------------------------------
+
+    def _milliseconds(self) -> int:
+        return round(self.lease_time * 1000)
+
+    def _keys(self, addresses: Sequence[bytes] = ()) -> Sequence[bytes]:
+        return (EPOCH_KEY, alive_key(self._token), *addresses)
+
+    def _call(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes],
+        answered: Callable[[object], None] = lambda reply: None,
+    ) -> None:
+        """Send it on the connection as it is now; an answer that comes when that is no more is not heard."""
+        port = self._port
+        if port is None:
+            return
+
+        def reply(value: object) -> None:
+            if port is not self._port:
+                return
+            full = script is scripts.ASK and isinstance(value, ServerError) and str(value).startswith("OOM")
+            if isinstance(value, ServerError) and not full:
+                log.warning("slots: the server refuses %s: %s", script.name, value)
+                self._drop()
+            else:
+                answered(value)
+
+        self.commands += 1
+        port.call(script, keys, args, reply)
