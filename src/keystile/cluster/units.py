@@ -67,8 +67,8 @@ class Watcher(Protocol):
 class Units(ABC):
     """See the module. ``lease_time`` in seconds; ``cap`` gives the cap that is in force.
 
-    ``name``: of the holder whose units are counted on; empty where none is. ``asked``, ``commands`` and ``held`` are for
-    metrics.
+    ``name``: of the holder whose units are counted on; empty where none is. For metrics: ``asked``, ``commands`` and
+    ``held``.
     """
 
     def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
