@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -27,7 +30,7 @@ class Ground:
         self.unusable: Exception | None = None
         self.file.write_text("/one")
         self.document.write_text("operations")
-        self.watch = Watch(snapshot.take(1, self.read(self.file)), self.read, self.check, self.offer)
+        self.watch = Watch(snapshot.take(1, self.read(self.file)), self.read, self.check, self.offer, since=inf)
 
     def read(self, file: Path) -> Settings:
         text = file.read_text()
@@ -66,7 +69,8 @@ async def test_what_has_changed_is_offered_under_the_next_number(ground: Ground)
 
 
 async def test_counts_go_on_from_those_of_the_process_before(ground: Ground) -> None:
-    ground.watch = Watch(ground.watch.accepted, ground.read, ground.check, ground.offer, taken=3, failed=5)
+    begun = ground.watch.accepted
+    ground.watch = Watch(begun, ground.read, ground.check, ground.offer, taken=3, failed=5, since=inf)
     ground.file.write_text("/two")
     assert facts(await ground.watch.reload()) == (2, "", True, 4, 5)
 
@@ -242,7 +246,8 @@ async def test_a_link_that_leads_elsewhere_now_is_a_change(ground: Ground, monke
     data.symlink_to("..one")
     ground.file.unlink()
     ground.file.symlink_to("..data/gateway.yaml")
-    ground.watch = Watch(snapshot.take(1, ground.read(ground.file)), ground.read, ground.check, ground.offer)
+    taken = snapshot.take(1, ground.read(ground.file))
+    ground.watch = Watch(taken, ground.read, ground.check, ground.offer, since=inf)
     running = asyncio.ensure_future(ground.watch.run())
     try:
         following.symlink_to("..two")
@@ -258,7 +263,7 @@ async def test_what_changed_while_nobody_watched_is_taken_up(ground: Ground, mon
     monkeypatch.setattr(watch, "EVERY", 0.01)
     in_force = ground.watch.accepted
     ground.file.write_text("/two")
-    ground.watch = Watch(in_force, ground.read, ground.check, ground.offer, replaces=True)
+    ground.watch = Watch(in_force, ground.read, ground.check, ground.offer, since=None)
     running = asyncio.ensure_future(ground.watch.run())
     try:
         async with asyncio.timeout(10):
@@ -268,14 +273,88 @@ async def test_what_changed_while_nobody_watched_is_taken_up(ground: Ground, mon
     assert [offered.settings.health_path for offered in ground.offered] == ["/two"]
 
 
-@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("since", [None, inf])
 async def test_what_is_as_it_was_when_a_watch_begins_is_offered_to_nobody(
-    ground: Ground, replaces: bool, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, since: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "EVERY", 0.01)
-    ground.watch = Watch(ground.watch.accepted, ground.read, ground.check, ground.offer, replaces=replaces)
+    ground.watch = Watch(ground.watch.accepted, ground.read, ground.check, ground.offer, since=since)
     running = asyncio.ensure_future(ground.watch.run())
     await asyncio.sleep(0.2)
     running.cancel()
     assert ground.offered == []
     assert facts(ground.watch.report) == (1, "", False, 0, 0)
+
+
+async def test_what_is_written_while_it_is_read_is_another_change(
+    ground: Ground, looking: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade: the successor reads at once, and somebody writes the file in that moment."""
+
+    def read(file: Path) -> Settings:
+        settings = ground.read(file)
+        if not ground.offered:
+            file.write_text("/three")
+        return settings
+
+    monkeypatch.setattr(ground.watch, "_read", read)
+    ground.file.write_text("/two")
+    assert (await ground.watch.reload()).changed
+    await looking()
+    await seen(lambda: len(ground.offered) == 2)
+    assert [offered.settings.health_path for offered in ground.offered] == ["/two", "/three"]
+
+
+async def test_a_file_named_anew_that_is_written_while_it_is_read_is_another_change(
+    ground: Ground, looking: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, reads = ground.directory / "new.yaml", []
+
+    def read(file: Path) -> Settings:
+        reads.append(new.read_text())
+        settings = settings_for(ground.directory, health_path=file.read_text(), documents=(new,))
+        new.write_text("as it stays")
+        return settings
+
+    monkeypatch.setattr(ground.watch, "_read", read)
+    new.write_text("as it was")
+    ground.file.write_text("/two")
+    await ground.watch.reload()
+    await looking()
+    await seen(lambda: ground.offered[-1].contents(new) == b"as it stays")
+    assert "as it stays" in reads  # not only in what was taken along: what settings say of it as well
+
+
+@pytest.mark.parametrize("how", ["written", "moved there"])
+async def test_what_changed_before_anybody_watched_is_read_once(
+    ground: Ground, how: str, looking: Callable[[], Awaitable[None]]
+) -> None:
+    """The supervisor reads gateway.yaml at its start; management watches it some moments later."""
+    other = ground.directory / "other.yaml"
+    other.write_text("/two")
+    os.utime(other, (1, 1))
+    old = max(path.stat().st_ctime for path in (ground.file, ground.document))
+    taken = ground.watch.accepted
+    while time.time() - old < 0.05:  # the clock of files goes by ticks  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    since = time.time() - 0.02
+    if how == "written":
+        ground.file.write_text("/two")
+    else:
+        other.rename(ground.file)
+    ground.watch = Watch(taken, ground.read, ground.check, ground.offer, since=since)
+    await looking()
+    await seen(lambda: ground.offered)
+
+
+def test_a_process_began_before_now_and_after_this_file_was_made(tmp_path: Path) -> None:
+    assert watch.began_at(os.getpid()) < time.time()
+    before = time.time() - 2 / os.sysconf("SC_CLK_TCK")
+    child = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+    try:
+        assert before <= watch.began_at(child) <= time.time()
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    with pytest.raises(OSError, match="No such"):
+        watch.began_at(child)

@@ -34,7 +34,7 @@ from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
 from keystile.process.serving import Serving
-from keystile.process.watch import Watch
+from keystile.process.watch import Watch, began_at
 from keystile.storage.engines import open_keeper
 from keystile.storage.passwords import passwords_of
 
@@ -48,7 +48,8 @@ async def work(charge: Charge, line: Line) -> None:
     line.hear("leaving", lambda _: desk.leave())
     offers = Offers(line, desk.lines.look)  # SIGHUP after a rotation
     replaces = desk.counters.restarts > 0  # this process another one, or who knows
-    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, replaces=replaces)
+    since = None if replaces else began_at(charge.supervisor)  # who reads gateway.yaml first
+    watch = offers.watch = desk.watch = Watch(taken, load_settings, check_rules, offers.make, since=since)
     is_first = not (replaces or charge.standby)
     serving = Serving(charge, desk, line, watch)
     async with desk.at_work():

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -53,8 +55,8 @@ class Watch:
     """``read`` raises ConfigurationError; ``check`` raises whatever keeps relays from working by a snapshot, and is
     given the one in force beside it;
     ``offer`` answers with why it is not taken, or None. ``taken`` and ``failed``: what the one before this counted.
-    ``replaces``: there was one before this, and since it ended nobody has watched: what is there is read once in any
-    case. ``changed`` is set when another one is in force."""
+    ``since``: since when nobody has watched, in Unix seconds, or None where nobody knows: where a file may have changed
+    after that, all is read once. ``changed`` is set when another one is in force."""
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class Watch:
         *,
         taken: int = 0,
         failed: int = 0,
-        replaces: bool = False,
+        since: float | None,
     ) -> None:
         self.accepted = accepted
         self.report = Report(accepted.number, time.time(), taken=taken, failed=failed)
@@ -78,7 +80,8 @@ class Watch:
         self._reading = asyncio.Lock()
         self._named = _named_by(accepted.settings)
         self._before = _look_at(self._named)
-        self._known: Seen = {} if replaces else self._before
+        unknown = since is None or _may_have_changed(self._named, since)
+        self._known: Seen = {} if unknown else self._before
         self._read_at = time.monotonic()
 
     async def run(self) -> None:
@@ -157,10 +160,18 @@ class Watch:
             return {"fault": _internal(error)}
 
     def _as_written(self) -> Snapshot:
-        settings = self._read(self.accepted.settings.file)
-        self._named = _named_by(settings) | _named_by(self.accepted.settings)
-        self._known = _look_at(self._named)
-        return snapshot.take(self.last + 1, settings)
+        """What is known is what was there before it was read: what is written meanwhile is another change.
+
+        Files that were not named before were read without having been looked at, so all is read again.
+        """
+        while True:
+            named = self._named
+            before = _look_at(named)
+            settings = self._read(self.accepted.settings.file)
+            self._named = _named_by(settings) | _named_by(self.accepted.settings)
+            if self._named <= named:
+                self._known = {path: before[path] for path in self._named}
+                return snapshot.take(self.last + 1, settings)
 
 
 def _internal(error: Exception) -> str:
@@ -176,6 +187,24 @@ def _named_by(settings: Settings) -> frozenset[Path]:
 def _look_at(paths: Iterable[Path]) -> Seen:
     """What tells a file from one that was written since: None where there is none."""
     return {path: _identity(path) for path in paths}
+
+
+def _may_have_changed(paths: Iterable[Path], since: float) -> bool:
+    """Whether one of them is of that moment or later. By the time of its inode: what is moved into the place of another
+    keeps the time at which it was written. One that is not there is looked for from now on."""
+    for path in paths:
+        with suppress(OSError):
+            if path.stat().st_ctime >= since:
+                return True
+    return False
+
+
+def began_at(process: int) -> float:
+    """When a process was started, in Unix seconds; at most a tick too early. Raises OSError when it has ended."""
+    with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])  # proc(5); the name before may hold anything
+    up = ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + up
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
