@@ -11,7 +11,9 @@ from tests.storage.engines import Engine, SqliteEngine
 
 VALUES: dict[str, tuple[object, ...]] = {
     "USED": ("k", 1.0, "192.0.2.1"),
-    "USED_SECRET": (b"a", b"b", 1.0, "192.0.2.1"),
+    "HAVE_TWO_SECRETS": ('["k"]',),
+    "USED_SECRET": ("k", b"a", b"b", 1.0, "192.0.2.1"),
+    "USED_UNTIL_NOW": ("k",),
     "COUNTED": ("k", 5, "", 1),
     "SAW_OLD": ("k", "1.0", "192.0.2.1", 1.0, 1),
     "FORGET_OLD": ("k",),

@@ -29,8 +29,13 @@ async def store(engine: Engine) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def service(store: Store) -> KeyService:
-    service = KeyService(store, Clock())
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def service(store: Store, clock: Clock) -> KeyService:
+    service = KeyService(store, clock)
     await service.create_account(ANN, **BY)
     return service
 
@@ -141,6 +146,31 @@ async def test_each_secret_of_an_overlap_has_a_last_use_of_its_own(service: KeyS
     await store.record_uses([(key.id, 70.0, "192.0.2.5", old)])
     found = await service.find_by_name(ANN, "main")
     assert (third.key.old_last_used_at, found.old_last_used_at, found.last_used_at) == (60.0, 60.0, 70.0)
+
+
+async def test_the_last_use_of_a_secret_that_becomes_old_is_its_keys_own(
+    service: KeyService, store: Store, clock: Clock
+) -> None:
+    first = await service.create(ANN, "main", **BY)
+    key, was = first.key, mark(digest(first.secret.encode()))
+    second = await service.change(ANN, "main", 60.0, **BY)
+    assert second.key.old_last_used_at is None
+    await store.record_uses([(key.id, clock.now - 1, "192.0.2.1", was)])  # told late
+    assert (await service.find_by_name(ANN, "main")).old_last_used_at == clock.now - 1
+    # The second one was never used: that its key was, by the first, says nothing of it.
+    third = await service.change(ANN, "main", 60.0, **BY)
+    assert (third.key.last_used_at, third.key.old_last_used_at) == (clock.now - 1, None)
+    # After the time in which both were good the key's uses are those of its one secret again.
+    clock.now += 61
+    await store.record_uses([(key.id, clock.now, "192.0.2.2", mark(digest(third.secret.encode())))])
+    fourth = await service.change(ANN, "main", 60.0, **BY)
+    assert (fourth.key.old_last_used_at, fourth.key.old_last_used_from) == (clock.now, "192.0.2.2")
+
+
+async def test_no_row_is_written_for_the_secret_of_a_key_that_has_one_only(service: KeyService, store: Store) -> None:
+    key = await service.create(ANN, "main", **BY)
+    await store.record_uses([(key.key.id, 50.0, "192.0.2.1", mark(digest(key.secret.encode())))])
+    assert await store._reads.ask("SELECT * FROM secret_uses") == []
 
 
 async def test_uses_and_changes_at_once_do_not_disturb_each_other(service: KeyService, store: Store) -> None:

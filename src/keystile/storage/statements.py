@@ -10,8 +10,18 @@ USED = """INSERT INTO last_uses (key_id, at, address) SELECT id, ?2, ?3 FROM key
     ON CONFLICT (key_id) DO UPDATE SET at = excluded.at, address = excluded.address
     WHERE excluded.at > last_uses.at"""
 
-USED_SECRET = """INSERT INTO secret_uses (digest, at, address) SELECT digest, ?3, ?4 FROM digests
-    WHERE digest BETWEEN ?1 AND ?2
+# Of a key that has one secret its last use says all. A row for each use of each secret would cost four times what that
+# of its key does: digests lie all over their table.
+HAVE_TWO_SECRETS = "SELECT key_id FROM digests WHERE until IS NOT NULL AND {}"
+USED_SECRET = """INSERT INTO secret_uses (digest, at, address) SELECT digest, ?4, ?5 FROM digests
+    WHERE key_id = ?1 AND digest BETWEEN ?2 AND ?3
+    ON CONFLICT (digest) DO UPDATE SET at = excluded.at, address = excluded.address
+    WHERE excluded.at > secret_uses.at"""
+# Before a key gets a new secret: its last use was that of the current one, but for times in which it had an old one.
+USED_UNTIL_NOW = """INSERT INTO secret_uses (digest, at, address) SELECT d.digest, u.at, u.address
+    FROM last_uses AS u JOIN digests AS d ON d.key_id = u.key_id AND d.until IS NULL
+    LEFT JOIN digests AS o ON o.key_id = u.key_id AND o.until IS NOT NULL
+    WHERE u.key_id = ?1 AND (o.until IS NULL OR o.until < u.at)
     ON CONFLICT (digest) DO UPDATE SET at = excluded.at, address = excluded.address
     WHERE excluded.at > secret_uses.at"""
 COUNTED = """INSERT INTO usage (key_id, hour, refusal, requests) SELECT id, ?2, ?3, ?4 FROM keys WHERE id = ?1

@@ -35,8 +35,6 @@ LAST_LOGGED = "SELECT seq, tag FROM changes ORDER BY seq DESC LIMIT 1"
 _NEWEST = 2**63 - 1
 _PASSWORD_SET = """SELECT 1 FROM accounts AS a JOIN audit AS e ON e.account = a.email
     WHERE e.what = ? AND e.at >= a.created LIMIT 1"""
-Noted = tuple[str, Iterable[tuple[object, ...]]]
-"""A statement and the rows that it is to be run with."""
 log = logging.getLogger(__name__)
 
 
@@ -196,18 +194,26 @@ class Store(ABC):
     async def record_uses(self, uses: Iterable[Use]) -> None:
         """Keep last uses in one transaction; older ones than known, and those of keys that are gone, are dropped."""
         many = list(uses)
-        marked = [(*_digests_of(mark), at, address) for _, at, address, mark in many if mark]
-        await self._note((statements.USED, [use[:3] for use in many]), (statements.USED_SECRET, marked))
+        marked = [use for use in many if use[3]]
+        async with self._noted() as connection:
+            await connection.many(statements.USED, [use[:3] for use in many])
+            found = await connection.ask(statements.HAVE_TWO_SECRETS.format(self.OF_KEYS), (_listed(marked),))
+            two = {key for (key,) in found}
+            of_secrets = [(key, *_digests_of(mark), at, address) for key, at, address, mark in marked if key in two]
+            await connection.many(statements.USED_SECRET, of_secrets)
 
     async def record_usage(self, sums: Iterable[UsageSum]) -> None:
         """Add sums of usage in one transaction; those of keys that are gone are dropped."""
-        await self._note((statements.COUNTED, sums))
+        async with self._noted() as connection:
+            await connection.many(statements.COUNTED, list(sums))
 
     async def record_old_tls(self, seen: Iterable[OldTls]) -> None:
         """Add up who calls over old TLS versions; of each key only the ``OLD_ADDRESSES`` seen latest are kept."""
         many = list(seen)
         keys = [(key,) for key in dict.fromkeys(one[0] for one in many)]
-        await self._note((statements.SAW_OLD, many), (statements.FORGET_OLD, keys))
+        async with self._noted() as connection:
+            await connection.many(statements.SAW_OLD, many)
+            await connection.many(statements.FORGET_OLD, keys)
 
     async def record_smtp_use(self, credential_id: str, at: float, address: str) -> None:
         """Keep the last use of an SMTP credential; what cannot be kept is logged, and no error.
@@ -215,16 +221,18 @@ class Store(ABC):
         A last use is a convenience: a full disk must not end the sending of mail that could go on.
         """
         try:
-            await self._note((USED, [(credential_id, at, address)]))
+            async with self._noted() as connection:
+                await connection.many(USED, [(credential_id, at, address)])
         except StoreError as error:
             log.warning("the last use of SMTP credential %s cannot be kept: %s", credential_id, error)
 
-    async def _note(self, *noted: Noted) -> None:
+    @asynccontextmanager
+    async def _noted(self) -> AsyncIterator[Asking]:
+        """One transaction of what is noted."""
         async with self._noting:
             try:
                 await self._uses.begin()
-                for statement, rows_ in noted:
-                    await self._uses.many(statement, list(rows_))
+                yield self._uses
                 await self._uses.commit()
             except BaseException:
                 await self._uses.roll_back()
@@ -237,6 +245,10 @@ class Store(ABC):
     async def _reading(self) -> rows.SqlReading:
         await self._reads.renew()
         return rows.SqlReading(self._reads)
+
+
+def _listed(uses: Iterable[Use]) -> str:
+    return json.dumps([use[0] for use in uses])
 
 
 def _digests_of(mark: str) -> tuple[bytes, bytes]:

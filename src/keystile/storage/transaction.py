@@ -9,6 +9,7 @@ from __future__ import annotations
 from keystile.keys.audit import AuditEvent
 from keystile.keys.key import Account, ApiKey
 from keystile.keys.scopes import as_text
+from keystile.storage import statements
 from keystile.storage.rows import SqlReading
 from keystile.storage.smtp_rows import SmtpWriting
 
@@ -57,6 +58,7 @@ class SqlTransaction(SqlReading, SmtpWriting):
         if key.old_until is None:
             await ask("DELETE FROM digests WHERE key_id = ?", (key.id,))
         else:
+            await ask(statements.USED_UNTIL_NOW, (key.id,))
             await ask("DELETE FROM digests WHERE key_id = ? AND until IS NOT NULL", (key.id,))
             await ask("UPDATE digests SET until = ? WHERE key_id = ?", (key.old_until, key.id))
         await self._add_digest(key, digest)
