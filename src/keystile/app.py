@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from keystile.management.context import Services
     from keystile.management.look import GatewayView
     from keystile.management.probing import Target
+    from keystile.storage.hosts import HostState
     from keystile.storage.postgresql.tables import Sum
 
 # -- for commands: settings, routes, keys ---------------------------------------------------------------
@@ -123,6 +124,19 @@ def back_up(settings: Settings, into: Path, *, force: bool) -> Backup:
     if settings.database is not None:
         raise backup.in_a_database(settings.database.url)
     return backup.back_up(settings.store, into, force=force)
+
+
+async def look_at_hosts(settings: Settings) -> tuple[tuple[HostState, ...], tuple[str, ...]]:
+    """The hosts that share the store of these settings (none where it is a file), and in what they differ.
+
+    Raises StoreError.
+    """
+    from keystile.storage.hosts import differences, known_id, states_of
+
+    database = database_of(settings)
+    found = () if database is None else await engines.look_at_hosts(database)
+    states = states_of(found, known_id(settings.store))
+    return states, differences(states)
 
 
 def copy_store(source: Path | Database, target: Path | Database) -> dict[str, Sum]:

@@ -227,7 +227,7 @@ def test_a_file_that_a_newer_program_has_brought_up_is_for_older_ones_as_its_scr
         prepare(path, STORE, nullcontext())
     with pytest.raises(StoreMismatch, match=f"newer Keystile: schema {ours + 2}; known: {ours}"):
         prepare(path, STORE, nullcontext())
-    with knowing({number: "" for number in (ours + 1, ours + 2)} | {ours + 3: ADDS.format(ours, 3)}):
+    with knowing({**dict.fromkeys((ours + 1, ours + 2), ""), ours + 3: ADDS.format(ours, 3)}):
         prepare(path, STORE, nullcontext())
     said = f"newer Keystile: schema {ours + 3}, for programs that know {ours + 2} or later; known: {ours}"
     with pytest.raises(StoreMismatch, match=said):

@@ -5,7 +5,7 @@ thread when a store is opened) and is called under the store's lock, so that two
 both do it. ``PRAGMA user_version`` holds the number of the last one, ``application_id`` whose file it is.
 
 The rule of every series (PostgreSQL's too): programs of two versions work on one store for a while. Old relays finish
-their requests while a new management has brought the store up (``keystile upgrade``), and of several hosts one is first.
+their requests when a new management has brought the store up (``keystile upgrade``), and of several hosts one is first.
 So a script says in its first line how old a program may be that goes on working with what it leaves:
 
     -- For programs that know schema 4 or later.
@@ -66,7 +66,7 @@ class Series:
         return max(self.scripts())
 
     def oldest_after(self, version: int, oldest: int) -> int:
-        """How old a program may be once a store of schema ``version``, which was for ``oldest``, has been brought up."""
+        """How old a program may be once a store of schema ``version``, which was for ``oldest``, is brought up."""
         return max([oldest, *(oldest_for(*each) for each in self.scripts().items() if each[0] > version)])
 
 

@@ -70,7 +70,7 @@ def test_every_script_from_the_second_on_says_for_whom_it_is_and_no_later_one_is
     scripts = SERIES.scripts()
     oldest = [oldest_for(number, script) for number, script in scripts.items()]
     assert oldest == sorted(oldest)
-    assert all(script.startswith("-- For programs that know schema ") for number, script in scripts.items() if number > 1)
+    assert all(script.startswith("-- For programs that know ") for number, script in scripts.items() if number > 1)
 
 
 async def test_what_a_database_is_for_is_what_the_strictest_of_its_scripts_says(postgres: Server) -> None:

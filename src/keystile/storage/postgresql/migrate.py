@@ -4,7 +4,7 @@ Law: this file knows how, not what: the statements stand in ``migrations/postgre
 at once one does the work, under a lock of the database. A database is never made: its owner does that.
 
 Hosts are upgraded one after the other, so a database of a newer schema is good for an older program as long as its
-scripts say so (the rule stands in ``storage/migrate.py``); ``schema_version.oldest`` keeps what they said, and a NULL or
+scripts say so (the rule stands in ``storage/migrate.py``); ``schema_version.oldest`` keeps what they said, and NULL or
 no such column means the number itself. A script that is not for a program that a host was heard of with is not run.
 """
 
@@ -22,7 +22,8 @@ _WHOSE = f"""SELECT to_regclass('{SCHEMA}.schema_version') IS NOT NULL,
     (SELECT count(*) FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace('{SCHEMA}'))"""
 _ENCODING = "SELECT current_setting('server_encoding')"
 # A column that schema 1 does not have.
-_VERSION = f"SELECT version, coalesce(CAST(to_jsonb(s) ->> 'oldest' AS integer), version) FROM {SCHEMA}.schema_version s"
+VERSION = f"""SELECT version, coalesce(CAST(to_jsonb(s) ->> 'oldest' AS integer), version)
+    FROM {SCHEMA}.schema_version s"""
 _HAS_OLDEST = f"SELECT jsonb_exists(to_jsonb(s), 'oldest') FROM {SCHEMA}.schema_version s"
 _HOSTS = f"""SELECT name, knows FROM {SCHEMA}.hosts
     WHERE knows < ? AND heard > extract(epoch FROM clock_timestamp()) - ? ORDER BY name"""
@@ -64,7 +65,7 @@ async def _checked(connection: Connection) -> tuple[int, int]:
         if tables:
             raise mismatch(connection.place, f"its schema {SCHEMA} is of something else")
         return 0, 0
-    [(version, oldest)] = await connection.ask(_VERSION)
+    [(version, oldest)] = await connection.ask(VERSION)
     must_be_for(connection.place, version, oldest, SERIES.newest)
     return version, oldest
 
@@ -92,7 +93,7 @@ async def _begin(connection: Connection) -> None:
 
 
 async def _must_let_go_on(connection: Connection, version: int, needed: int) -> None:
-    """Raise StoreMismatch where a host runs that could not go on; before schema 2 nobody knows which hosts there are."""
+    """Raise StoreMismatch where a host runs that could not go on. Before schema 2 nobody knows of hosts."""
     if version < _HOSTS_SINCE:
         return
     if left := await connection.ask(_HOSTS, (needed, HEARD)):
