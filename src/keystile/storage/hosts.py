@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from keystile.storage.errors import told
+from keystile.storage.errors import told, unreadable
 
 UNHEARD: Final = 15.0
 """Seconds after which a host counts as not heard of: a few sayings may be late."""
@@ -96,26 +96,38 @@ def known_id(mirror: Path) -> str | None:
 
 
 def id_of(mirror: Path) -> str:
-    """This host's id, made now where it has none. Raises StoreUnreadable."""
-    return known_id(mirror) or new_id(mirror)
-
-
-def new_id(mirror: Path) -> str:
-    """Make another id for this host, whatever it had before. Raises StoreUnreadable."""
-    made = secrets.token_hex(8)
+    """This host's id, made now where it has none: of two who make one at once, both get the same. Raises StoreError."""
     path = id_file_of(mirror)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
     with told(path):
-        try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-                file.write(f"{made}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            with suppress(FileNotFoundError):
-                draft.unlink()
-    return made
+        if known_id(mirror) is None:
+            path.unlink(missing_ok=True)
+            with _drafted(path) as draft, suppress(FileExistsError):
+                os.link(draft, path)
+        found = known_id(mirror)
+    if found is None:
+        raise unreadable(path, "it does not hold what was just written to it")
+    return found
+
+
+def new_id(mirror: Path) -> None:
+    """Make another id for this host, whatever it had before. Raises StoreUnreadable."""
+    path = id_file_of(mirror)
+    with told(path), _drafted(path) as draft:
+        draft.replace(path)
+
+
+@contextmanager
+def _drafted(path: Path) -> Iterator[Path]:
+    """A file with a new id, on disk, which goes unless it is given another name."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(f"{secrets.token_hex(8)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def states_of(hosts: Iterable[Host], here: str | None, ago: float = 0.0) -> tuple[HostState, ...]:
