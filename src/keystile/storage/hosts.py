@@ -6,20 +6,21 @@ nothing; whoever copies a host's folder copies its id too, which shows as soon a
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from keystile.storage.errors import told, unreadable
+from keystile.storage.errors import told
 
 UNHEARD: Final = 15.0
 """Seconds after which a host counts as not heard of: a few sayings may be late."""
-_ID: Final = re.compile(r"[0-9a-f]{16}")
+_ID: Final = re.compile(rb"[0-9a-f]{16}")
+_LONGEST: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,45 +90,41 @@ def id_file_of(mirror: Path) -> Path:
 def known_id(mirror: Path) -> str | None:
     """This host's id; None where it has none yet, or the file holds something else."""
     try:
-        found = id_file_of(mirror).read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        return _read(id_file_of(mirror).read_bytes())
+    except OSError:
         return None
-    return found if _ID.fullmatch(found) else None
 
 
 def id_of(mirror: Path) -> str:
-    """This host's id, made now where it has none: of two who make one at once, both get the same. Raises StoreError."""
+    """This host's id, made now where it has none; all who ask at once get the same. Raises StoreUnreadable."""
+    return known_id(mirror) or _made(mirror, anew=False)
+
+
+def new_id(mirror: Path) -> str:
+    """Make another id for this host, whatever it had before. Raises StoreUnreadable."""
+    return _made(mirror, anew=True)
+
+
+def _made(mirror: Path, *, anew: bool) -> str:
     path = id_file_of(mirror)
     with told(path):
-        if known_id(mirror) is None:
-            path.unlink(missing_ok=True)
-            with _drafted(path) as draft, suppress(FileExistsError):
-                os.link(draft, path)
-        found = known_id(mirror)
-    if found is None:
-        raise unreadable(path, "it does not hold what was just written to it")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)  # whoever else makes one has to write a few bytes
+            found = None if anew else _read(os.pread(fd, _LONGEST, 0))
+            if found is None:
+                found = secrets.token_hex(8)
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{found}\n".encode("ascii"), 0)
+                os.fsync(fd)
+        finally:
+            os.close(fd)
     return found
 
 
-def new_id(mirror: Path) -> None:
-    """Make another id for this host, whatever it had before. Raises StoreUnreadable."""
-    path = id_file_of(mirror)
-    with told(path), _drafted(path) as draft:
-        draft.replace(path)
-
-
-@contextmanager
-def _drafted(path: Path) -> Iterator[Path]:
-    """A file with a new id, on disk, which goes unless it is given another name."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(f"{secrets.token_hex(8)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)
+def _read(content: bytes) -> str | None:
+    found = _ID.fullmatch(content.strip())
+    return None if found is None else found[0].decode("ascii")
 
 
 def states_of(hosts: Iterable[Host], here: str | None, ago: float = 0.0) -> tuple[HostState, ...]:
