@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
@@ -313,6 +314,27 @@ def test_only_operators_see_the_hosts(hosts: Hosts) -> None:
     browser = signed_in(hosts)
     assert browser.api(0, "GET", "/api/status")[0] == 403
     assert browser.send(0, "GET", "/operator") == 403
+
+
+def test_a_host_that_is_upgraded_stays_the_one_it_was(hosts: Hosts) -> None:
+    """Two managements of it are there for a while, and one of them ends: its row is never taken away."""
+    browser = signed_in(hosts, OPERATOR)
+    before = known(browser, 0)["there"]
+    said: list[int] = []
+    upgrading = threading.Thread(target=lambda: said.append(hosts.gateways[1].run("upgrade").code))
+    upgrading.start()
+    seen = []
+    while upgrading.is_alive():
+        seen.append(known(browser, 0).get("there"))
+    upgrading.join()
+    assert said == [0], hosts.gateways[1].said[-1]
+    until(lambda: known(browser, 0)["there"]["last_heard"] > seen[-1]["last_heard"])
+    assert {each and each["id"] for each in seen} == {before["id"]}
+    assert abs(_seconds(known(browser, 0)["there"]["running_since"]) - _seconds(before["running_since"])) <= 1
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
 
 
 def test_a_host_that_stops_takes_its_row_away_and_one_that_is_started_again_has_the_same_id(hosts: Hosts) -> None:

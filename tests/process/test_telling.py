@@ -41,7 +41,7 @@ async def test_it_says_what_runs_here_and_how_it_does(slots: SlotTable) -> None:
     assert says is not None
     assert (says.id, says.name, says.program, says.build) == ("id", os.uname().nodename, __version__, build())
     assert (says.configuration, says.slots, says.health, says.troubles) == (
-        7, "on each host", "degraded", ("store: away",)
+        7, "by each host", "degraded", ("store: away",)
     )  # fmt: skip
     assert len(says.settings) == 12
     assert says.up > 0
@@ -95,4 +95,4 @@ async def test_what_is_told_of_troubles_is_bounded(slots: SlotTable) -> None:
 def test_where_slots_are_counted_is_told_without_who_we_are_there(tmp_path: Path) -> None:
     shared = SharedSlots("v.example.com", user="ann", password_file=tmp_path / "secret", when_unreachable="refuse")
     said = slots_of(dataclasses.replace(settings(9), slots=shared))
-    assert said == "valkey://v.example.com:6379/0 (refuse)"
+    assert said == "by valkey://v.example.com:6379/0 (refuse)"

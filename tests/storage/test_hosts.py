@@ -20,7 +20,7 @@ from keystile.storage.hosts import (
     states_of,
 )
 
-ONE = HostSays("1" * 16, "one", "r1", "0.1.0", "source", 3, "aaaa", "on each host", "ok", (), 60.0)
+ONE = HostSays("1" * 16, "one", "r1", "0.1.0", "source", 3, "aaaa", "by each host", "ok", (), 60.0)
 
 
 def host(says: HostSays, silent: float = 0.0) -> Host:
@@ -59,7 +59,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_host_is_compared_with_this_one_and_one_that_is_silent_is_told_so() -> None:
-    two = replace(ONE, id="2" * 16, name="two", program="0.2.0", settings="bbbb", slots="valkey://v:6379/0 (refuse)")
+    two = replace(ONE, id="2" * 16, name="two", program="0.2.0", settings="bbbb", slots="by valkey://v:6379/0 (refuse)")
     here, there, gone = states_of([host(ONE), host(two), host(ONE, UNHEARD + 0.1)], ONE.id)
     assert here.here
     assert (here.other_program, here.other_settings, here.other_slots) == (False, False, False)
@@ -86,7 +86,7 @@ def test_a_sentence_tells_in_what_hosts_differ_the_most_common_first_and_of_sile
     assert differences(states_of([host(ONE), host(compiled)], ONE.id)) == (
         "Different programs: 0.1.0 (source) on one; 0.1.0 (compiled) on two.",
     )
-    apart = replace(two, slots="valkey://v:6379/0 (refuse)")
+    apart = replace(two, slots="by valkey://v:6379/0 (refuse)")
     assert differences(states_of([host(ONE), host(apart)], ONE.id)) == (
-        "Different counts of slots: on each host on one; valkey://v:6379/0 (refuse) on two.",
+        "Different counts of slots: by each host on one; by valkey://v:6379/0 (refuse) on two.",
     )

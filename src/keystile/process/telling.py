@@ -62,9 +62,9 @@ class Telling:
 
 
 def slots_of(settings: Settings) -> str:
-    """Where slots are counted, in a word or an address without who we are there."""
+    """Where slots are counted, in words, without who we are there."""
     lender = settings.slots
-    return "on each host" if lender is None else f"{lender.address} ({lender.when_unreachable})"
+    return "by each host" if lender is None else f"by {lender.address} ({lender.when_unreachable})"
 
 
 def _name(settings: Settings) -> str:

@@ -6,7 +6,7 @@ what was made, never as its text, which may hold a secret. Times are Unix second
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keystile.storage.access import AccessFile
 
@@ -24,7 +24,7 @@ class Remembered:
     request: bytes
     status: int
     reference: str
-    at: float = 0.0
+    at: float = field(default=0.0, compare=False)
 
 
 _GET = "SELECT request, status, reference, at FROM remembered WHERE account_id = ? AND key = ? AND at >= ?"
