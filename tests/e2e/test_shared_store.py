@@ -337,16 +337,10 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
 
 
-def test_a_host_that_stops_takes_its_row_away_and_one_that_is_started_again_has_the_same_id(hosts: Hosts) -> None:
+def test_a_host_that_stops_takes_its_row_away(hosts: Hosts) -> None:
+    """The last test: it ends one of them."""
     browser = signed_in(hosts, OPERATOR)
-    gone = known(browser, 0)["there"]
-    gateway = hosts.gateways[1]
-    assert gateway.stop() == 0
+    assert len(known(browser, 0)) == 2
+    assert hosts.gateways[1].stop() == 0
     until(lambda: len(known(browser, 0)) == 1)
-    gateway.out.write_text("")
-    gateway.start()
-    gateway.wait_until_ready()
-    until(same(browser))
-    back = known(browser, 0)["there"]
-    assert back["id"] == gone["id"]
-    assert back["running_since"] >= gone["running_since"]
+    assert hosts.health(0)["status"] == "ok"

@@ -18,7 +18,7 @@ from keystile.management.metrics import Sample
 from keystile.storage.errors import StoreError
 from keystile.storage.hosts import Host, HostSays, HostState, id_of, new_id, states_of
 
-EVERY: Final = 3.0
+EVERY: Final = 2.0
 """Seconds between two sayings."""
 LEAVE_WITHIN: Final = 1.0
 """Seconds that the end of this process waits for the row to be taken away; else it shows for a day as not heard of."""

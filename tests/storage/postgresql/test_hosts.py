@@ -93,10 +93,11 @@ async def test_the_key_of_prints_is_the_databases_own_and_stays(table: HostTable
 
 async def test_no_change_of_keys_and_no_note_of_uses_holds_it_up(table: HostTable, store: PostgresStore) -> None:
     await store._uses.begin()
-    async with store.change():
-        assert await table.say(ONE, anew=True)
-        assert await table.all()
+    assert await table.say(ONE, anew=True)
     await store._uses.roll_back()
+    async with store.change():
+        assert await table.say(ONE, anew=False)
+        assert await table.all()
 
 
 async def test_a_host_whose_program_the_store_is_no_longer_for_hears_of_it_and_stops_to_trust(
