@@ -8,6 +8,7 @@ gateway.yaml, which would cost each one 60 MiB and a second at its start, and a 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -29,6 +30,7 @@ from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.table import RouteTable, habits_of, rows
 from keystile.storage import backup, engines
 from keystile.storage.backup import Backup
+from keystile.storage.hosts import HostState, differences, id_of, known_id, states_of
 from keystile.storage.passwords import Passwords
 from keystile.storage.postgresql.database import Database
 from keystile.storage.store import Store
@@ -86,7 +88,10 @@ async def _open_access(settings: Settings, keys: KeyService, store: Store) -> Ac
     from keystile.management.access import Access
 
     rows = await engines.open_access(settings.store, database_of(settings))
-    return Access(keys, store, await open_passwords(settings), rows, settings.store)
+    access = Access(keys, store, await open_passwords(settings), rows, settings.store)
+    if settings.database is not None:
+        access.host = await asyncio.to_thread(id_of, settings.store)
+    return access
 
 
 @asynccontextmanager
@@ -123,6 +128,17 @@ def back_up(settings: Settings, into: Path, *, force: bool) -> Backup:
     if settings.database is not None:
         raise backup.in_a_database(settings.database.url)
     return backup.back_up(settings.store, into, force=force)
+
+
+async def look_at_hosts(settings: Settings) -> tuple[tuple[HostState, ...], tuple[str, ...]]:
+    """The hosts that share the store of these settings (none where it is a file), and in what they differ.
+
+    Raises StoreError.
+    """
+    database = database_of(settings)
+    found = () if database is None else await engines.look_at_hosts(database)
+    states = states_of(found, known_id(settings.store))
+    return states, differences(states)
 
 
 def copy_store(source: Path | Database, target: Path | Database) -> dict[str, Sum]:

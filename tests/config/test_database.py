@@ -108,6 +108,16 @@ def test_settings_have_absolute_files_and_no_password(tmp_path: Path) -> None:
     assert not settings.warnings
 
 
+def test_a_host_may_have_a_name_of_its_own(tmp_path: Path) -> None:
+    for text, name in (("", None), ("host_name: null", None), ("host_name: 'gateway 1'", "gateway 1")):
+        settings = load(written(tmp_path, f"store: postgresql://127.0.0.1/keys\ndatabase: {{{text}}}"))
+        assert settings.database is not None
+        assert settings.database.host_name == name
+    said = faults(written(tmp_path, f"store: postgresql://127.0.0.1/keys\ndatabase:\n  host_name: {'x' * 65}"))
+    assert "gateway.yaml:3: database.host_name" in said
+    assert "is longer than 64 characters; write such as gateway-1" in said
+
+
 def test_a_running_gateway_is_found_by_what_it_keeps(tmp_path: Path) -> None:
     file = written(tmp_path, "store: postgresql://db/keys")
     assert store_of(file).store == tmp_path / "keystile-mirror.db" == load(file).store

@@ -240,6 +240,40 @@ async def test_without_a_terminal_the_setup_link_goes_into_a_file_that_its_use_r
     assert not file.exists()
 
 
+async def test_a_host_that_starts_leaves_the_link_of_another_and_renews_its_own(here: Door) -> None:
+    page, file = "https://keys.example.com", setup_file_of(here.path)
+
+    async def start() -> str | None:
+        return await here.access.offer_setup_link(page, io.StringIO(), shared=True)
+
+    token = await here.access.make_setup_link()  # another host, or a terminal
+    assert token
+    said = await start()
+    assert said is not None
+    assert "keystile accounts setup-link" in said
+    assert await here.access.link(token)
+    assert not file.exists()
+    file.write_text(f"{page}/link?token={'0' * 64}\n")  # left by an earlier start
+    await start()
+    assert await here.access.link(token)
+
+    here.clock.now += LINK_LIFE
+    assert "is in" in str(await start())
+    mine = file.read_text().strip().partition("token=")[2]
+    assert await here.access.link(mine)
+    await start()
+    assert not await here.access.link(mine)  # its own is its to replace, as without other hosts
+    assert await here.access.link(file.read_text().strip().partition("token=")[2])
+    await here.account(operator=True)
+    assert await start() is None
+
+
+async def test_of_many_hosts_that_start_at_once_one_offers_a_link(here: Door) -> None:
+    made = await asyncio.gather(*(here.access._put("", unless_there_is_one=True) for _ in range(8)))
+    assert sorted(map(bool, made)) == [False] * 7 + [True]
+    assert await here.access.link(max(made))
+
+
 async def test_who_takes_over_offers_no_setup_link_where_one_was_offered(here: Door) -> None:
     """A reload, an upgrade, a restart: a newer link would end the one that the operator has."""
     first = await here.access.offer_setup_link("https://keys.example.com", io.StringIO(), anew=False)

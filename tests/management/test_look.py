@@ -12,6 +12,7 @@ from keystile.management.health import Health
 from keystile.management.look import Alive, Desk, DeskView, GatewayView, traffic, try_connection
 from keystile.management.servers import SeenServer
 from keystile.process.desk import Desk as RealDesk
+from keystile.storage.hosts import HostState
 from keystile.wire import unix
 from tests.relay.running import settings
 
@@ -70,11 +71,15 @@ class OnTheDesk:
     certificates: tuple[CertificateEnd, ...] = (CertificateEnd("listener [::1]:443", "a.pem", ("a",), 5.0),)
 
     seen: tuple[SeenServer, ...] = ()
+    hosts: tuple[HostState, ...] = ()
 
     fault = ""
 
     def seen_servers(self) -> Sequence[SeenServer]:
         return self.seen
+
+    def known_hosts(self) -> tuple[HostState, ...]:
+        return self.hosts
 
     async def health(self) -> Health:
         return Health((), ("stuck: relay 12",))

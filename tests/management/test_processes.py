@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
+import pytest
+
 from keystile.management.metrics import Sample
-from keystile.management.processes import Processes
+from keystile.management.processes import Processes, age_of
 
 TICK, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
@@ -19,6 +22,15 @@ def put(proc: Path, pid: int, user: int, system: int, pages: int, began: int = 1
 
 def cpu(samples: list[Sample]) -> dict[str, float]:
     return {labels: value for name, labels, value in samples if name == "process_cpu_seconds_total"}
+
+
+def test_the_age_of_a_process_is_the_kernels(tmp_path: Path) -> None:
+    began = time.clock_gettime(time.CLOCK_BOOTTIME) - 60
+    put(tmp_path, 1, 0, 0, 0, began=int(began * TICK))
+    assert 60 <= age_of(1, tmp_path) < 90
+    assert 0 < age_of(os.getpid()) < 86400
+    with pytest.raises(OSError, match="No such file"):
+        age_of(99, tmp_path)
 
 
 def test_processes_of_a_role_are_added_up(tmp_path: Path) -> None:

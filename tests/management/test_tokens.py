@@ -9,7 +9,7 @@ import pytest
 
 from keystile.keys.errors import KeyRuleBroken
 from keystile.management.access import AccessRefused, Identity
-from keystile.management.tokens import MOST_TOKENS, REMEMBERED_FOR, SEEN_EVERY
+from keystile.management.tokens import ANSWERED_WITHIN, MOST_TOKENS, REMEMBERED_FOR, SEEN_EVERY
 from keystile.storage.access import ManagementToken
 from keystile.storage.remembered import Remembered
 from tests.management.coming_in import ANN, BOB, BY, HOME, OFFICE, Door, door
@@ -152,6 +152,24 @@ async def test_of_many_with_one_idempotency_key_at_once_one_begins(here: Door) -
     answers = await asyncio.gather(*(here.access.claim("a", "key", b"request") for _ in range(20)))
     assert answers.count(None) == 1
     assert answers.count(Remembered(b"request", 0, "")) == 19
+
+
+async def test_what_another_host_has_begun_is_being_answered_for_as_long_as_it_may_take(here: Door) -> None:
+    access = here.access
+    access.host = "one"
+    await access.claim("a", "key", b"request")
+    known = await access.claim("a", "key", b"request")
+    assert known is not None
+    assert not access.is_being_answered(known)  # of this host the process knows, and it has not said so
+    access.host = "two"
+    assert access.is_being_answered(known)
+    here.clock.now += ANSWERED_WITHIN
+    assert not access.is_being_answered(known)
+    here.clock.now -= ANSWERED_WITHIN
+    await access.remember("a", "key", b"request", 201, "k1")
+    done = await access.recall("a", "key")
+    assert done is not None
+    assert not access.is_being_answered(done)
 
 
 async def test_an_answer_is_repeated_for_a_day(here: Door) -> None:

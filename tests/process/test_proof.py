@@ -66,14 +66,14 @@ def test_memory_of_something_else_is_refused(state: State) -> None:
 
 def test_a_store_of_a_newer_version_is_refused(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[Path] = []
-    monkeypatch.setattr(migrate, "look_at", lambda path, series: looked.append(path))
+    monkeypatch.setattr(migrate, "must_let_go_on", lambda path, series: looked.append(path))
     looked_at(state)
     assert [path.name for path in looked] == ["keystile.db", "keystile-passwords.db"]
 
-    def newer(path: Path, series: migrate.Series) -> int:
+    def newer(path: Path, series: migrate.Series) -> None:
         raise StoreUnreadable("it is of a newer Keystile")
 
-    monkeypatch.setattr(migrate, "look_at", newer)
+    monkeypatch.setattr(migrate, "must_let_go_on", newer)
     with pytest.raises(StoreUnreadable):
         looked_at(state)
 

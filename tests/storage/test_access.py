@@ -109,6 +109,14 @@ async def test_sessions_that_are_over_are_dropped(rows: AccessStore, passwords: 
     assert [each.id for each in await rows.sessions("a")] == ["s2"]
 
 
+async def test_a_link_that_is_good_stays_where_that_is_asked_for(rows: AccessStore) -> None:
+    assert await rows.put_link(digest(1), Link("a", 2000.0), unless_good_at=1999.0)
+    assert not await rows.put_link(digest(2), Link("a", 3000.0), unless_good_at=1999.0)
+    assert await rows.put_link(digest(3), Link("b", 3000.0), unless_good_at=1999.0)
+    assert await rows.put_link(digest(2), Link("a", 3000.0), unless_good_at=2000.0)
+    assert [await rows.link(digest(number)) is None for number in (1, 2, 3)] == [True, False, False]
+
+
 async def test_an_account_has_one_link(rows: AccessStore) -> None:
     await rows.put_link(digest(1), Link("a", 2000.0))
     await rows.put_link(digest(2), Link("a", 3000.0))

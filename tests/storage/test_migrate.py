@@ -7,13 +7,28 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
-from keystile.storage.errors import StoreUnreadable
-from keystile.storage.migrate import PASSWORDS, STORE, Series, check, look_at, make_file, prepare, statements
+from keystile.keys.keyring import Keyring
+from keystile.storage.errors import StoreMismatch, StoreUnreadable
+from keystile.storage.follow import KeyFollower
+from keystile.storage.migrate import (
+    PASSWORDS,
+    STORE,
+    Series,
+    check,
+    look_at,
+    make_file,
+    must_let_go_on,
+    oldest_for,
+    prepare,
+    statements,
+)
+from tests.storage.ground import ANN, BY, admits, writing
 from tests.unprivileged import folder_of_a_user, unprivileged
 
 
@@ -172,6 +187,89 @@ def test_a_store_of_a_newer_version_is_not_touched(path: Path) -> None:
         connection.execute("PRAGMA user_version = 999")
     with pytest.raises(StoreUnreadable, match="newer Keystile: schema 999"):
         prepare(path, STORE, nullcontext())
+
+
+SCRIPTS = {series: series.scripts() for series in (STORE, PASSWORDS)}
+ADDS = "-- For programs that know schema {} or later.\nCREATE TABLE more{} (x);\n"
+
+
+@contextmanager
+def knowing(more: dict[int, str]) -> Iterator[None]:
+    """A newer program, which knows these scripts of the store as well."""
+    with pytest.MonkeyPatch.context() as patched:
+        found = {STORE: SCRIPTS[STORE] | more, PASSWORDS: SCRIPTS[PASSWORDS]}
+        patched.setattr(Series, "scripts", lambda series: found[series])
+        yield
+
+
+def test_the_first_line_of_a_script_says_for_which_programs_it_is_and_nothing_means_its_own_number() -> None:
+    assert oldest_for(7, ADDS.format(5, 7)) == 5
+    assert oldest_for(7, "-- Adds.\n" + ADDS.format(5, 7)) == 7
+    assert oldest_for(7, "CREATE TABLE a (x);\n") == 7
+
+
+@pytest.mark.parametrize("series", [STORE, PASSWORDS])
+def test_scripts_from_here_on_say_for_whom_they_are(series: Series) -> None:
+    """Those before the rule are for nobody older; whatever comes decides, and says so."""
+    before = {STORE: 5, PASSWORDS: 2}[series]
+    assert all(script.startswith("-- For programs") for number, script in SCRIPTS[series].items() if number > before)
+
+
+def test_a_file_that_a_newer_program_has_brought_up_is_for_older_ones_as_its_scripts_say(path: Path) -> None:
+    prepare(path, STORE, nullcontext())
+    ours = max(SCRIPTS[STORE])
+    with knowing({ours + 1: ADDS.format(ours, 1)}):
+        prepare(path, STORE, nullcontext())
+    assert look_at(path, STORE) == ours + 1
+    prepare(path, STORE, nullcontext())  # an older program starts, and leaves it as it is
+    assert look_at(path, STORE) == ours + 1
+    with knowing({ours + 1: ADDS.format(ours, 1), ours + 2: "CREATE TABLE two (x);\n"}):
+        prepare(path, STORE, nullcontext())
+    with pytest.raises(StoreMismatch, match=f"newer Keystile: schema {ours + 2}; known: {ours}"):
+        prepare(path, STORE, nullcontext())
+    with knowing({**dict.fromkeys((ours + 1, ours + 2), ""), ours + 3: ADDS.format(ours, 3)}):
+        prepare(path, STORE, nullcontext())
+    said = f"newer Keystile: schema {ours + 3}, for programs that know {ours + 2} or later; known: {ours}"
+    with pytest.raises(StoreMismatch, match=said):
+        look_at(path, STORE)
+
+
+async def test_a_relay_of_an_older_program_hears_of_deleted_keys_when_the_newer_one_has_brought_the_store_up(
+    path: Path,
+) -> None:
+    """As in ``keystile upgrade``: old relays finish requests, and keep connections, for minutes after it."""
+    ours = max(SCRIPTS[STORE])
+    async with writing(path) as service:
+        kept, deleted = [(await service.create(ANN, name, **BY)).secret for name in ("kept", "deleted")]
+        follower = KeyFollower(path, Keyring(), lambda: 1000.0, lambda: 1000.0)
+        follower.load()
+    with knowing({ours + 1: ADDS.format(ours, 1)}):
+        async with writing(path) as service:
+            await service.delete(ANN, "deleted", **BY)
+    follower._disconnect()  # as at the next checkpoint
+    assert follower.catch_up()
+    assert admits(follower, kept)
+    assert not admits(follower, deleted)
+    with knowing({ours + 1: "", ours + 2: ""}):
+        prepare(path, STORE, follower._bell.locked())
+    follower._disconnect()
+    assert not follower.catch_up()
+    assert "of a newer Keystile" in str(follower.unreadable_because)
+    follower.close()
+
+
+def test_an_upgrade_is_refused_where_what_runs_could_not_go_on_with_what_it_would_leave(path: Path) -> None:
+    ours = max(SCRIPTS[STORE])
+    must_let_go_on(path.with_name("none.db"), STORE)
+    must_let_go_on(path, STORE)  # empty: nobody has it open
+    prepare(path, STORE, nullcontext())
+    must_let_go_on(path, STORE)
+    with knowing({ours + 1: ADDS.format(ours, 1)}):
+        must_let_go_on(path, STORE)
+    why = f"schema {ours + 1} is not for what runs, which knows {ours}; stop it, then start"
+    with knowing({ours + 1: ""}), pytest.raises(StoreMismatch, match=why):
+        must_let_go_on(path, STORE)
+    assert look_at(path, STORE) == ours
 
 
 def test_a_file_that_is_no_database_is_said_so(path: Path) -> None:

@@ -33,6 +33,15 @@ async def test_the_first_begins_and_the_others_are_told(store: RememberedStore) 
     assert claims.count(Remembered(b"r", 0, "")) == 9
 
 
+async def test_a_record_that_was_begun_says_by_which_host_and_when(store: RememberedStore) -> None:
+    assert await store.claim("a", key(1), b"r", 1000.0, 0.0, "one") is None
+    found = await store.claim("a", key(1), b"r", 1010.0, 0.0, "two")
+    assert found is not None
+    assert (found.reference, found.at) == ("one", 1000.0)
+    await store.put("a", key(1), Remembered(b"r", 201, "k1"), 1011.0)
+    assert await store.get("a", key(1), 0.0) == Remembered(b"r", 201, "k1")
+
+
 async def test_a_record_is_its_accounts_own(store: RememberedStore) -> None:
     await store.put("a", key(1), Remembered(b"r", 201, "k1"), 1000.0)
     assert await store.get("a", key(1), 1000.0) == Remembered(b"r", 201, "k1")

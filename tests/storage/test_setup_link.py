@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keystile.storage.errors import StoreUnreadable
-from keystile.storage.setup_link import hand_over, remove, setup_file_of, write
+from keystile.storage.setup_link import hand_over, kept, remove, setup_file_of, write
 
 LINK = "http://127.0.0.1:8081/link?token=secret"
 
@@ -27,6 +27,12 @@ def test_the_file_lies_beside_the_store_for_its_owner_alone(store: Path) -> None
     assert path == setup_file_of(store) == store.parent / "keystile-setup-link.txt"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text("utf-8") == f"{LINK}\n"
+
+
+def test_what_the_file_holds_can_be_asked(store: Path) -> None:
+    assert kept(store) == ""
+    write(store, LINK)
+    assert kept(store) == LINK
 
 
 def test_a_symbolic_link_in_its_place_is_not_followed(store: Path, tmp_path: Path) -> None:

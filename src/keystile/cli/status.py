@@ -1,6 +1,7 @@
 """``keystile status``: what the running gateway says of itself.
 
-Law: this file asks the supervisor and shows the answer. Exit code 1 when no gateway answers.
+Law: this file asks the supervisor and shows the answer, and beside it the hosts that share the store (``hosts.py``),
+which the supervisor knows nothing of. Exit code 1 when no gateway answers.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from keystile.cli import options
+from keystile.cli import hosts, options
 from keystile.cli.asking import ask_gateway
 from keystile.cli.terminal import show_json, show_table
 
@@ -30,10 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     from keystile.process import control
 
     status = ask_gateway(arguments.file, control.ask)
+    others = hosts.look(arguments.file)
     if arguments.json:
-        show_json(status)
+        show_json(status if others is None else {**status, "hosts": others.described()})
     else:
         _show(status)
+        if others is not None:
+            others.show()
     return 0
 
 

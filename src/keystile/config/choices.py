@@ -14,9 +14,11 @@ from typing import Literal
 from keystile.config import database
 from keystile.config.database import DatabaseUrl
 from keystile.config.log_fields import FIELDS
-from keystile.config.units import text
+from keystile.config.units import text, text_or_none
 
 STORE = "sqlite:///"
+LONGEST_NAME = 64
+"""Characters of what a host is called."""
 NOT_YET = "is not yet served by this version"
 # No user name: it would be a secret in clear, and gateway.yaml is no place for one.
 _COLLECTOR = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
@@ -87,6 +89,14 @@ def cors_off(value: object) -> Literal[False] | None:
     if value is False or value in ("off", "false"):
         return False
     raise ValueError("is no mapping; write {origins: [...]}, or false for none")
+
+
+def name_of_host(value: object) -> str | None:
+    """What people call a host, or null."""
+    written = text_or_none(value)
+    if written is not None and len(written) > LONGEST_NAME:
+        raise ValueError(f"is longer than {LONGEST_NAME} characters; write such as gateway-1")
+    return written
 
 
 def store(value: object) -> str | DatabaseUrl:

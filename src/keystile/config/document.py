@@ -41,6 +41,7 @@ from keystile.config.kinds import (
     LogField,
     MemoryOrNone,
     Method,
+    NameOfHost,
     NoCors,
     OnlyTrue,
     Origin,
@@ -303,6 +304,9 @@ class DatabaseSection(Section):
         MIRROR,
         description="What this host keeps of the keys, so that relays never wait for a network; beside it lie the "
         "gateway's other files. Each host has its own.",
+    )
+    host_name: NameOfHost = setting(
+        None, description="How this host is called on the operators' page; null: as the machine is called."
     )
 
 

@@ -347,11 +347,15 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A store in PostgreSQL. ``options``: libpq's parameters; the password is only in its file."""
+    """A store in PostgreSQL. ``options``: libpq's parameters; the password is only in its file.
+
+    ``host_name``: how this host is called among those that share it; None: as the machine is called.
+    """
 
     url: str
     options: tuple[tuple[str, str], ...]
     password_file: Path | None = None
+    host_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def _database(written: Written, document: Document) -> Database | None:
             options[name] = str(files.absolute(written.folder, options[name]))
     password = document.database.password_file
     file = None if password is None else files.absolute(written.folder, password)
-    return Database(shown(options), tuple(options.items()), file)
+    return Database(shown(options), tuple(options.items()), file, document.database.host_name)
 
 
 def _listener(written: Written, section: ListenerSection) -> Listener:

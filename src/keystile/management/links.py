@@ -27,6 +27,12 @@ LINK_LIFE = 3600.0
 """Seconds for which a one-time link is good."""
 
 
+_ELSEWHERE = (
+    "no operator has an account yet: a link for making one was made within the last hour, by another host or on a"
+    " terminal; `keystile accounts setup-link` makes another"
+)
+
+
 class Links:
     """Links, over the stores; ``store`` is the path of the key store, beside which the setup link's file lies."""
 
@@ -66,12 +72,18 @@ class Links:
             return None
         return None if not anew and await self._rows.has_link_of("") else await self._put("")
 
-    async def offer_setup_link(self, page: str, stream: TextIO, *, anew: bool = True) -> str | None:
+    async def offer_setup_link(
+        self, page: str, stream: TextIO, *, anew: bool = True, shared: bool = False
+    ) -> str | None:
         """Make such a link and hand it over: on ``stream``, if that is a terminal, else in a file for its owner alone.
 
         ``page``: where the page is (``https://keys.example.com``). Return a sentence, without the link, for the log;
-        None where there is nothing to offer. ``anew``: as of ``make_setup_link``.
+        None where there is nothing to offer. ``anew``: as of ``make_setup_link``. ``shared``: other hosts have the same
+        accounts, and a link that one of them has made, and somebody may be about to use, stays.
         """
+        if shared and anew and not await self._is_in_file() and not await self._has_operator():
+            first = await self._put("", unless_there_is_one=True)
+            return setup_link.hand_over(self._store, page + link_path(first), stream) if first else _ELSEWHERE
         token = await self.make_setup_link(anew=anew)
         return None if token is None else setup_link.hand_over(self._store, page + link_path(token), stream)
 
@@ -143,16 +155,23 @@ class Links:
         await self._end_setup()
         return account
 
-    async def _put(self, account_id: str) -> str:
+    async def _put(self, account_id: str, *, unless_there_is_one: bool = False) -> str:
+        """The token; empty where there is a link already that is good."""
         now, token = self._clock(), new_secret()
         await self._rows.drop_links(now)
-        await self._rows.put_link(digest(token), Link(account_id, now + LINK_LIFE))
-        return token
+        link = Link(account_id, now + LINK_LIFE)
+        is_kept = await self._rows.put_link(digest(token), link, now if unless_there_is_one else None)
+        return token if is_kept else ""
 
     async def _has_operator(self) -> bool:
         """Whether somebody can sign in as an operator."""
         operators = [account for account in await self._accounts.accounts() if account.operator]
         return any([await self._passwords.has(account.id) for account in operators])
+
+    async def _is_in_file(self) -> bool:
+        """Whether the link that counts is the one in this host's file: then a new one takes nobody's away."""
+        token = setup_link.kept(self._store).partition(link_path(""))[2]
+        return await self._rows.link(digest(token)) is not None
 
     async def _end_setup(self) -> None:
         await self._rows.drop_link_of("")

@@ -20,6 +20,7 @@ from keystile.config.model import Server, Settings, Upstream
 from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Health
 from keystile.management.servers import SeenServer
+from keystile.storage.hosts import HostState, differences
 from keystile.wire import unix
 
 ASK_AGAIN_AFTER: Final = 5.0
@@ -104,7 +105,10 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All of it at one moment; ``restarts``: processes that were started again since the start."""
+    """All of it at one moment; ``restarts``: processes that were started again since the start.
+
+    ``hosts``: those that share a store in a database, and in what they differ; none where the store is a file.
+    """
 
     configuration: Configuration
     health: Health
@@ -114,6 +118,8 @@ class Status:
     traffic: Traffic
     dropped: Mapping[str, int]
     certificates: tuple[CertificateEnd, ...] = ()
+    hosts: tuple[HostState, ...] = ()
+    host_differences: tuple[str, ...] = ()
 
 
 class GatewayView(Protocol):
@@ -232,6 +238,9 @@ class Desk(Protocol):
     def seen_servers(self) -> Sequence[SeenServer]:
         """What is known of every upstream's servers, in the order of the settings."""
 
+    def known_hosts(self) -> tuple[HostState, ...]:
+        """The hosts that share the store."""
+
 
 Connect = Callable[[Server], Awaitable[str]]
 """Tries a connection; what it returns is why there is none, in words for an operator, or nothing."""
@@ -265,6 +274,7 @@ class DeskView:
         desk, settings = self._desk, self._desk.settings
         totals = desk.counters.totals(desk.names, desk.gauges)
         cap = settings.limits.concurrent_requests_per_ip
+        hosts = desk.known_hosts()
         return Status(
             configuration=Configuration(
                 self._version, str(settings.file), settings.store_name, settings.warnings, desk.fault
@@ -276,6 +286,8 @@ class DeskView:
             traffic=traffic(totals),
             dropped=self._dropped(totals),
             certificates=desk.certificates,
+            hosts=hosts,
+            host_differences=differences(hosts),
         )
 
     def _dropped(self, totals: Mapping[str, int]) -> dict[str, int]:

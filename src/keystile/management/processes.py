@@ -7,6 +7,7 @@ Processor time never goes back: what was last seen of a process that is gone goe
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,12 @@ _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 # Fields of /proc/PID/stat behind the command, which may hold anything and ends in the last ")".
 _USER, _SYSTEM, _BEGAN, _RESIDENT = 11, 12, 19, 21
+
+
+def age_of(pid: int, proc: Path = Path("/proc")) -> float:
+    """Seconds since a process began, as the kernel counts them (suspended ones too). Raises OSError."""
+    began = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[_BEGAN]
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(began) / _TICK)
 
 
 class Processes:

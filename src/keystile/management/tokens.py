@@ -30,6 +30,11 @@ REMEMBERED_FOR = 86400.0
 """Seconds for which an answer to a request with an Idempotency-Key is repeated."""
 
 
+ANSWERED_WITHIN = 30.0
+"""Seconds that another host has for what it has begun: longer than it may wait for its turn in the database, and for
+what it asks there. Beyond it, it has died."""
+
+
 class Tokens:
     """Tokens and remembered answers, over the stores and the key service; ``clock`` gives Unix seconds."""
 
@@ -39,6 +44,8 @@ class Tokens:
         self._rows = rows
         self._clock = clock
         self._remembered = RememberedStore(rows.file)
+        self.host = ""
+        """This host's id, where others share the store: who has begun to answer."""
 
     async def token(self, secret: str, address: str = "") -> Identity | None:
         """Return whose token this is; None when it is unknown, has expired, or its account is gone."""
@@ -98,7 +105,12 @@ class Tokens:
         ``remember``, or with ``forget`` when nothing was done; a record that stays at 0 was cut short.
         """
         now = self._clock()
-        return await self._remembered.claim(account_id, digest(key), request, now, now - REMEMBERED_FOR)
+        return await self._remembered.claim(account_id, digest(key), request, now, now - REMEMBERED_FOR, self.host)
+
+    def is_being_answered(self, known: Remembered) -> bool:
+        """Whether another host may still be at what it has begun; of this one, its process knows."""
+        is_begun = not known.status and known.reference != self.host
+        return is_begun and abs(self._clock() - known.at) < ANSWERED_WITHIN
 
     async def recall(self, account_id: str, key: str) -> Remembered | None:
         """Return what was answered to this Idempotency-Key in the last 24 hours."""

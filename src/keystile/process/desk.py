@@ -27,6 +27,7 @@ from keystile.management.batches import BatchWriter
 from keystile.management.certificates import CertificateEnd
 from keystile.management.exposures import Exposures
 from keystile.management.health import Check, Health, examine
+from keystile.management.hosts import Hosts
 from keystile.management.metrics import Sample, counter_samples, labels
 from keystile.management.old_tls import OldTlsWriter
 from keystile.management.probing import Tallies
@@ -40,6 +41,7 @@ from keystile.process import channel
 from keystile.process.memory import CounterPages
 from keystile.process.watch import Report, Watch
 from keystile.storage.errors import StoreError
+from keystile.storage.hosts import HostState
 from keystile.storage.passwords import Passwords
 from keystile.storage.store import Store
 
@@ -111,6 +113,8 @@ class Desk:
     passwords: Passwords | None = None
     had_passwords: bool = False
     keeper: Keeper | None = None
+    hosts: Hosts | None = None
+    replaced: bool = False
 
     def leave(self) -> None:
         """The gateway has been told to stop: health says so, while requests are still served."""
@@ -219,6 +223,10 @@ class Desk:
             return None
         return f"{holding} of {len(self.counters.relays())} relays take few new connections, {shedding} refuse requests"
 
+    def known_hosts(self) -> tuple[HostState, ...]:
+        """The hosts that share the store; none where it is a file."""
+        return () if self.hosts is None else self.hosts.states()
+
     # -- the configuration ------------------------------------------------------------------------------
 
     @property
@@ -316,6 +324,7 @@ class Desk:
             *upstream_servers.samples(self.seen_servers()),
             *await self._key_samples(),
             *(database.samples(self.keeper) if self.keeper is not None else ()),
+            *(self.hosts.samples() if self.hosts is not None else ()),
         ]
 
     def _counter_samples(self) -> list[Sample]:
@@ -377,6 +386,8 @@ class Desk:
         writing.append(loop.create_task(self._keep_on()))
         if self.keeper is not None:
             writing.append(loop.create_task(self.keeper.run()))
+        if self.hosts is not None:
+            writing.append(loop.create_task(self.hosts.run()))
         yield
         for task in writing:
             task.cancel()
@@ -392,6 +403,8 @@ class Desk:
         await asyncio.to_thread(self.lines.close, LAST_LINES)
         await asyncio.to_thread(self.spans.close, LAST_LINES)
         self.keep()
+        if self.hosts is not None:
+            await self.hosts.close(stays=self.replaced or self.standing_by)
         if self.keeper is not None:
             await self.keeper.close()
         await self.store.close()

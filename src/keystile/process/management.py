@@ -22,20 +22,22 @@ from keystile.limits.slots import SlotTable
 from keystile.management.access_log import LogWriter
 from keystile.management.certificates import certificate_ends
 from keystile.management.exposures import Exposures
+from keystile.management.hosts import Hosts
 from keystile.management.old_tls import OldTlsWriter
 from keystile.management.requests import RequestCounts
 from keystile.management.spans import Spans
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.process import channel, snapshot
-from keystile.process.charge import Charge, Line, run
+from keystile.process.charge import REPLACED, Charge, Line, run
 from keystile.process.desk import LOST, Desk
 from keystile.process.log import log as say
 from keystile.process.memory import CounterPages
 from keystile.process.offers import Offers
 from keystile.process.serving import Serving
+from keystile.process.telling import Telling
 from keystile.process.watch import Watch, began_at
-from keystile.storage.engines import open_keeper
+from keystile.storage.engines import open_hosts, open_keeper
 from keystile.storage.passwords import passwords_of
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ async def work(charge: Charge, line: Line) -> None:
                 line.ready()
                 await _until_one_is_set(line.stop, watch.changed)
         await serving.ended()
+        desk.replaced = line.how == REPLACED
 
 
 def _send_spans(desk: Desk) -> None:
@@ -127,6 +130,8 @@ async def _open(charge: Charge, settings: Settings) -> Desk:
         keeper=open_keeper(store),
     )
     handlers[channel.USAGE] = desk.take_usage
+    if (table := open_hosts(store)) is not None:
+        desk.hosts = Hosts(table, settings.store, Telling(desk))
     return desk
 
 

@@ -45,7 +45,7 @@ def _attach(state: State) -> None:
         snapshot.read(state.files.before)
     store = snapshot.read(state.files.snapshot).settings.store
     for path, series in ((store, migrate.STORE), (passwords_of(store), migrate.PASSWORDS)):
-        migrate.look_at(path, series)
+        migrate.must_let_go_on(path, series)
 
 
 def main() -> int:

@@ -152,7 +152,8 @@ async def _offer_setup(services: Services, opened: socket.socket, *, anew: bool)
     """
     page = page_url(services.settings.management, opened.getsockname()[1])
     try:
-        said = await services.access.offer_setup_link(page, sys.stderr, anew=anew)
+        shared = services.settings.database is not None
+        said = await services.access.offer_setup_link(page, sys.stderr, anew=anew, shared=shared)
     except StoreError as error:
         said = f"no link for making the first operator can be kept: {error}"
     if said is not None:

@@ -189,12 +189,19 @@ class AccessStore:
 
     # Links
 
-    async def put_link(self, digest: bytes, link: Link) -> None:
-        """Keep a link in place of an earlier one for the same account."""
+    async def put_link(self, digest: bytes, link: Link, unless_good_at: float | None = None) -> bool:
+        """Keep a link in place of an earlier one for the same account; False where that one stays, as it is good then.
+
+        ``unless_good_at``: Unix seconds; None: in any case.
+        """
         async with self.file.change() as connection:
+            good = "SELECT 1 FROM links WHERE account_id = ? AND expires > ?"
+            if unless_good_at is not None and await connection.ask(good, (link.account_id, unless_good_at)):
+                return False
             await connection.ask("DELETE FROM links WHERE account_id = ?", (link.account_id,))
             values = (digest, link.account_id, link.expires)
             await connection.ask("INSERT INTO links (digest, account_id, expires) VALUES (?, ?, ?)", values)
+        return True
 
     async def link(self, digest: bytes) -> Link | None:
         """Return the link of this token's digest, as it is: whether it is over is not looked at."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from keystile.keys.keyring import Keyring
 from keystile.storage.access import AccessStore
 from keystile.storage.follow import KeyFollower
+from keystile.storage.hosts import Host
 from keystile.storage.mirrored import MirrorFollower
 from keystile.storage.passwords import Passwords
 from keystile.storage.postgresql.database import Database
@@ -18,6 +19,7 @@ from keystile.storage.sqlite import SqliteStore
 from keystile.storage.store import Store
 
 if TYPE_CHECKING:
+    from keystile.storage.postgresql.hosts import HostTable
     from keystile.storage.postgresql.keeper import Keeper
 
 
@@ -57,6 +59,24 @@ def open_keeper(store: Store) -> Keeper | None:
 
     assert isinstance(store, PostgresStore)
     return Keeper(store)
+
+
+def open_hosts(store: Store) -> HostTable | None:
+    """The table in which hosts tell of themselves; None where the store is a file."""
+    if isinstance(store, SqliteStore):
+        return None
+    from keystile.storage.postgresql.hosts import HostTable
+    from keystile.storage.postgresql.store import PostgresStore
+
+    assert isinstance(store, PostgresStore)
+    return HostTable(store)
+
+
+async def look_at_hosts(database: Database) -> tuple[Host, ...]:
+    """Every host of a store in a database. Raises StoreError."""
+    from keystile.storage.postgresql.hosts import all_hosts
+
+    return await all_hosts(database)
 
 
 def follower_of(path: Path, database: Database | None, keyring: Keyring) -> KeyFollower:

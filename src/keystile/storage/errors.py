@@ -30,6 +30,10 @@ class StoreUnreadable(StoreError):
     """The file is missing, damaged, full, no store of ours, or of a newer version."""
 
 
+class StoreMismatch(StoreUnreadable):
+    """It is of something else, or of a version that this one cannot work with: waiting for it mends nothing."""
+
+
 class StoreBusy(StoreError):
     """Others have been writing for longer than we wait."""
 
@@ -52,6 +56,11 @@ def told(path: Path) -> Iterator[None]:
 def unreadable(path: Path | str, why: str) -> StoreUnreadable:
     """The error that says so of this file, or of this database."""
     return StoreUnreadable(f"the store {path}: {why}", why)
+
+
+def mismatch(path: Path | str, why: str) -> StoreMismatch:
+    """The error that says so of this file, or of this database."""
+    return StoreMismatch(f"the store {path}: {why}", why)
 
 
 def busy(path: Path | str, why: str) -> StoreBusy:

@@ -3,20 +3,34 @@
 Law: this file knows how, not what: the statements stand in ``migrations/``. It is synchronous (it runs in a
 thread when a store is opened) and is called under the store's lock, so that two who start at once do not
 both do it. ``PRAGMA user_version`` holds the number of the last one, ``application_id`` whose file it is.
+
+The rule of every series (PostgreSQL's too): programs of two versions work on one store for a while. Old relays finish
+their requests when a new management has brought the store up (``keystile upgrade``), and of several hosts one is first.
+So a script says in its first line how old a program may be that goes on working with what it leaves:
+
+    -- For programs that know schema 4 or later.
+
+that is, whose own last script is number 4. Such a script only adds (tables, columns that may be left out, indexes); its
+number without the line means that no older program can. What breaks an older one takes two releases: the first adds the
+new beside the old, writes both and reads what is there; the second, whose script says so, takes the old away. Never the
+second before every program is of the first: PostgreSQL's series asks which hosts are there, and ``keystile upgrade``
+asks the files (``must_let_go_on``).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
-from keystile.storage.errors import told, unreadable
+from keystile.storage.errors import mismatch, told, unreadable
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a connection waits for another's transaction."""
@@ -24,6 +38,10 @@ BUSY_TIMEOUT = 5.0
 # One statement sees one state of the file, whoever is making a store of it at this moment.
 _WHOSE = """SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
     (SELECT count(*) FROM sqlite_schema)"""
+# Where there is none, what the file's own number says is meant.
+_RULE = "schema_rule"
+_HAS_RULE = f"SELECT 1 FROM sqlite_schema WHERE name = '{_RULE}'"
+_FOR: Final = re.compile(r"-- For programs that know schema ([0-9]+) or later\.\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +59,28 @@ class Series:
             if entry.name.startswith(f"{self.prefix}{number}_") and number.isdigit():
                 found[int(number)] = entry.read_text("utf-8")
         return found
+
+    @property
+    def newest(self) -> int:
+        """The schema that this program knows."""
+        return max(self.scripts())
+
+    def oldest_after(self, version: int, oldest: int) -> int:
+        """How old a program may be once a store of schema ``version``, which was for ``oldest``, is brought up."""
+        return max([oldest, *(oldest_for(*each) for each in self.scripts().items() if each[0] > version)])
+
+
+def oldest_for(number: int, script: str) -> int:
+    """The schema that a program must know, at least, to go on working with what script ``number`` leaves."""
+    said = _FOR.match(script)
+    return number if said is None else int(said[1])
+
+
+def must_be_for(place: Path | str, version: int, oldest: int, known: int) -> None:
+    """Raise StoreMismatch where a store of schema ``version`` is not for a program that knows ``known``."""
+    if version > known and oldest > known:
+        later = f", for programs that know {oldest} or later" if oldest < version else ""
+        raise mismatch(place, f"it is of a newer Keystile: schema {version}{later}; known: {known}")
 
 
 STORE = Series(0x4B53544C, "")
@@ -73,7 +113,7 @@ def _must_be_usable(path: Path) -> None:
 def prepare(path: Path, series: Series, lock: AbstractContextManager[object]) -> None:
     """Bring the file to the newest schema and to WAL; ``lock`` is taken only if there is something to do.
 
-    Raises StoreUnreadable when it is no file of ours, or of a newer version.
+    Raises StoreUnreadable when it is no file of ours, or of a newer version and not for this one.
     """
     with told(path), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
         if _is_ready(connection, path, series):
@@ -85,16 +125,26 @@ def prepare(path: Path, series: Series, lock: AbstractContextManager[object]) ->
 
 
 def check(connection: sqlite3.Connection, path: Path, series: Series) -> int:
-    """Return the schema's number, 0 for a new file; StoreUnreadable for a foreign or a newer one."""
+    """Return the schema's number, 0 for a new file. Raises StoreMismatch for a foreign one, or one not for us."""
     owner, version, tables = connection.execute(_WHOSE).fetchone()
     if owner != series.application_id:
         if owner or version or tables:
-            raise unreadable(path, "this is a database of something else")
+            raise mismatch(path, "this is a database of something else")
         return 0
-    newest = max(series.scripts())
-    if version > newest:
-        raise unreadable(path, f"it is of a newer Keystile: schema {version}; known: {newest}")
+    if version > series.newest:
+        must_be_for(path, version, _oldest(connection, version), series.newest)
     return int(version)
+
+
+def must_let_go_on(path: Path, series: Series) -> None:
+    """Raise StoreMismatch where bringing the file up would leave those who have it open with what is not for them.
+
+    They are of the version that it is of, or can go on with it already.
+    """
+    version = look_at(path, series)
+    needed = series.oldest_after(version, 0)
+    if version and needed > version:
+        raise mismatch(path, f"schema {series.newest} is not for what runs, which knows {version}; stop it, then start")
 
 
 def look_at(path: Path, series: Series) -> int:
@@ -109,23 +159,35 @@ def look_at(path: Path, series: Series) -> int:
 def _is_ready(connection: sqlite3.Connection, path: Path, series: Series) -> bool:
     version = check(connection, path, series)
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    return version == max(series.scripts()) and mode == "wal"
+    return version >= series.newest and mode == "wal"
 
 
 def _bring_up(connection: sqlite3.Connection, series: Series) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    oldest = _oldest(connection, version)
     for number, script in series.scripts().items():
         if number > version:
-            _run(connection, number, script, series.application_id)
+            oldest = max(oldest, oldest_for(number, script))
+            _run(connection, number, script, oldest, series.application_id)
 
 
-def _run(connection: sqlite3.Connection, number: int, script: str, application_id: int) -> None:
+def _oldest(connection: sqlite3.Connection, version: int) -> int:
+    """How old a program the file is for."""
+    if not connection.execute(_HAS_RULE).fetchone():
+        return version
+    return int(connection.execute(f"SELECT oldest FROM {_RULE}").fetchone()[0])
+
+
+def _run(connection: sqlite3.Connection, number: int, script: str, oldest: int, application_id: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement in statements(script):
             connection.execute(statement)
+        connection.execute(f"DROP TABLE IF EXISTS {_RULE}")
+        if oldest < number:
+            connection.execute(f"CREATE TABLE {_RULE} AS SELECT {oldest} AS oldest")
         connection.execute(f"PRAGMA application_id = {application_id}")
         connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")

@@ -6,7 +6,7 @@ what was made, never as its text, which may hold a secret. Times are Unix second
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keystile.storage.access import AccessFile
 
@@ -16,14 +16,18 @@ MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """``request``: a digest of what was asked. ``status`` 0: begun, and not known to have ended."""
+    """``request``: a digest of what was asked. ``status`` 0: begun, and not known to have ended.
+
+    ``reference``: of what was made; while the status is 0, the host that has begun. ``at``: when, in Unix seconds.
+    """
 
     request: bytes
     status: int
     reference: str
+    at: float = field(default=0.0, compare=False)
 
 
-_GET = "SELECT request, status, reference FROM remembered WHERE account_id = ? AND key = ? AND at >= ?"
+_GET = "SELECT request, status, reference, at FROM remembered WHERE account_id = ? AND key = ? AND at >= ?"
 _PUT = """INSERT INTO remembered (account_id, key, request, status, reference, at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (account_id, key) DO UPDATE
     SET request = excluded.request, status = excluded.status, reference = excluded.reference, at = excluded.at"""
@@ -42,13 +46,15 @@ class RememberedStore:
         found = await self._file.read(_GET, (account_id, key, since))
         return Remembered(*found[0]) if found else None
 
-    async def claim(self, account_id: str, key: bytes, request: bytes, now: float, since: float) -> Remembered | None:
+    async def claim(
+        self, account_id: str, key: bytes, request: bytes, now: float, since: float, host: str = ""
+    ) -> Remembered | None:
         """Return the record, or begin one with status 0 and return None: of two at once only one begins."""
         async with self._file.change() as connection:
             found = await connection.ask(_GET, (account_id, key, since))
             if found:
                 return Remembered(*found[0])
-            await connection.ask(_PUT, (account_id, key, request, 0, "", now))
+            await connection.ask(_PUT, (account_id, key, request, 0, host, now))
             await connection.ask(_BEYOND, (since, account_id, MOST))
         return None
 

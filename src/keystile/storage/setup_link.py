@@ -29,6 +29,13 @@ def write(store: Path, link: str) -> Path:
     return path
 
 
+def kept(store: Path) -> str:
+    """Return the link in the file; empty where there is none. Raises StoreUnreadable."""
+    path = setup_file_of(store)
+    with told(path):
+        return path.read_text("utf-8", errors="replace").strip() if path.is_file() else ""
+
+
 def remove(store: Path) -> None:
     """Remove the file, if it is there. Raises StoreUnreadable."""
     path = setup_file_of(store)

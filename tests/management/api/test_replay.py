@@ -71,6 +71,24 @@ async def test_of_many_at_once_one_creates_and_the_others_say_so(api: Api, ann: 
     assert len((await api.get(ann, "/api/keys"))["items"]) == 1
 
 
+async def test_what_another_host_is_at_is_in_progress_and_not_unknown(api: Api, ann: User) -> None:
+    """The same store under another host's id: as if the first had come there, and was not answered yet."""
+    access = api.app.services.access
+    access.host = "another host"
+    path = "/api/keys"
+    await api.ask(ann, "POST", path, BODY, headers=ONE, status=201)
+    owner, key = ann.account.id, ONE["Idempotency-Key"]
+    asked = await access.recall(owner, key)
+    assert asked is not None
+    await access.forget(owner, key)
+    await access.claim(owner, key, asked.request)
+    access.host = "this host"
+    answer = await api.ask(ann, "POST", path, BODY, headers=ONE, status=409)
+    assert (answer.problem, answer.headers["Retry-After"]) == ("in-progress", "1")
+    access.host = "another host"  # which has begun it, and does not know of it any more
+    assert (await api.ask(ann, "POST", path, BODY, headers=ONE, status=409)).problem == "outcome-unknown"
+
+
 async def test_while_the_first_is_being_answered_a_second_is_told_to_wait(
     api: Api, ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from keystile.management.certificates import CertificateEnd
 from keystile.management.health import Health
 from keystile.management.look import Configuration, Process, ServerState, Slots, Status, Traffic, UpstreamState
+from keystile.storage.hosts import Host, HostSays, differences, states_of
 from tests.management.documented import HOSTILE, document, document_settings, parts, real_settings
 from tests.management.pages.reading import Page, harmless
 from tests.management.running import Managed, running
@@ -82,6 +83,40 @@ async def test_an_operator_sees_how_the_gateway_does(tmp_path: Path, monkeypatch
             assert said in shown, said
 
 
+async def test_the_hosts_that_share_a_store_are_shown_and_in_what_they_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = HostSays("1", "one", "r", "0.1.0", "source", 3, "aaaa", "by each host", "ok", (), 60.0)
+    other = dataclasses.replace(one, id="2", name=HOSTILE, settings="bbbb", health="degraded", troubles=(HOSTILE,))
+    silent = dataclasses.replace(one, id="3", name="three", program="0.0.9", health="failing")
+    known = [Host(each, 2, 0.0, heard, 1000.0) for each, heard in ((one, 999.0), (other, 998.0), (silent, 60.0))]
+    states = states_of(known, "1")
+
+    async def status(_: Look) -> Status:
+        return dataclasses.replace(BUSY, hosts=states, host_differences=differences(states))
+
+    monkeypatch.setattr(Look, "status", status)
+    async with running(tmp_path, **parts(real_settings(tmp_path))) as app:
+        await signed_in(app)
+        looked = dataclasses.replace(app.services, look=Look())
+        monkeypatch.setattr("keystile.management.pages.operators.services", lambda request: looked)
+        shown = (await page(app, "/operator")).text
+    for said in (
+        "Different configurations: ",
+        "bbbb on <script>alert(1)",
+        "aaaa on one",
+        "one This one 0.1.0, source runs since",
+        "aaaa its number 3; slots counted by each host Works heard of 1 s ago",
+        "bbbb Another its number 3",
+        "Works, but <script>alert(1)",
+        "three 0.0.9, source runs since",
+        "Not heard of since 1 Jan 1970, 00:01 UTC",
+    ):
+        assert said in shown, said
+    assert "Does not work" not in shown  # what a host said last before it went silent is not how it does
+    assert "Different programs" not in shown
+
+
 async def test_a_file_that_was_not_taken_is_shown_with_its_faults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +144,7 @@ async def test_what_was_never_counted_is_left_out(tmp_path: Path) -> None:
 
         assert "Everything works." in shown
         assert "None had to be started again." in shown
-        for title in ("TLS version", "Certificates", "Refused, because", "Not written down", "Answers"):
+        for title in ("TLS version", "Certificates", "Refused, because", "Not written down", "Answers", "Hosts"):
             assert title not in shown
 
 

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from keystile.storage.errors import StoreUnreadable
-from keystile.storage.postgresql.migrate import SERIES, prepare
+from keystile.keys.keyring import Keyring
+from keystile.storage.errors import StoreMismatch, StoreUnreadable
+from keystile.storage.migrate import STORE, oldest_for
+from keystile.storage.postgresql.migrate import HEARD, SERIES, prepare
+from keystile.storage.postgresql.store import PostgresStore
 from tests.storage.engines import PostgresEngine
+from tests.storage.ground import ANN, BY, admits, writing
 from tests.storage.postgres_server import Server
 
 
@@ -30,10 +37,108 @@ async def test_a_migration_that_fails_leaves_nothing(postgres: Server, monkeypat
     await prepare(database)
 
 
-async def test_a_newer_schema_is_said_so_and_left_alone(engine: PostgresEngine) -> None:
-    engine.run("UPDATE schema_version SET version = 99")
-    with pytest.raises(StoreUnreadable, match=f"it is of a newer Keystile: schema 99; known: {max(SERIES.scripts())}"):
+@contextmanager
+def knowing(*numbers: int, **more: str) -> Iterator[None]:
+    """Programs of another version: only these scripts are there, and those of ``more`` (``_3="…"``)."""
+    scripts = {number: SCRIPTS[number] for number in numbers} | {int(name[1:]): text for name, text in more.items()}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(SERIES), "scripts", lambda series: scripts if series is SERIES else STORE_SCRIPTS)
+        yield
+
+
+SCRIPTS, STORE_SCRIPTS = SERIES.scripts(), STORE.scripts()
+ADDS = "-- For programs that know schema 1 or later.\nCREATE TABLE added (x integer)"
+BREAKS = "-- For programs that know schema 2 or later.\nALTER TABLE accounts DROP COLUMN created"
+
+
+def rule(engine: PostgresEngine) -> tuple[int, int]:
+    [(version, oldest)] = engine.run("SELECT version, oldest FROM schema_version")
+    return version, oldest
+
+
+async def test_a_newer_schema_that_is_not_for_us_is_said_so_and_left_alone(engine: PostgresEngine) -> None:
+    for oldest, told in ((None, ""), (99, ""), (7, ", for programs that know 7 or later")):
+        engine.run("UPDATE schema_version SET version = 99, oldest = ?", (oldest,))
+        said = f"it is of a newer Keystile: schema 99{told}; known: {max(SERIES.scripts())}"
+        with pytest.raises(StoreMismatch, match=said):
+            await prepare(engine.database)
+        with pytest.raises(StoreMismatch, match=said):  # whatever this host has kept: waiting for it mends nothing
+            await engine.open()
+
+
+def test_every_script_from_the_second_on_says_for_whom_it_is_and_no_later_one_is_for_older_ones() -> None:
+    scripts = SERIES.scripts()
+    oldest = [oldest_for(number, script) for number, script in scripts.items()]
+    assert oldest == sorted(oldest)
+    assert all(script.startswith("-- For programs that know ") for number, script in scripts.items() if number > 1)
+
+
+async def test_what_a_database_is_for_is_what_the_strictest_of_its_scripts_says(postgres: Server) -> None:
+    database = postgres.database()
+    engine = PostgresEngine(database, postgres.folder)
+    with knowing(1):
+        await prepare(database)
+    assert engine.run("SELECT * FROM schema_version") == [(1,)]
+    await prepare(database)
+    assert rule(engine) == (2, 1)
+    with knowing(1, 2, _3="CREATE TABLE three (x integer)"):
+        await prepare(database)
+    assert rule(engine) == (3, 3)
+    with knowing(1, 2, _3="", _4=ADDS):
+        await prepare(database)
+    assert rule(engine) == (4, 3)
+    with pytest.raises(StoreMismatch, match="schema 4, for programs that know 3 or later; known: 2"):
+        await prepare(database)
+    with knowing(1, 2, _3=""):
+        await prepare(database)
+    assert rule(engine) == (4, 3)
+
+
+async def test_a_program_that_knows_schema_1_works_on_when_another_host_has_brought_it_to_2(
+    postgres: Server, tmp_path: Path
+) -> None:
+    engine = PostgresEngine(postgres.database(), tmp_path / "old.db")
+    with knowing(1):
+        async with writing(engine) as service:
+            before = await service.create(ANN, "before", **BY)
+            with knowing(1, 2):
+                await (await PostgresStore.open(engine.database, tmp_path / "new.db")).close()
+            assert rule(engine) == (2, 1)
+            await service.edit(ANN, "before", scopes=["A"], **BY)  # it has it open
+        async with writing(engine) as service:  # and opens it again
+            made = await service.create(ANN, "made", **BY)
+            await service.edit(ANN, "made", scopes=["A"], **BY)
+            await service.change(ANN, "made", **BY)
+            await service.delete(ANN, "before", **BY)
+            store = service._store
+            assert isinstance(store, PostgresStore)
+            await store.record_uses([(made.key.id, 5.0, "192.0.2.1", "")])
+            assert [key.name for key in await service.list(ANN)] == ["made"]
+        follower = engine.follower(Keyring(), lambda: 1000.0, lambda: 1000.0)
+        follower.load()
+        assert not admits(follower, before.secret)
+        follower.close()
+        engine.run("UPDATE schema_version SET oldest = 2")
+        with pytest.raises(StoreMismatch, match="schema 2; known: 1"):
+            await engine.open()
+    await (await engine.open()).close()
+
+
+async def test_what_is_not_for_a_host_that_runs_is_not_done_until_it_is_upgraded_or_has_gone(
+    engine: PostgresEngine,
+) -> None:
+    said = "INSERT INTO hosts SELECT ?, ?, 'r', '0.1.0', 'source', ?, 1, '', 'host', 'ok', '', 0, {} - ?"
+    said = said.format("extract(epoch FROM clock_timestamp())")
+    for name, knows, ago in (("b", 1, 5), ("a", 1, 0), ("up", 2, 0), ("gone", 1, HEARD + 5)):
+        engine.run(said, (f"id-{name}", name, knows, ago))
+    with knowing(1, 2, _3=BREAKS):
+        why = r"schema 3 is not for hosts that run: a \(knows 1\), b \(knows 1\); upgrade or stop them first"
+        with pytest.raises(StoreMismatch, match=why):
+            await prepare(engine.database)
+        assert rule(engine) == (2, 1)
+        engine.run("UPDATE hosts SET knows = 2 WHERE name IN ('a', 'b')")
         await prepare(engine.database)
+        assert rule(engine) == (3, 2)
 
 
 async def test_somebody_elses_schema_is_left_alone(postgres: Server) -> None:

@@ -9,6 +9,7 @@ The two files cannot be committed together, so there is a moment between any two
 each. Before *claim* nothing has happened: a repetition begins anew. Between *claim* and *end* nobody can tell whether
 it was carried out, so a repetition is told exactly that (409 outcome-unknown) and nothing is made: never two. After
 *end* it is answered from what was made. The other order, making first, would make a second key after a crash.
+Where several hosts share the store, one that repeats what another has begun says for a while that it is in progress.
 What the domain refused has changed nothing, so its claim is given back and the key may be used again.
 A secret is never kept, so no repetition can show it; it says so instead.
 """
@@ -78,14 +79,17 @@ async def once(call: Call[Any], make: Make, again: Again) -> web.Response:
 
 async def _claimed(call: Call[Any], name: str, make: Make, again: Again) -> web.Response:
     asked = _digest(call)
-    known = await call.parts.access.claim(call.identity.account.id, name, asked)
+    access = call.parts.access
+    known = await access.claim(call.identity.account.id, name, asked)
+    if known is not None and known.request == asked and access.is_being_answered(known):
+        raise ApiProblem(Problem.IN_PROGRESS, field=FIELD, headers={"Retry-After": "1"})
     if known is not None:
         return await _repeated(known, asked, again)
     try:
         made = await make()
     except (KeyRuleBroken, AccessRefused, ApiProblem):
         # Refused by a rule, so nothing was made. Any other fault may have come after the commit: the claim stays.
-        await call.parts.access.forget(call.identity.account.id, name)
+        await access.forget(call.identity.account.id, name)
         raise
     await _end(call, name, asked, made)
     return made.answer

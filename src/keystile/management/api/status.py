@@ -14,6 +14,7 @@ from keystile.management import look
 from keystile.management.api.answers import Answer, Moment, respond
 from keystile.management.api.moments import written
 from keystile.management.api.operation import Call, Caller, Operation, Success
+from keystile.storage.hosts import HostState
 
 
 class Configuration(Answer):
@@ -86,6 +87,25 @@ class CertificateEnd(Answer):
     ends: Moment
 
 
+class Host(Answer):
+    """A gateway that shares the store, as it says of itself every few seconds."""
+
+    id: str
+    name: str
+    here: Annotated[bool, Field(description="It is the one that answers.")]
+    heard: Annotated[bool, Field(description="It was heard of within the last 15 seconds.")]
+    last_heard: Moment
+    running_since: Moment
+    version: str
+    build: str
+    schema_known: Annotated[int, Field(description="The newest schema of the store that its program knows.")]
+    configuration: Annotated[int, Field(description="The number that its log lines and metrics carry.")]
+    settings: Annotated[str, Field(description="The same on hosts that run by the same settings, and only there.")]
+    slots: Annotated[str, Field(description="Where it counts them.")]
+    health: Literal["ok", "degraded", "failing"]
+    troubles: list[str]
+
+
 class Status(Answer):
     """The running gateway."""
 
@@ -98,6 +118,8 @@ class Status(Answer):
     dropped: dict[str, int]
     upstreams: list[Upstream]
     certificates: list[CertificateEnd]
+    hosts: Annotated[list[Host], Field(description="Those that share the store; none where it is a file.")]
+    host_differences: Annotated[list[str], Field(description="In what hosts differ that were heard of.")]
 
 
 async def get_status(call: Call[None]) -> web.Response:
@@ -136,6 +158,30 @@ def _said(status: look.Status, upstreams: tuple[look.UpstreamState, ...]) -> Sta
             CertificateEnd(place=each.place, file=each.file, names=list(each.names), ends=written(each.ends))
             for each in status.certificates
         ],
+        hosts=[_host(each) for each in status.hosts],
+        host_differences=list(status.host_differences),
+    )
+
+
+def _host(state: HostState) -> Host:
+    says = state.says
+    return Host.model_validate(
+        {
+            "id": says.id,
+            "name": says.name,
+            "here": state.here,
+            "heard": state.is_heard,
+            "last_heard": written(state.heard),
+            "running_since": written(state.since),
+            "version": says.program,
+            "build": says.build,
+            "schema_known": state.knows,
+            "configuration": says.configuration,
+            "settings": says.settings,
+            "slots": says.slots,
+            "health": says.health,
+            "troubles": list(says.troubles),
+        }
     )
 
 

@@ -22,7 +22,7 @@ from argon2 import PasswordHasher
 from keystile.storage.access import AccessFile, AccessStore
 from keystile.storage.asking import Row
 from keystile.storage.doorbell import LOCK_TIMEOUT
-from keystile.storage.errors import StoreError, StoreUnreadable, busy
+from keystile.storage.errors import StoreError, StoreMismatch, StoreUnreadable, busy
 from keystile.storage.passwords import Passwords
 from keystile.storage.postgresql import changes, connection, migrate
 from keystile.storage.postgresql.changes import News, Place
@@ -63,13 +63,14 @@ class PostgresStore(Store):
         """Open the store, bringing it to this version's schema where needed.
 
         A database that cannot be reached is no error where this host has kept something of it: it goes on with that.
+        Raises StoreMismatch in any case where the database is not for this version.
         """
         mirror = await asyncio.to_thread(Mirror.open, path)
         store = cls(database, mirror, lock_timeout)
         try:
             await store._prepare()
         except StoreError as fault:
-            if await asyncio.to_thread(mirror.place) is None:
+            if isinstance(fault, StoreMismatch) or await asyncio.to_thread(mirror.place) is None:
                 await store.close()
                 raise
             log.warning("%s; this host goes on with the keys that it knows", fault)
@@ -106,6 +107,10 @@ class PostgresStore(Store):
             self.mirror.mend(fault)
             log.warning("%s; it was made anew", fault)
             return None
+
+    def look_again(self) -> None:
+        """Look at the schema before the next question for what has changed: it may be another by now."""
+        self._is_prepared = False
 
     async def close(self) -> None:
         """Close every connection."""
