@@ -508,6 +508,8 @@ class Gateway:
 
     def _waits(self, exchange: Exchange, refusal: Refusal) -> bool:
         """Whether what was refused waits instead: for a slot, or until it is known whether there is one."""
+        if self.waiting is None and self.asking is None:
+            return False
         if refusal is Refusal.TOO_MANY_AT_ONCE:
             return self.waiting is not None and self.waiting.enter(exchange)
         return self.asking is not None and self.asking.enter(exchange, refusal)

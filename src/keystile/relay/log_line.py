@@ -33,6 +33,9 @@ LineMaker = Callable[["Exchange"], bytes]
 #: Keys whose texts are remembered at once; then all are forgotten.
 REMEMBERED_KEYS: Final = 4096
 NULL: Final = b"null"
+# Numbers: bytes look for bytes in them by way of an exception, which takes ten times as long.
+_QUOTE: Final = 0x22
+_BACKSLASH: Final = 0x5C
 #: How each member is written, and the expression that it comes from; ``x`` is the exchange, ``peer`` its caller.
 MEMBERS: Final[Mapping[str, tuple[str, str]]] = {
     "time": ('"%b"', "now()"),
@@ -172,7 +175,7 @@ def quoted(value: bytes) -> bytes:
 
 def path_text(path: bytes) -> bytes:
     """The path as a JSON string; the grammar leaves it visible ASCII. A key in it is redacted."""
-    if len(path) < SECRET_LENGTH and b'"' not in path and b"\\" not in path:
+    if len(path) < SECRET_LENGTH and _QUOTE not in path and _BACKSLASH not in path:
         return b'"%b"' % path
     return text(without_keys(path.decode("ascii", "backslashreplace")))
 

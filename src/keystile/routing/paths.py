@@ -37,6 +37,8 @@ _LAST_DOT_OR_SPACE = re.compile(rb"[. ](?:/|\Z)")
 # every special character at once has about twenty; only nested escapes (%252525…) have more.
 MOST_READINGS = 32
 _DOT = ord(".")
+# Numbers: bytes look for bytes in them by way of an exception, which takes ten times as long.
+_HASH, _PERCENT, _SEMICOLON, _QUESTION_MARK = b"#%;?"
 
 
 class BadPath(ValueError):
@@ -70,7 +72,7 @@ def readings(path: bytes) -> tuple[Segments, ...]:
     if _READ_IN_TWO_WAYS.search(path) is None:
         return (first,)
     found = dict.fromkeys([first])
-    if b";" in path:
+    if _SEMICOLON in path:
         # Tomcat and Spring cut before they decode; afterwards an escaped semicolon would look the same.
         raw = tuple(path[1:].split(b"/"))
         found.update(dict.fromkeys(_checked(_decode(cut(raw))) for cut in (_cut_parameters, _cut_tail)))
@@ -112,7 +114,7 @@ def _check_raw(path: bytes) -> None:
         raise BadPath("the path does not begin with a slash")
     if _NEVER_RAW.search(path):
         raise BadPath("the path holds a byte that does not belong in one")
-    if b"%" in path and _BROKEN_ESCAPE.search(path):
+    if _PERCENT in path and _BROKEN_ESCAPE.search(path):
         raise BadPath("the path holds an incomplete escape")
 
 
@@ -123,7 +125,7 @@ def _checked(segs: Segments) -> Segments:
         raise BadPath("the path holds an escaped control byte or backslash")
     if _DOT_SEGMENT.search(text):
         raise BadPath("the path holds a dot segment")
-    if b"//" in text:
+    if text.find(b"//") >= 0:
         raise BadPath("the path holds an empty segment")
     if not text.isascii():
         try:
@@ -137,14 +139,14 @@ def _checked(segs: Segments) -> Segments:
 def _moved(segs: Segments) -> Iterator[Segments]:
     """What each of the moves that can change anything makes of the segments."""
     text = b"/".join(segs)
-    if b"%" in text:
+    if _PERCENT in text:
         yield _decode(segs)
     if text.count(b"/") >= len(segs):
         yield tuple(text.split(b"/"))
-    if b";" in text:
+    if _SEMICOLON in text:
         yield _cut_parameters(segs)
         yield _cut_tail(segs)
-    if b"?" in text or b"#" in text:
+    if _QUESTION_MARK in text or _HASH in text:
         yield _cut_query(segs)
     if _LAST_DOT_OR_SPACE.search(text):
         yield _cut_ends(segs)
@@ -154,7 +156,7 @@ def _moved(segs: Segments) -> Iterator[Segments]:
 
 def _decode(segs: Sequence[bytes]) -> Segments:
     # What is no escape stays as it is: after the first time, a name such as "100%" is no fault.
-    return tuple([unquote_to_bytes(segment) if b"%" in segment else segment for segment in segs])
+    return tuple([unquote_to_bytes(segment) if _PERCENT in segment else segment for segment in segs])
 
 
 def _cut_parameters(segs: Segments) -> Segments:

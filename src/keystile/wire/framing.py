@@ -85,7 +85,7 @@ class ChunkedReader:
         if end < 0:
             # A bare LF can never become part of a valid line: say so now rather than wait for more.
             unfinished = len(data) - position - data.endswith(b"\r")
-            if unfinished > bound or b"\n" in data[position:]:
+            if unfinished > bound or data.find(b"\n", position) >= 0:
                 raise WireError(Fault.BAD_FRAMING, "A line between chunks is not well-formed.")
             return position
         if self._part is _SIZE:

@@ -215,7 +215,7 @@ def _rule_of(
 ) -> Rule | None:
     """What is done with fields of this name; None: they are passed on. ``believed``: None, or from a trusted proxy."""
     lowered = name.lower()
-    if b"_" in lowered:
+    if 0x5F in lowered:  # the underscore; as a number it is found faster
         lowered = lowered.replace(b"_", b"-")
         if lowered in _FRAMING:
             return _refuse_alias
