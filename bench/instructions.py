@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 from bench import backend
@@ -29,7 +30,7 @@ from bench.cases import CASES, Case
 from bench.gateways.gateway import Scene
 from bench.gateways.keystile import Keystile
 from bench.keyset import make_keys
-from bench.load import CONNECTIONS, FIELDS, SAME_TARGET, rendered, secrets_of
+from bench.load import CONNECTIONS, FIELDS, SAME_TARGET, rendered, secrets_of, varied_requests
 from bench.processes import Running, free_port
 from bench.run import all_taken
 
@@ -109,7 +110,8 @@ def _count(case: Case, sources: Path, scene: Scene, directory: Path, rounds: int
         [relay] = [pid for pid in running.tree() if b"callgrind" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         secrets = secrets_of(scene.keys)
         with all_taken(case, port, secrets["any"], READY_WITHIN):
-            load = Turns(port, secrets[case.secret], case)
+            requests = [rendered(SAME_TARGET, {**FIELDS, "X-Api-Key": secrets[case.secret]})]
+            load = Turns(port, varied_requests(scene.keys) if case.load == "varied" else requests, case)
             load.run(20)  # until everything that is kept is kept
             _control("--instr=on", relay)
             load.run(rounds)
@@ -125,10 +127,10 @@ def _allow_lag(file: Path, sources: Path) -> None:
 
 
 class Turns:
-    """Connections that all ask, are all answered, and ask again."""
+    """Connections that all ask, are all answered, and ask again: one of ``requests`` after the other."""
 
-    def __init__(self, port: int, secret: str, case: Case) -> None:
-        self._request = rendered(SAME_TARGET, {**FIELDS, "X-Api-Key": secret})
+    def __init__(self, port: int, requests: Sequence[bytes], case: Case) -> None:
+        self._requests = cycle(requests)
         self._expected = b"HTTP/1.1 %d " % (case.refused or 200)
         self._sockets = [_connect(port, case.tls) for _ in range(CONNECTIONS)]
 
@@ -136,7 +138,7 @@ class Turns:
         """So many requests on every connection; RuntimeError where one is not answered as it is to be."""
         for _ in range(rounds):
             for each in self._sockets:
-                each.sendall(self._request)
+                each.sendall(next(self._requests))
             for each in self._sockets:
                 _read(each, self._expected)
 
