@@ -189,7 +189,7 @@ GIVE: Final = _script(
     """
 for at = 3, #KEYS do
   local units, told = ARGV[2 * at - 3], ARGV[2 * at - 2]
-  if redis.call('HINCRBY', KEYS[at], ARGV[2], -tonumber(units)) <= 0 then redis.call('HDEL', KEYS[at], ARGV[2]) end
+  if redis.call('HINCRBY', KEYS[at], ARGV[2], 0 - tonumber(units)) <= 0 then redis.call('HDEL', KEYS[at], ARGV[2]) end
   for first = 1, #told, 8 do
     local channel = '{keystile}:holder:' .. string.sub(told, first, first + 7)
     redis.call('PUBLISH', channel, 'f' .. string.sub(KEYS[at], -8))

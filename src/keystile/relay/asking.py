@@ -107,13 +107,13 @@ class Asking:
         self._to_serve.update(self._lines if name is None else {name} & self._lines.keys())
 
     def none_free(self, name: bytes) -> None:
-        """Others have been told; believe that there is none when they have had time to answer."""
+        """Others have been told; ask once more when they have had time to answer, and believe that."""
         if name not in self._patience:
             self._patience[name] = self._gateway.loop.call_later(PATIENCE, self._out_of_patience, name)
 
     def _out_of_patience(self, name: bytes) -> None:
         del self._patience[name]
-        self.holder.is_full(self.slots.lease_of(name))
+        self.holder.ask_finally(self.slots.lease_of(name))
 
     def lapsed(self) -> None:
         """Cut every request that has a slot."""
@@ -154,7 +154,7 @@ class Asking:
             del self._lines[name]
             timer = self._patience.pop(name, None)
             if timer is not None:
-                timer.cancel()  # the next who waits shall have the whole time
+                timer.cancel()
         self._await(name)
 
     def _decide(self, exchange: Exchange) -> bool:
@@ -180,6 +180,7 @@ class Asking:
             return
         lease = self.slots.lease_of(name)
         lease.awaited = name in self._lines
-        lease.heard = lease.awaited or bool(lease.wanted)
+        lease.final = lease.final and lease.awaited  # the next who waits shall have the whole time
+        lease.heard = lease.cares()
         if lease.wanted and not lease.awaited:
             self.holder.share(lease)
