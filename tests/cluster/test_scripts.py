@@ -132,7 +132,7 @@ async def test_where_memory_is_full_nothing_is_lent_and_all_else_goes_on(tmp_pat
 
 @needs_server
 async def test_two_protocols_never_count_side_by_side(tmp_path: Path) -> None:
-    """Of the next one hosts live: this program is refused. They are gone: an epoch begins, in which they are not heard."""
+    """While hosts of another one live this program is refused; then an epoch begins in which they are not heard."""
     with running(tmp_path) as server:
         made, _ = await connect(server)
         opened = [b"run:1", b"token", b"holder-1", b"60000", b""]
