@@ -25,9 +25,11 @@ class Api(asyncio.Protocol):
     """``GET /MS`` with ``X-Call: NUMBER`` is answered with the number after so many milliseconds, and written down."""
 
     diary: ClassVar[Diary]
+    opened: ClassVar[set[asyncio.BaseTransport]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self.opened.add(transport)
         self.timer: asyncio.TimerHandle | None = None
         self.call = (0, "", 0.0)
 
@@ -51,6 +53,7 @@ class Api(asyncio.Protocol):
             self.diary.seen.append(Seen(*self.call, time.monotonic()))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.opened.discard(self.transport)
         self._done()
 
 
@@ -73,9 +76,13 @@ class Caller:
             await asyncio.sleep(self.dice.expovariate(1 / pause))
         self.close()
 
-    def another(self) -> Caller:
-        """Another client of the same address."""
-        return Caller(self.fleet, self.diary, self.address, self.crowd, self.dice)
+    async def beside(self, host: int, delay: int) -> str:
+        """A request of another client of the same address; its outcome."""
+        other = Caller(self.fleet, self.diary, self.address, self.crowd, self.dice)
+        try:
+            return await other.call(host, delay)
+        finally:
+            other.close()
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -142,6 +149,9 @@ async def api(diary: Diary) -> AsyncIterator[int]:
     server = await asyncio.get_running_loop().create_server(Api, "127.0.0.1", 0, backlog=4096)
     yield int(server.sockets[0].getsockname()[1])
     server.close()
+    for transport in list(Api.opened):
+        transport.close()
+    await asyncio.sleep(0.05)  # what is being closed is closed
 
 
 @asynccontextmanager

@@ -33,13 +33,18 @@ class What(Enum):
 
 @dataclass(slots=True)
 class Spell:
-    """Something lasted on ``host`` (None: on all) from ``began`` to ``ended``; ``alone``: hosts count alone then."""
+    """Something lasted on ``host`` (None: on all) from ``began`` to ``ended``; ``alone``: hosts count alone then.
+
+    ``settled`` and ``lifted``: from when on, and until when, it is so for sure.
+    """
 
     what: What
     host: int | None
     began: float
     ended: float = inf
     alone: bool = False
+    settled: float = inf
+    lifted: float = inf
 
 
 @dataclass(slots=True)

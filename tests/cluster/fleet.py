@@ -22,8 +22,8 @@ import aiohttp
 import yaml
 
 import keystile
+from tests.cluster.pipe import Pipe
 from tests.cluster.server import Server, running
-from tests.cluster.slots import Pipe
 from tests.storage import postgres_server
 from tests.storage.postgres_server import USER, free_port
 
@@ -32,6 +32,8 @@ OURS = Path(keystile.__file__).parents[1]
 OWNER, PASSWORD = "owner@fleet.example", "correct horse battery staple"
 SCOPE, OTHER = "View", "Else"
 CSRF = re.compile(r'name="csrf" value="([^"]+)"')
+ENDS_WITH_US = ("setpriv", "--pdeathsig=KILL", "--")
+"""A host is a session of its own: nobody else would end it where these tests are killed."""
 READY = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -81,7 +83,7 @@ class Host:
         """As a service manager does it."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*_keystile(), "-c", str(self.folder / "gateway.yaml"), "serve"],
+                [*ENDS_WITH_US, *_keystile(), "-c", str(self.folder / "gateway.yaml"), "serve"],
                 stdout=log, stderr=log, start_new_session=True, env=self._environment(),
             )  # fmt: skip
 
@@ -89,11 +91,15 @@ class Host:
         """Whether its health says so."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        try:
             writer.write(READY)
             said = await asyncio.wait_for(reader.read(100), 5)
-            writer.close()
         except (OSError, TimeoutError):
             return False
+        finally:
+            writer.close()
         return said.startswith(b"HTTP/1.1 200 ")
 
     async def ready(self, seconds: float = 40.0) -> None:
@@ -176,6 +182,10 @@ class Fleet:
         self.hosts.append(host)
         return host
 
+    def one(self, at: int) -> Host:
+        """A host by a number that may be higher than there are."""
+        return self.hosts[at % len(self.hosts)]
+
     def settings(self, host: Host, **more: Any) -> dict[str, Any]:
         """What its gateway.yaml says, and what else it is to say."""
         return host.settings(self.api, self.rule, self.database, **more)
@@ -225,9 +235,15 @@ async def fleet(
         store = opened.enter_context(postgres_server.server(free_port()))
         made = Fleet(folder, api, rule, slots, store)
         opened.callback(lambda: [host.kill() for host in made.hosts if hasattr(host, "process")])
-        for source in sources:
-            (await made.add(source, **more)).start()
-        for host in made.hosts:
-            await host.ready()
-        await made.prepare()
-        yield made
+        try:
+            for source in sources:
+                (await made.add(source, **more)).start()
+            for host in made.hosts:
+                await host.ready()
+            await made.prepare()
+            yield made
+        finally:
+            for host in made.hosts:
+                await host.slots.close()
+                await host.store.close()
+            await asyncio.sleep(0.05)  # what is being closed is closed

@@ -24,8 +24,12 @@ BELIEVED = 0.6
 """Seconds after units came free for which who has asked before may be refused: 0.2 patience, 0.1 trust, a beat."""
 HEARD = 1.5
 """Seconds within which a host that reaches the database knows of a change: a look each second, and what it takes."""
-STALE = 3.0
-"""Seconds without word from the database after which a host counts it as unreadable."""
+SETTLED = 1.0
+"""Seconds after which what was in flight under a higher limit has ended, and its units have gone back."""
+LOOKED = 1.0
+"""Seconds between two looks at the database: what is trusted is trusted from the last one on."""
+OLD = 0.1
+"""Seconds for which a host believes that no unit is free; in that time one may be on its way to another host."""
 
 
 class Judge:
@@ -36,10 +40,13 @@ class Judge:
         self._trust = trust or {}
         self._crowds = _crowds(diary)
 
-    def most_held(self, entry: Entry) -> int:
-        """Of its address, at the moment of the request when most were in hand, as far as callers can tell."""
+    def most_held(self, entry: Entry, before: float = 0.0) -> int:
+        """Of its address, at the moment of the request (or up to ``before`` seconds before it) when most were in hand.
+
+        As far as callers can tell.
+        """
         crowd = self._crowds.get(entry.address)
-        return crowd.most(entry.sent, entry.ended) if crowd else 0
+        return crowd.most(entry.sent - before, entry.ended) if crowd else 0
 
     def during(self, entry: Entry, spells: Iterable[Spell], after: float = 0.0) -> bool:
         """Whether it lived in one of these, or up to ``after`` seconds behind it."""
@@ -87,7 +94,7 @@ class Judge:
         """Whether its host may have trusted its keys no longer: it had heard nothing of the database for so long."""
         trust = self._trust.get(entry.host, 300.0)
         spells = self.diary.spells_of(entry.host, What.NO_STORE)
-        return any(each.began + trust <= entry.ended and entry.sent <= each.ended + HEARD for each in spells)
+        return any(each.began + trust - LOOKED <= entry.ended and entry.sent <= each.ended + HEARD for each in spells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,13 @@ RULES = (
         ("429",),
         ("too-many-at-once",),
         lambda judge, entry: judge.most_held(entry) >= judge.diary.cap,
+    ),
+    Rule(
+        "429 by an answer at most 0.1 s old, with 20 of its address in hand then",
+        REFUSED,
+        ("429",),
+        ("too-many-at-once",),
+        lambda judge, entry: judge.most_held(entry, OLD) >= judge.diary.cap,
     ),
     Rule(
         "429 of a host with a lower limit, with as many in hand",
@@ -239,7 +253,7 @@ def most_of_lower(diary: Diary) -> list[str]:
     spells = [each for each in diary.spells if each.what is What.LIMITED]
     if not spells:
         return []
-    since, until = max(each.began for each in spells) + REACHED, min(each.ended for each in spells)
+    since, until = max(each.settled for each in spells) + SETTLED, min(each.lifted for each in spells)
     spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for each in diary.seen:
         if host_of.get(each.number) in diary.lower:

@@ -63,17 +63,21 @@ async def upgrade_all(fleet: Fleet, programs: list[Path]) -> None:
 
 async def lower_some(fleet: Fleet, diary: Diary, seconds: float = 5.0) -> None:
     """Half of the hosts get a lower limit, and then their own back."""
-    some = fleet.hosts[2:4]
+    some = fleet.hosts[len(fleet.hosts) // 2 :]
     diary.lower = {host.at: LOWER for host in some}
-    spells = [Spell(What.LIMITED, host.at, time.monotonic()) for host in some]
-    diary.spells += spells
+    spells = []
     for host in some:
+        spells.append(Spell(What.LIMITED, host.at, time.monotonic()))
+        diary.spells.append(spells[-1])
         await reload(fleet, host, concurrent_requests_per_ip=LOWER)
+    for spell in spells:
+        spell.settled = time.monotonic()
     await asyncio.sleep(seconds)
     for spell in spells:
-        spell.ended = time.monotonic()
-    for host in some:
+        spell.lifted = time.monotonic()
+    for host, spell in zip(some, spells, strict=True):
         await reload(fleet, host)
+        spell.ended = time.monotonic()
 
 
 async def reload(fleet: Fleet, host: Host, **more: Any) -> None:
@@ -101,6 +105,7 @@ async def status(host: Host, secret: str, path: str) -> int:
     )
     head = await reader.read(100)
     writer.close()
+    await writer.wait_closed()
     return int(head[9:12])
 
 
@@ -108,10 +113,10 @@ async def another_trust(fleet: Fleet, diary: Diary) -> None:
     """The database is away for longer than one host goes on without it."""
     from tests.cluster.account import kill_store
 
-    await reload(fleet, fleet.hosts[3], trust_without_store=f"{TRUST:g}s")
+    await reload(fleet, fleet.one(3), trust_without_store=f"{TRUST:g}s")
     await kill_store(fleet, diary, TRUST + 3)
     await asyncio.sleep(2)
-    await reload(fleet, fleet.hosts[3])
+    await reload(fleet, fleet.one(3))
 
 
 @asynccontextmanager
@@ -131,7 +136,7 @@ async def balanced(fleet: Fleet) -> AsyncIterator[None]:
         await task
 
 
-async def come_and_go(fleet: Fleet, diary: Diary, caller: Caller) -> tuple[float, list[str]]:
+async def come_and_go(fleet: Fleet, diary: Diary, caller: Caller, calm: float = 2.0) -> tuple[float, list[str]]:
     """A host is added, another one that holds all units of an address is removed.
 
     Seconds from its end until all of these could be had elsewhere; what is wrong.
@@ -141,15 +146,15 @@ async def come_and_go(fleet: Fleet, diary: Diary, caller: Caller) -> tuple[float
     async with balanced(fleet):
         added.start()
         await added.ready()
-        await asyncio.sleep(2)
-        holding = [asyncio.create_task(caller.another().call(removed.at, 400)) for _ in range(diary.cap)]
+        await asyncio.sleep(calm)
+        holding = [asyncio.create_task(caller.beside(removed.at, 400)) for _ in range(diary.cap)]
         await asyncio.sleep(0.2)
         diary.spells.append(Spell(What.DRAINED, removed.at, time.monotonic()))
         code = await removed.drain()
         ended = time.monotonic()
         held = [await each for each in holding]
         took = await all_units(caller, fleet.hosts[1], diary.cap, ended)
-        await asyncio.sleep(2)
+        await asyncio.sleep(calm)
     wrong = [] if code == 0 else [f"the removed host ended with {code}"]
     wrong += [] if set(held) == {"200"} else [f"what the removed host had in flight: {held}"]
     return took, wrong + ([] if took < 1.0 else [f"its units were back after {took:.2f} s"])
@@ -159,7 +164,7 @@ async def all_units(caller: Caller, host: Host, units: int, since: float) -> flo
     """Seconds from ``since`` until all units of an address could be had on one host."""
     while True:
         began = time.monotonic()
-        if set(await asyncio.gather(*(caller.another().call(host.at, 100) for _ in range(units)))) == {"200"}:
+        if set(await asyncio.gather(*(caller.beside(host.at, 100) for _ in range(units)))) == {"200"}:
             return began - since
 
 
