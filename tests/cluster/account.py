@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -113,19 +113,16 @@ async def under_traffic(
     fleet: Fleet,
     diary: Diary,
     dice: random.Random,
-    faults: dict[str, Fault],
-    calm: float = CALM,
-    calm_ones: int = 3,
-    many: int = 40,
+    faults: Mapping[str, Fault],
 ) -> list[str]:
     """Traffic, and one fault after the other; what is not at rest at the end."""
     changes = KeyChanges(fleet, diary, dice)
-    async with traffic(fleet, diary, dice, calm_ones, many=many), changes.going_on():
-        await asyncio.sleep(calm)
+    async with traffic(fleet, diary, dice), changes.going_on():
+        await asyncio.sleep(CALM)
         for name, fault in faults.items():
             diary.begin_phase(name)
             await fault(fleet, diary)
-            await asyncio.sleep(calm)
+            await asyncio.sleep(CALM)
     return await fleet.at_rest()
 
 

@@ -46,7 +46,7 @@ class Host:
         self.port, self.management = free_port(), free_port()
         self.is_offered = False
         """Whether a balancer sends it requests."""
-        self.process: subprocess.Popen[bytes]
+        self.process: subprocess.Popen[bytes] | None = None
 
     def write(self, settings: dict[str, Any]) -> None:
         """Write gateway.yaml, as another file under the same name."""
@@ -56,7 +56,7 @@ class Host:
 
     def settings(self, api: int, rule: str, database: str, **more: Any) -> dict[str, Any]:
         """What gateway.yaml says; ``more`` goes into the limits, but for what is of the first level."""
-        top = {name: more.pop(name) for name in ("trust_without_store", "workers", "routes") if name in more}
+        top: dict[str, Any] = {name: more.pop(name) for name in ("trust_without_store", "routes") if name in more}
         return {
             "listeners": [{"address": f"127.0.0.1:{self.port}"}],
             "management": {"address": f"127.0.0.1:{self.management}"},
@@ -102,11 +102,31 @@ class Host:
             writer.close()
         return said.startswith(b"HTTP/1.1 200 ")
 
+    async def status(self, secret: str, path: str) -> int:
+        """Of one request, which the account does not know."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Api-Key: {secret}\r\nX-Forwarded-For: 10.0.8.1\r\nX-Call: 0\r\n"
+            "Connection: close\r\n\r\n".encode("ascii")
+        )
+        try:
+            return int((await reader.read(100))[9:12])
+        finally:
+            writer.close()
+
+    async def knows(self, secret: str) -> None:
+        """Wait until it lets a key in."""
+        for _ in range(500):
+            if await self.status(secret, "/0") == 200:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(self.log())
+
     async def ready(self, seconds: float = 40.0) -> None:
         """Wait for it, and offer it to callers."""
         end = time.monotonic() + seconds
         while not await self.is_ready():
-            assert self.process.poll() is None, self.log()
+            assert self.runs(), self.log()
             assert time.monotonic() < end, self.log()
             await asyncio.sleep(0.05)
         self.is_offered = True
@@ -117,17 +137,23 @@ class Host:
 
     def signal(self, number: int) -> None:
         """To every process of this host."""
+        assert self.process is not None
         os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
         """End every process of it at once."""
-        if self.process.poll() is None:
+        if self.process is not None and self.runs():
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGKILL)
             self.process.wait()
 
+    def runs(self) -> bool:
+        """Whether it has been started, and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
     async def drain(self) -> int:
         """Have it end; its exit code."""
+        assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(self.process.wait, 60)
 
@@ -207,7 +233,13 @@ class Fleet:
             key = {"name": "lasting", "scopes": [SCOPE]}
             async with session.post("/api/keys", json=key, headers=headers) as answer:
                 self.secret = (await answer.json())["key"]
-        await asyncio.sleep(1.5)  # every host has looked
+        for host in self.hosts:
+            await host.knows(self.secret)
+
+    def kill(self) -> None:
+        """End all hosts at once."""
+        for host in self.hosts:
+            host.kill()
 
     async def at_rest(self, seconds: float = 10.0) -> list[str]:
         """What is still taken or lent when all traffic has ended, after so long at most."""
@@ -215,7 +247,7 @@ class Fleet:
         while True:
             left = []
             for host in self.hosts:
-                if host.process.poll() is None:
+                if host.runs():
                     said = await host.metrics()
                     names = [name for name in ("slots_taken", "slots_leased") if said[name]]
                     left += [f"host {host.at}: {name} {said[name]:g}" for name in names]
@@ -234,7 +266,7 @@ async def fleet(
         slots = opened.enter_context(running(folder / "slots"))
         store = opened.enter_context(postgres_server.server(free_port()))
         made = Fleet(folder, api, rule, slots, store)
-        opened.callback(lambda: [host.kill() for host in made.hosts if hasattr(host, "process")])
+        opened.callback(made.kill)
         try:
             for source in sources:
                 (await made.add(source, **more)).start()

@@ -153,7 +153,7 @@ RULES = (
         REFUSED,
         ("429",),
         ("too-many-at-once",),
-        lambda judge, entry: judge.limited(entry) and judge.most_held(entry) >= judge.diary.lower[entry.host],
+        lambda judge, entry: judge.limited(entry) and judge.most_held(entry, OLD) >= judge.diary.lower[entry.host],
     ),
     Rule(
         "429 while units of a silent host were not free yet",

@@ -50,12 +50,10 @@ class ModelServer:
     def _same_protocol(self) -> None:
         epoch, now = self.data.epoch, self._now()
         self._differs = bool(epoch.get("token")) and epoch.get("protocol", scripts.PROTOCOL) != scripts.PROTOCOL
-        if self._differs and any(
-            until > now for until in self._alive(scripts.alive_key(bytes(epoch["token"]))).values()  # type: ignore[arg-type]
-        ):
-            raise ServerError(
-                f"PROTOCOL {epoch['protocol']} is that of hosts which count here; ours is {scripts.PROTOCOL}"
-            )
+        alive = self._alive(scripts.alive_key(bytes(epoch.get("token", b""))))
+        if self._differs and any(until > now for until in alive.values()):
+            its = int(epoch["protocol"])
+            raise ServerError(f"PROTOCOL {its} is that of hosts which count here; ours is {scripts.PROTOCOL}")
 
     def _fit(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
         return 1

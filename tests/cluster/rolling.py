@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keystile.config.database import MIRROR
+from keystile.process.control import ask_to_reload
 from tests.cluster.crowd import Caller, api, traffic
 from tests.cluster.diary import Diary, Spell, What
 from tests.cluster.fleet import OTHER, OURS, SCOPE, Fleet, Host, fleet
@@ -83,30 +85,18 @@ async def lower_some(fleet: Fleet, diary: Diary, seconds: float = 5.0) -> None:
 async def reload(fleet: Fleet, host: Host, **more: Any) -> None:
     """Another gateway.yaml for one host, in force."""
     host.write(fleet.settings(host, **more))
-    await host.run("reload")
+    answer = await asyncio.to_thread(ask_to_reload, host.folder / MIRROR)
+    assert answer["fault"] is None, answer
 
 
-async def another_route(fleet: Fleet, caller: Caller) -> list[str]:
+async def another_route(fleet: Fleet) -> list[str]:
     """One host has a row of its own: each answers by its own rows. What is wrong."""
     one, other = fleet.hosts[:2]
     rows = [{"path": "/more/*", "scope": OTHER, "upstream": "api"}, {"path": "/*", "scope": SCOPE, "upstream": "api"}]
     await reload(fleet, one, routes=rows)
-    statuses = [await status(host, fleet.secret, "/more/0") for host in (one, other)]
+    statuses = [await host.status(fleet.secret, "/more/0") for host in (one, other)]
     await reload(fleet, one)
     return [] if statuses == [403, 200] else [f"a row of one host: {statuses} instead of 403 there and 200 elsewhere"]
-
-
-async def status(host: Host, secret: str, path: str) -> int:
-    """Of one request."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
-    writer.write(
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Api-Key: {secret}\r\nX-Forwarded-For: 10.0.8.1\r\nX-Call: 0\r\n"
-        "Connection: close\r\n\r\n".encode("ascii")
-    )
-    head = await reader.read(100)
-    writer.close()
-    await writer.wait_closed()
-    return int(head[9:12])
 
 
 async def another_trust(fleet: Fleet, diary: Diary) -> None:
@@ -153,7 +143,7 @@ async def come_and_go(fleet: Fleet, diary: Diary, caller: Caller, calm: float = 
         code = await removed.drain()
         ended = time.monotonic()
         held = [await each for each in holding]
-        took = await all_units(caller, fleet.hosts[1], diary.cap, ended)
+        took = await all_units(caller, added, diary.cap, ended)
         await asyncio.sleep(calm)
     wrong = [] if code == 0 else [f"the removed host ended with {code}"]
     wrong += [] if set(held) == {"200"} else [f"what the removed host had in flight: {held}"]
@@ -186,7 +176,7 @@ async def measure(report: Report, folder: Path, dice: random.Random) -> None:
             await asyncio.sleep(2)
             diary.begin_phase(f"a limit of {LOWER} on two hosts")
             await lower_some(hosts, diary)
-            left += await another_route(hosts, caller)
+            left += await another_route(hosts)
             diary.begin_phase(f"trust_without_store {TRUST:g} s on host 3, no database")
             await another_trust(hosts, diary)
             diary.begin_phase("a host added, one removed")

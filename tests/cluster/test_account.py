@@ -1,4 +1,4 @@
-"""Short forms of the account (``python -m tests.cluster.account``): two hosts, and nothing may remain."""
+"""A short form of the account (``python -m tests.cluster.account``): few hosts, and nothing may remain."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.account import cut_from_slots, kill_a_host, under_traffic
-from tests.cluster.crowd import Api, Caller, api, traffic
-from tests.cluster.diary import Diary
+from tests.cluster.account import cut_from_slots, spell
+from tests.cluster.crowd import Caller, api, traffic
+from tests.cluster.diary import Diary, What
 from tests.cluster.fleet import OURS, fleet
-from tests.cluster.judging import INSIDE, Account, judge
+from tests.cluster.judging import INSIDE, REFUSED, RULES, Account, judge
 from tests.cluster.key_changes import KeyChanges
 from tests.cluster.lateness import changes_not_made
 from tests.cluster.rolling import HELD, come_and_go, lower_some
@@ -23,67 +22,73 @@ from tests.cluster.server import needs_server
 from tests.storage.postgres_server import needs_postgresql
 
 pytestmark = needs_server
+LIMIT, CUT_OFF, KILLED, MOVED = "another limit", "cut off", "killed", "come and go"
 
 
 @dataclass
 class Run:
-    """What was written down, and what is wrong besides."""
+    """What was written down, what it amounts to, and what is wrong besides."""
 
     diary: Diary
     faults: list[str] = field(default_factory=list)
     account: Account = field(default_factory=Account)
 
-    def judged(self) -> Run:
-        """With all that remains."""
-        self.account = judge(self.diary)
-        self.faults += [*self.account.remainder, *changes_not_made(self.diary)]
-        return self
+    def column(self, phase: str, column: str) -> int:
+        """So many requests of a phase stand there."""
+        rules = [rule.name for rule in RULES if rule.column == column]
+        return sum(self.account.by_rule[phase, name] for name in rules)
 
-    def has(self, outcome: str, problem: str = "") -> int:
-        """So many requests that ended like this."""
-        return Counter((entry.outcome, entry.problem) for entry in self.diary.entries)[outcome, problem]
+    def outcomes(self, phase: str) -> Counter[tuple[str, str]]:
+        """Of a phase."""
+        return Counter((entry.outcome, entry.problem) for entry in self.diary.entries if entry.phase == phase)
 
 
-async def all_of_it(folder: Path) -> tuple[Run, Run]:
-    """Faults, and then hosts that are not the same, on the same two hosts."""
-    faults, rolling, dice = Run(Diary(hosts=2)), Run(Diary(hosts=2)), random.Random(1)
-    async with api(faults.diary) as port, fleet(folder / "fleet", port, sources=(OURS, OURS)) as hosts:
-        short = {"killed": partial(kill_a_host, seconds=0.2), "cut": partial(cut_from_slots, seconds=1.5)}
-        faults.faults += await under_traffic(hosts, faults.diary, dice, short, 0.7, calm_ones=1, many=30)
-        Api.diary = diary = rolling.diary
-        hosts.hosts[0].is_offered = hosts.hosts[1].is_offered = True
+async def all_of_it(folder: Path) -> Run:
+    """One after the other, under traffic: two hosts; one is killed for good, one is added, and the first is removed."""
+    run, dice = Run(Diary(hosts=2)), random.Random(1)
+    diary = run.diary
+    async with api(diary) as port, fleet(folder / "fleet", port, sources=(OURS, OURS)) as hosts:
         caller = Caller(hosts, diary, HELD, diary.cap, dice)
-        async with traffic(hosts, diary, dice, 1, many=30), KeyChanges(hosts, diary, dice).going_on():
-            diary.begin_phase("another limit")
-            await lower_some(hosts, diary, 2.0)
-            diary.begin_phase("come and go")
-            rolling.faults += (await come_and_go(hosts, diary, caller, 0.5))[1]
-        diary.begin_phase("at rest")
-        rolling.faults += await hosts.at_rest()
-    return faults.judged(), rolling.judged()
+        async with traffic(hosts, diary, dice, 1, many=30), KeyChanges(hosts, diary, dice).going_on(2, 2):
+            diary.begin_phase(LIMIT)
+            await lower_some(hosts, diary, 1.7)
+            diary.begin_phase(CUT_OFF)
+            await cut_from_slots(hosts, diary, 1.3)
+            diary.begin_phase(KILLED)
+            async with spell(diary, What.KILLED, 1) as killed:
+                hosts.hosts[1].kill()
+            killed.ended = float("inf")
+            await asyncio.sleep(0.5)
+            hosts.hosts[1].is_offered = False
+            diary.begin_phase(MOVED)
+            run.faults += (await come_and_go(hosts, diary, caller, 0.3))[1]
+        run.faults += await hosts.at_rest()
+    run.account = judge(diary)
+    run.faults += [*run.account.remainder, *changes_not_made(diary)]
+    return run
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     needs_postgresql()
     return asyncio.run(all_of_it(tmp_path_factory.mktemp("fleet")))
 
 
-def test_of_a_killed_host_and_of_one_that_is_cut_off_every_request_is_accounted_for(runs: tuple[Run, Run]) -> None:
-    run, _ = runs
+def test_every_request_is_accounted_for_and_nothing_stays_taken(run: Run) -> None:
     assert run.faults == []
     assert run.account.is_whole
-    assert run.account.columns[INSIDE]
-    assert run.has("503", "count-unavailable")
     assert run.account.highest == 20, "the crowd had all there were, and never one more"
 
 
-def test_hosts_of_another_limit_and_hosts_that_come_and_go_fail_nobody(runs: tuple[Run, Run]) -> None:
-    """Nor have those of the lower limit more than that together; and a removed host's units are back at its end."""
-    _, run = runs
-    assert run.faults == []
-    assert run.account.is_whole
-    assert not run.account.columns[INSIDE]
-    assert {entry.outcome for entry in run.diary.entries} <= {"200", "401", "403", "429"}
-    assert run.has("429", "too-many-at-once")
-    assert {entry.host for entry in run.diary.entries} == {0, 1, 2}
+def test_each_fault_was_felt(run: Run) -> None:
+    """An account of nothing would be whole as well."""
+    assert run.column(KILLED, INSIDE)
+    assert run.outcomes(CUT_OFF)["503", "count-unavailable"]
+    assert run.account.by_rule[LIMIT, "429 of a host with a lower limit, with as many in hand"]
+
+
+def test_hosts_that_come_and_go_fail_nobody(run: Run) -> None:
+    assert {outcome for outcome, _ in run.outcomes(MOVED)} <= {"200", "401", "403", "429"}
+    assert not run.column(MOVED, INSIDE)
+    assert run.column(MOVED, REFUSED) == run.outcomes(MOVED)["429", "too-many-at-once"]
+    assert {entry.host for entry in run.diary.entries if entry.phase == MOVED} == {0, 2}
