@@ -17,7 +17,7 @@ from tests.cluster.fleet import OURS, fleet
 from tests.cluster.judging import INSIDE, REFUSED, RULES, Account, judge
 from tests.cluster.key_changes import KeyChanges
 from tests.cluster.lateness import changes_not_made
-from tests.cluster.rolling import HELD, come_and_go, lower_some
+from tests.cluster.rolling import HELD, another_route, come_and_go, lower_some
 from tests.cluster.server import needs_server
 from tests.storage.postgres_server import needs_postgresql
 
@@ -52,6 +52,7 @@ async def all_of_it(folder: Path) -> Run:
         async with traffic(hosts, diary, dice, 1, many=30), KeyChanges(hosts, diary, dice).going_on(2, 2):
             diary.begin_phase(LIMIT)
             await lower_some(hosts, diary, 1.7)
+            run.faults += await another_route(hosts)
             diary.begin_phase(CUT_OFF)
             await cut_from_slots(hosts, diary, 1.3)
             diary.begin_phase(KILLED)
