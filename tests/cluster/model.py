@@ -31,6 +31,7 @@ class ModelServer:
         self._publish = publish
         self.data = Data()
         self.full = False
+        self._differs = False
 
     def copy(self) -> Data:
         """All that it knows at this moment."""
@@ -38,17 +39,31 @@ class ModelServer:
 
     def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
         """What the script returns. Raises ServerError."""
-        if script is not scripts.OPEN and self.data.epoch.get("token") != args[0]:
+        if script in (scripts.OPEN, scripts.FIT):
+            self._same_protocol()
+        elif self.data.epoch.get("token") != args[0]:
             raise ServerError("GONE another epoch")
         if self.full and script is scripts.ASK:
             raise ServerError("OOM command not allowed when used memory > 'maxmemory'.")
         return getattr(self, f"_{script.name}")(keys, args)
 
+    def _same_protocol(self) -> None:
+        epoch, now = self.data.epoch, self._now()
+        self._differs = bool(epoch.get("token")) and epoch.get("protocol", scripts.PROTOCOL) != scripts.PROTOCOL
+        alive = self._alive(scripts.alive_key(bytes(epoch.get("token", b""))))
+        if self._differs and any(until > now for until in alive.values()):
+            its = int(epoch["protocol"])
+            raise ServerError(f"PROTOCOL {its} is that of hosts which count here; ours is {scripts.PROTOCOL}")
+
+    def _fit(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        return 1
+
     def _open(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
         incarnation, token, holder, lease, before = args
         epoch, now = self.data.epoch, self._now()
-        if epoch.get("incarnation") != incarnation:
+        if epoch.get("incarnation") != incarnation or self._differs:
             epoch.update(incarnation=incarnation, token=token, opened=now)
+        epoch["protocol"] = scripts.PROTOCOL
         longest = epoch["longest"] = max(int(epoch.get("longest", 0)), int(lease))
         alive = self._alive(scripts.alive_key(bytes(epoch["token"])))
         known = alive.get(before, 0) > now

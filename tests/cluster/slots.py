@@ -25,45 +25,12 @@ from pathlib import Path
 import uvloop
 
 from tests.cluster.ground import Account, Api, Client, Gateway, api
+from tests.cluster.pipe import Pipe
 from tests.cluster.server import Server, running
 from tests.relay.running import until
 
 CAP = 20
 ADDRESSES = 3
-
-
-class Pipe:
-    """Bytes between one host and the server, which can be cut: nothing comes through, and nothing is closed."""
-
-    def __init__(self, port: int) -> None:
-        self.port, self.target, self.whole = 0, port, asyncio.Event()
-        self.whole.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def open(self) -> None:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self.whole.wait()
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
-            writer.close()
-            return
-        for source, sink in ((reader, back), (there, writer)):
-            task = asyncio.create_task(self._copy(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                await self.whole.wait()
-                sink.write(data)
-        except (OSError, RuntimeError):  # uvloop's, where the other side has been closed
-            return
-        sink.close()
 
 
 class Hosts:

@@ -12,9 +12,11 @@ import pytest
 
 from keystile.cluster.holder import Holder
 from keystile.cluster.link import Link, Unusable, _incarnation, password_of
+from keystile.cluster.scripts import EPOCH_KEY
 from keystile.config.model import SharedSlots
 from keystile.limits.lease import LeasedSlots
 from tests.cluster.server import needs_server, running
+from tests.cluster.test_scripts import connect
 from tests.relay.running import until
 
 
@@ -81,6 +83,20 @@ async def test_a_server_that_would_forget_what_it_lent_is_not_counted_by(tmp_pat
             await until(lambda: "noeviction" in (link.trouble or ""))
             await until(lambda: holder.slots.unreachable)
             assert not holder.name
+
+
+@needs_server
+async def test_hosts_of_another_protocol_are_told_of_and_waited_for(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        async with linked(server.port) as (_, first):
+            await until(lambda: first.name)
+            made, _ = await connect(server)
+            await made.ask(b"HSET", EPOCH_KEY, b"protocol", b"7")
+            async with linked(server.port) as (link, holder):
+                await until(lambda: "PROTOCOL 7" in (link.trouble or "") and holder.slots.unreachable)
+                first.leave()
+                await until(lambda: holder.name)
+            made.close()
 
 
 FACTS = {"redis_version": "7.0.15", "role": "master", "run_id": "r", "master_replid": "p", "maxmemory": "0"}

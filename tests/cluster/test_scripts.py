@@ -70,7 +70,8 @@ async def test_the_model_says_what_the_server_says(tmp_path: Path, seed: int) ->
                     (scripts.BEAT, [token, holder, lease]),
                     (scripts.LEAVE, [token, holder]),
                     *[(scripts.ASK, [token, holder, b"5", b"%d" % dice.randint(1, 3)])] * 5,
-                    *[(scripts.GIVE, [token, holder, b"1", b"".join(dice.sample(holders, dice.randint(0, 2)))])] * 4,
+                    *[(scripts.GIVE, [token, holder, b"1", b"".join(dice.sample(holders, dice.randint(0, 2)))])] * 3,
+                    (scripts.GIVE, [token, holder, b"0", b"".join(dice.sample(holders, dice.randint(0, 2)))]),
                     (scripts.MOVE, [token, holder, dice.choice(holders), b"2"]),
                     (scripts.KEEP, [token, holder, b"%d" % dice.randint(0, 2)]),
                     (scripts.KEEP, [b"elsewhere", holder, b"1"]),
@@ -126,4 +127,41 @@ async def test_where_memory_is_full_nothing_is_lent_and_all_else_goes_on(tmp_pat
         assert await run(made, scripts.GIVE, keys, [b"token", b"holder-1", b"1", b""]) == 1
         opened[2] = secrets.token_bytes(8)
         assert isinstance(await run(made, scripts.OPEN, [EPOCH_KEY], opened), list)
+        made.close()
+
+
+@needs_server
+async def test_two_protocols_never_count_side_by_side(tmp_path: Path) -> None:
+    """While hosts of another one live this program is refused; then an epoch begins in which they are not heard."""
+    with running(tmp_path) as server:
+        made, _ = await connect(server)
+        opened = [b"run:1", b"token", b"holder-1", b"60000", b""]
+        await run(made, scripts.OPEN, [EPOCH_KEY], opened)
+        assert await made.ask(b"HGET", EPOCH_KEY, b"protocol") == b"%d" % scripts.PROTOCOL
+        await made.ask(b"HSET", EPOCH_KEY, b"protocol", b"2")
+        for script, args in ((scripts.FIT, []), (scripts.OPEN, [b"run:1", b"another", b"holder-2", b"60000", b""])):
+            refused = await run(made, script, [EPOCH_KEY], args)
+            assert isinstance(refused, ServerError)
+            assert str(refused).startswith("PROTOCOL 2 is that of hosts which count here; ours is 1")
+        assert await made.ask(b"HGET", EPOCH_KEY, b"token") == b"token"
+        await run(made, scripts.LEAVE, [EPOCH_KEY, alive_key(b"token")], [b"token", b"holder-1"])
+        assert await run(made, scripts.FIT, [EPOCH_KEY], []) == 1
+        found = await run(made, scripts.OPEN, [EPOCH_KEY], [b"run:1", b"another", b"holder-2", b"60000", b""])
+        assert isinstance(found, list)
+        assert found[0] == b"another"
+        assert found[1] > 50_000, "nothing is lent until whoever was there has stopped"
+        late = await run(made, scripts.BEAT, [EPOCH_KEY, alive_key(b"token")], [b"token", b"holder-1", b"60000"])
+        assert isinstance(late, ServerError)
+        made.close()
+
+
+@needs_server
+async def test_an_epoch_of_a_program_without_a_number_is_one_of_the_first_protocol(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        made, _ = await connect(server)
+        await run(made, scripts.OPEN, [EPOCH_KEY], [b"run:1", b"token", b"holder-1", b"60000", b""])
+        await made.ask(b"HDEL", EPOCH_KEY, b"protocol")
+        found = await run(made, scripts.OPEN, [EPOCH_KEY], [b"run:1", b"another", b"holder-2", b"60000", b""])
+        assert isinstance(found, list)
+        assert found[0] == b"token"
         made.close()

@@ -122,7 +122,7 @@ class Host:
                 if row >= 0:
                     self.rows[each].append(row)
             lease.awaited = self.waiting[each] > 0
-            lease.heard = lease.awaited or bool(lease.wanted)
+            lease.heard = lease.cares()
             if lease.wanted and not lease.awaited:
                 self.holder.share(lease)
 

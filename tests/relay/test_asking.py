@@ -66,6 +66,27 @@ async def test_the_cap_holds_over_both_and_every_slot_can_be_had_from_either(tmp
 
 
 @needs_server
+async def test_who_came_later_is_not_refused_by_the_patience_of_who_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keystile.relay.asking.PATIENCE", 1.0)
+    async with two(tmp_path) as (one, other, upstream, _):
+        key, its = one.key(), other.key()
+        for number in range(4):
+            await begin(one, key, number)
+        await until(lambda: len(upstream.requests) == 4)
+        first = await begin(other, its, 4)
+        await asyncio.sleep(0.4)
+        second = await begin(other, its, 5)
+        assert (await first.answer())[0] == 429
+        upstream.let_go.put_nowait(None)
+        await until(lambda: len(upstream.requests) == 5)
+        for _ in range(4):
+            upstream.let_go.put_nowait(None)
+        assert (await second.answer())[0] == 200
+
+
+@needs_server
 async def test_most_requests_ask_nobody(tmp_path: Path) -> None:
     async with two(tmp_path) as (one, _, upstream, _):
         key = one.key()

@@ -89,6 +89,7 @@ class Holder(Units):
         self._port, self._next = None, b""
         for lease in self.slots.leases.values():
             lease.asking = False
+            lease.giving = 0
 
     def is_connected(self) -> bool:
         """Whether it has a connection, of use or not yet."""
@@ -160,6 +161,7 @@ class Holder(Units):
         for lease in self.slots.leases.values():
             self._set_held(lease, 0)
             lease.wanted.clear()
+            lease.surplus = 0
             lease.heard = lease.awaited
             lease.full_until = NEVER
         self._drop()

@@ -120,6 +120,7 @@ class Link:
         incarnation = _incarnation(await self._facts(connection))
         for script in scripts.ALL:
             await connection.ask(b"SCRIPT", b"LOAD", script.text)
+        await connection.ask(b"EVALSHA", scripts.FIT.digest, 1, scripts.EPOCH_KEY)
         connection.tell(b"SUBSCRIBE", self._holder.channel())
         self.connections += 1
         self._holder.open(connection, incarnation)

@@ -5,7 +5,7 @@ Law: text and names, no I/O. ``tests/cluster/model.py`` says the same in Python;
 Keys (all with one hash tag):
 
     {keystile}:epoch            hash: ``incarnation`` of the server (its run id and replication id), ``token`` of this
-                                epoch, ``opened`` (ms), ``longest`` lease time of any holder (ms)
+                                epoch, ``opened`` (ms), ``longest`` lease time of any holder (ms), ``protocol``
     {keystile}:TOKEN:alive      sorted set: holders by the moment (ms) at which they are dead
     {keystile}:TOKEN:a:NAME     hash: units of one address by holder
 
@@ -15,6 +15,11 @@ are void everywhere at once and nothing has to be cleaned up; what is left of a 
 An *epoch* ends when the server is another one (a fail-over, a restart: what it knows may lack the last grants) or has
 lost its data. In the first ``longest`` ms of an epoch nothing is lent: until then every holder has either said anew
 what it holds, or has stopped counting on it by its own clock.
+
+A program of another *protocol* (scripts that do not mean the same by the same keys) must not count beside this one:
+units lent by both would add up to two caps. So whoever opens says its protocol, and is refused while a holder of
+another one lives; once none does, an epoch begins. Names and meaning of ``{keystile}:epoch``, its ``token`` and
+``protocol``, and of ``alive``, are the same in every protocol.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ from typing import Final
 
 EPOCH_KEY: Final = b"{keystile}:epoch"
 CHANNEL: Final = b"{keystile}:holder:"
+PROTOCOL: Final = 1
+"""Grows when scripts can no longer count beside those of the version before."""
 ADDRESS_TTL: Final = 60_000
 """Milliseconds after which the hash of an address is gone, if nobody asks for it or keeps it."""
 
@@ -68,9 +75,21 @@ if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return redis.error_reply
 """
 
 
+_SAME_PROTOCOL: Final = f"""
+local said = redis.call('HMGET', KEYS[1], 'token', 'protocol')
+local differs = said[1] and (said[2] or '1') ~= '{PROTOCOL}'
+if differs and redis.call('ZCOUNT', '{{keystile}}:' .. said[1] .. ':alive', '(' .. now, '+inf') > 0 then
+  return redis.error_reply('PROTOCOL ' .. (said[2] or '1') .. ' is that of hosts which count here; ours is {PROTOCOL}')
+end
+"""
+
+
 def _script(name: str, flags: str, *parts: str) -> Script:
     return Script(name, (flags + "".join(parts)).encode("ascii"))
 
+
+# KEYS epoch -> 1, or an error: hosts of another protocol count here.
+FIT: Final = _script("fit", _ALLOWED, _NOW, _SAME_PROTOCOL, "return 1")
 
 # KEYS epoch; ARGV incarnation, token if there has to be a new one, holder, lease ms, the holder before.
 # -> token, ms for which nothing is lent, whether the holder before is alive.
@@ -78,21 +97,22 @@ OPEN: Final = _script(
     "open",
     _ALLOWED,
     _NOW,
+    _SAME_PROTOCOL,
     """
 local known = redis.call('HMGET', KEYS[1], 'incarnation', 'token', 'opened', 'longest')
 local lease, token = tonumber(ARGV[4]), known[2]
 local opened, longest = tonumber(known[3]), math.max(tonumber(known[4]) or 0, lease)
-if known[1] ~= ARGV[1] or not token or not opened then
+if known[1] ~= ARGV[1] or not token or not opened or differs then
   token, opened = ARGV[2], now
   redis.call('HSET', KEYS[1], 'incarnation', ARGV[1], 'token', token, 'opened', opened)
 end
-redis.call('HSET', KEYS[1], 'longest', longest)
+redis.call('HSET', KEYS[1], 'longest', longest, 'protocol', @@)
 local alive = '{keystile}:' .. token .. ':alive'
 local before = redis.call('ZSCORE', alive, ARGV[5])
 redis.call('ZADD', alive, now + lease, ARGV[3])
 redis.call('PEXPIRE', alive, 60 * longest)
 return {token, math.max(opened + longest - now, 0), (before and tonumber(before) > now) and 1 or 0}
-""",
+""".replace("@@", str(PROTOCOL)),
 )
 
 # KEYS epoch, alive, addresses...; ARGV token, holder, the one before, units... -> 1
@@ -189,7 +209,7 @@ GIVE: Final = _script(
     """
 for at = 3, #KEYS do
   local units, told = ARGV[2 * at - 3], ARGV[2 * at - 2]
-  if redis.call('HINCRBY', KEYS[at], ARGV[2], -tonumber(units)) <= 0 then redis.call('HDEL', KEYS[at], ARGV[2]) end
+  if redis.call('HINCRBY', KEYS[at], ARGV[2], 0 - tonumber(units)) <= 0 then redis.call('HDEL', KEYS[at], ARGV[2]) end
   for first = 1, #told, 8 do
     local channel = '{keystile}:holder:' .. string.sub(told, first, first + 7)
     redis.call('PUBLISH', channel, 'f' .. string.sub(KEYS[at], -8))
@@ -215,4 +235,4 @@ return lost
 """,
 )
 
-ALL: Final = (OPEN, MOVE, LEAVE, BEAT, ASK, GIVE, KEEP)
+ALL: Final = (FIT, OPEN, MOVE, LEAVE, BEAT, ASK, GIVE, KEEP)

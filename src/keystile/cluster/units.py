@@ -7,7 +7,8 @@ nobody until this holder's name is dead.
 
 How units come back without being asked for: an address whose units were not all used for ``ROUND_SECONDS`` gives the
 rest back. And when somebody lacks one, all who have some are told: they give half of what is idle at once, or the
-next unit that comes free within ``WANTED_SECONDS``.
+next unit that comes free within ``WANTED_SECONDS``. Who is told while units of his are on their way back says so once
+they have arrived. Where the cap has been lowered, units in use go back as they come free, until all hold no more.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from keystile.cluster import scripts
-from keystile.cluster.batches import give_commands, keep_commands
+from keystile.cluster.batches import MOST, give_commands, keep_commands
 from keystile.cluster.scripts import EPOCH_KEY, Script, ServerError, address_key, alive_key
 from keystile.limits.lease import NEVER, Lease, LeasedSlots
 
@@ -81,6 +83,7 @@ class Units(ABC):
         self._next = b""  # of the holder that is being opened
         self._token = b""
         self._round: Iterator[Lease] = iter(())
+        self._cap_before = 0
         self.asked = self.commands = self.held = 0
         slots.returned = self._returned
 
@@ -133,15 +136,25 @@ class Units(ABC):
         elif given:
             lease.touched = now
             lease.full_until = NEVER
+            lease.final = False
             self._set_held(lease, lease.held + given)
             self._watcher.changed(lease.name)
-        elif told:
+        elif told and not lease.final:
             self._watcher.none_free(lease.name)
         else:
             self.is_full(lease)
 
+    def ask_finally(self, lease: Lease) -> None:
+        """Those who were told have had their time: what the server answers to this, or to what is asked, counts.
+
+        What was told may have been lost, or overtaken by units on their way back: only the server knows.
+        """
+        lease.final = True
+        self.ask(lease)
+
     def is_full(self, lease: Lease) -> None:
         """Believe that no unit of this address is free, until somebody says otherwise."""
+        lease.final = False
         lease.full_until = self.slots.clock() + TRUST_SECONDS
         self._watcher.changed(lease.name)
 
@@ -154,10 +167,12 @@ class Units(ABC):
         if kind == b"w":
             idle = lease.held - lease.used
             if idle > 0 and not lease.awaited:
-                self._give(lease, (idle + 1) // 2, said[1:9])
+                self._give([(lease, (idle + 1) // 2, said[1:9])])
             else:
                 lease.wanted[said[1:9]] = self.slots.clock() + WANTED_SECONDS
                 lease.heard = True
+                if lease.giving:  # the server was asked before it had them: this comes behind them, and tells
+                    self._give([(lease, 0, said[1:9])])
         elif kind == b"f":
             lease.full_until = NEVER
             if lease.awaited:
@@ -165,6 +180,9 @@ class Units(ABC):
 
     def _returned(self, lease: Lease) -> None:
         """A unit has come free where somebody waits for one: those here go first."""
+        if lease.surplus and self._is_holding():
+            lease.surplus -= 1
+            self._give([(lease, min(1, lease.held - lease.used), b"".join(lease.wanted))])
         if lease.awaited:
             self._watcher.changed(lease.name)
             return
@@ -178,25 +196,35 @@ class Units(ABC):
             told = b"".join(lease.wanted)
             lease.wanted.clear()
             lease.heard = False
-            self._give(lease, (lease.held - lease.used + 1) // 2, told)
+            self._give([(lease, (lease.held - lease.used + 1) // 2, told)])
 
     def _forget_wanting(self, lease: Lease) -> None:
         now = self.slots.clock()
         for other in [other for other, until in lease.wanted.items() if until <= now]:
             del lease.wanted[other]
-        lease.heard = lease.awaited or bool(lease.wanted)
+        lease.heard = lease.cares()
 
-    def _give(self, lease: Lease, units: int, told: bytes) -> None:
+    def _give(self, given: Sequence[tuple[Lease, int, bytes]]) -> None:
+        """Give of each lease so many units back, and have those be told who lack one."""
         if not self._is_holding():
             return
-        self._set_held(lease, lease.held - units)
-        keys, args = give_commands(self._token, self.name, [(lease, units, told)])[0]
-        self._call(scripts.GIVE, self._keys(keys), args)
+        for first in range(0, len(given), MOST):
+            some = given[first : first + MOST]
+            for lease, units, _ in some:
+                self._set_held(lease, lease.held - units)
+                lease.giving += units > 0
+            [(keys, args)] = give_commands(self._token, self.name, some)
+            self._call(scripts.GIVE, self._keys(keys), args, partial(self._arrived, some))
+
+    def _arrived(self, given: Sequence[tuple[Lease, int, bytes]], _: object) -> None:
+        for lease, units, _ in given:
+            lease.giving -= units > 0
 
     def _look_round(self) -> None:
         """Some of the leases, all of them in each round: what is idle goes back, what is in use for long is kept."""
         if not self._is_holding():
             return
+        self._look_at_cap()
         now, idle, long = self.slots.clock(), [], []
         some = int(len(self.slots.leases) * self.lease_time / BEATS / ROUND_SECONDS) + 1
         for lease in self._take(some):
@@ -208,16 +236,27 @@ class Units(ABC):
                 self._settle(lease)
             elif units > 0:
                 idle.append((lease, units, b""))
-                self._set_held(lease, lease.held - units)
-            elif not (lease.held or lease.used or lease.asking or lease.heard or now < lease.full_until):
+            elif not (lease.held or lease.used or lease.asking or lease.giving or lease.heard) and (
+                now >= lease.full_until
+            ):
                 del self.slots.leases[lease.name]
             if lease.held and now - lease.touched > KEEP_SECONDS:
                 lease.touched = now
                 long.append(lease)
-        for keys, args in give_commands(self._token, self.name, idle):
-            self._call(scripts.GIVE, self._keys(keys), args)
+        self._give(idle)
         for keys, args in keep_commands(self._token, self.name, long):
             self._call(scripts.KEEP, self._keys(keys), args, self._kept)
+
+    def _look_at_cap(self) -> None:
+        """Where it has been lowered, whatever is held may be too much: idle units go back, others as they come free."""
+        before, self._cap_before = self._cap_before, self._cap()
+        if self._cap_before >= before:
+            return
+        leases = [lease for lease in self.slots.leases.values() if lease.held]
+        for lease in leases:
+            lease.surplus = lease.used
+            lease.heard = lease.cares()
+        self._give([(lease, lease.held - lease.used, b"") for lease in leases if lease.held > lease.used])
 
     def _take(self, some: int) -> Iterator[Lease]:
         for _ in range(some):

@@ -41,11 +41,27 @@ class Lease:
     """The units of one address that this process holds.
 
     ``peak``: most in use since the lease was looked at last; ``asking``: a question is on its way; ``full_until``:
-    until when it is believed that no unit is free anywhere; ``wanted``: others who lack one, each with the moment until
-    which it is told; ``awaited``: requests wait here; ``touched``: when the lender last saw these units.
+    until when it is believed that no unit is free anywhere; ``final``: the next answer says whether that is so;
+    ``giving``: answers to givings that are not there yet; ``surplus``: units in use that go back one by
+    one as they come free; ``wanted``: others who lack one, each with the moment until which it is told; ``awaited``:
+    requests wait here; ``touched``: when the lender last saw these units.
     """
 
-    __slots__ = ("asking", "awaited", "full_until", "heard", "held", "name", "peak", "touched", "used", "wanted")
+    __slots__ = (
+        "asking",
+        "awaited",
+        "final",
+        "full_until",
+        "giving",
+        "heard",
+        "held",
+        "name",
+        "peak",
+        "surplus",
+        "touched",
+        "used",
+        "wanted",
+    )
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -55,9 +71,16 @@ class Lease:
         self.asking = False
         self.awaited = False
         self.full_until = NEVER
+        self.final = False
+        self.giving = 0
+        self.surplus = 0
         self.wanted: dict[bytes, float] = {}
-        self.heard = False  # ``awaited`` or ``wanted``: one look instead of two where a slot is given back
+        self.heard = False  # whether anybody cares where a slot is given back: see ``cares``
         self.touched = 0.0
+
+    def cares(self) -> bool:
+        """Whether a unit that comes free is of interest to somebody: waited for here or elsewhere, or one too many."""
+        return self.awaited or bool(self.wanted) or self.surplus > 0
 
 
 class LeasedSlots(SlotTable):

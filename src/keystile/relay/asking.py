@@ -42,7 +42,7 @@ class Asking:
         self.cut = 0
         self._gateway = gateway
         self._settings = settings
-        self._lines: dict[bytes, deque[Exchange]] = {}
+        self._lines: dict[bytes, deque[tuple[Exchange, float]]] = {}  # each with when it came (monotonic)
         self._patience: dict[bytes, asyncio.TimerHandle] = {}
         self._to_serve: set[bytes] = set()
         self._ready = asyncio.Event()
@@ -75,7 +75,7 @@ class Asking:
         if self.refuses():
             return False
         name = exchange.note.peer.slot
-        self._lines.setdefault(name, deque()).append(exchange)
+        self._lines.setdefault(name, deque()).append((exchange, monotonic()))
         self._await(name)
         if self.slots.lends_nothing():
             self.changed(name)
@@ -107,13 +107,13 @@ class Asking:
         self._to_serve.update(self._lines if name is None else {name} & self._lines.keys())
 
     def none_free(self, name: bytes) -> None:
-        """Others have been told; believe that there is none when they have had time to answer."""
+        """Others have been told; ask once more when they have had time to answer, and believe that."""
         if name not in self._patience:
             self._patience[name] = self._gateway.loop.call_later(PATIENCE, self._out_of_patience, name)
 
     def _out_of_patience(self, name: bytes) -> None:
         del self._patience[name]
-        self.holder.is_full(self.slots.lease_of(name))
+        self.holder.ask_finally(self.slots.lease_of(name))
 
     def lapsed(self) -> None:
         """Cut every request that has a slot."""
@@ -139,12 +139,12 @@ class Asking:
         """Decide on each of a line from its front, as far as it is known."""
         line = self._lines.get(name)
         while line:
-            exchange = line[0]
+            exchange, came = line[0]
             if exchange.ended or exchange.answered:
                 line.popleft()
                 continue
             try:
-                if not self._decide(exchange):
+                if not self._decide(exchange, came):
                     break
             except Exception:
                 log.exception("request %s failed", exchange.request_id.decode("ascii"))
@@ -154,10 +154,10 @@ class Asking:
             del self._lines[name]
             timer = self._patience.pop(name, None)
             if timer is not None:
-                timer.cancel()  # the next who waits shall have the whole time
+                timer.cancel()
         self._await(name)
 
-    def _decide(self, exchange: Exchange) -> bool:
+    def _decide(self, exchange: Exchange, came: float) -> bool:
         """False where it has to wait on."""
         gateway = self._gateway
         if exchange.configuration:  # it is logged: by the rules that decide now
@@ -166,12 +166,19 @@ class Asking:
         if refusal is Refusal.COUNT_UNAVAILABLE and not self.refuses():
             self.holder.ask(self.slots.lease_of(exchange.note.peer.slot))
             return False
+        if refusal is Refusal.TOO_MANY_AT_ONCE and self._is_early(exchange.note.peer.slot, came):
+            self.none_free(exchange.note.peer.slot)
+            return False
         exchange.waited = monotonic() - exchange.began
         if refusal is None:
             exchange.forward()
         elif refusal is not Refusal.TOO_MANY_AT_ONCE or gateway.waiting is None or not gateway.waiting.enter(exchange):
             exchange.refuse(refusal)
         return True
+
+    def _is_early(self, name: bytes, came: float) -> bool:
+        """Whether it would be refused since another one has waited long enough."""
+        return self.slots.clock() < self.slots.lease_of(name).full_until and monotonic() - came < PATIENCE
 
     def _await(self, name: bytes) -> None:
         """Let the lease know whether somebody waits."""
@@ -180,6 +187,7 @@ class Asking:
             return
         lease = self.slots.lease_of(name)
         lease.awaited = name in self._lines
-        lease.heard = lease.awaited or bool(lease.wanted)
+        lease.final = lease.final and lease.awaited  # the next who waits shall have the whole time
+        lease.heard = lease.cares()
         if lease.wanted and not lease.awaited:
             self.holder.share(lease)
