@@ -85,7 +85,9 @@ def test_each_fault_was_felt(run: Run) -> None:
     """An account of nothing would be whole as well."""
     assert run.column(KILLED, INSIDE)
     assert run.outcomes(CUT_OFF)["503", "count-unavailable"]
-    assert run.account.by_rule[LIMIT, "429 of a host with a lower limit, with as many in hand"]
+    # Mostly with 20 in hand over both hosts, which a rule before that of the lower limit explains.
+    refused = {entry.host for entry in run.diary.entries if entry.phase == LIMIT and entry.outcome == "429"}
+    assert refused >= run.diary.lower.keys()
 
 
 def test_hosts_that_come_and_go_fail_nobody(run: Run) -> None:
