@@ -55,6 +55,14 @@ def test_people_see_each_host_and_in_what_they_differ(
     )
 
 
+def test_a_name_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    states = states_of([host(ONE), host(replace(OTHER, name="\x1b[2Jtwo", slots="\x9b2J"))], ONE.id)
+    hosts.Others(states, differences(states)).show()
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\x9b" not in out
+
+
 def test_programs_see_the_same(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "look_at_hosts", three)
     found = hosts.look(file)

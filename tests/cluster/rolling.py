@@ -1,7 +1,8 @@
 """Hosts that are not all the same, under traffic: two programs, an upgrade of all, two configurations, come and gone.
 
 Law: what is done, for ``account.py``, which judges and prints. The older program comes from this repository's history;
-where there is none, that part is left out, and said so.
+where there is none, that part is left out, and said so. All hosts begin with it, as a fleet does: the first that is
+upgraded brings the database's schema up, and the others go on.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ def lay(link: Path, source: Path) -> Path:
     return link
 
 
-async def upgrade_all(fleet: Fleet, programs: list[Path]) -> None:
-    """One after the other: the present program is laid where the old one was, and ``keystile upgrade``."""
-    for host, program in zip(fleet.hosts, programs, strict=True):
-        lay(program, OURS)
+async def upgrade(hosts: list[Host]) -> None:
+    """One after the other: the present program is laid where the older one was, and ``keystile upgrade``."""
+    for host in hosts:
+        lay(host.source, OURS)
         await host.run("upgrade")
         await asyncio.sleep(0.5)
 
@@ -164,15 +165,18 @@ async def measure(report: Report, folder: Path, dice: random.Random) -> None:
     if older is None:
         print(f"two programs side by side: left out, this is no checkout with the commit {OLDER}")
     (folder / "programs").mkdir(parents=True)
-    sources = [OURS, OURS, older or OURS, older or OURS]
-    programs = [lay(folder / "programs" / str(at), source) for at, source in enumerate(sources)]
-    diary, left = Diary(phase="two programs side by side" if older else "one program"), []
-    async with api(diary) as port, fleet(folder / "hosts", port, "refuse", tuple(programs)) as hosts:
+    programs = tuple(lay(folder / "programs" / str(at), older or OURS) for at in range(4))
+    diary, left = Diary(phase="the older program" if older else "one program"), []
+    async with api(diary) as port, fleet(folder / "hosts", port, "refuse", programs) as hosts:
         caller = Caller(hosts, diary, HELD, diary.cap, dice)
         async with traffic(hosts, diary, dice), KeyChanges(hosts, diary, dice).going_on():
+            await asyncio.sleep(2)
+            diary.begin_phase("two hosts are upgraded")
+            await upgrade(hosts.hosts[:2])
+            diary.begin_phase("two programs side by side" if older else "all the same")
             await asyncio.sleep(8)
-            diary.begin_phase("all are upgraded")
-            await upgrade_all(hosts, programs)
+            diary.begin_phase("the others are upgraded")
+            await upgrade(hosts.hosts[2:])
             await asyncio.sleep(2)
             diary.begin_phase(f"a limit of {LOWER} on two hosts")
             await lower_some(hosts, diary)

@@ -10,7 +10,7 @@ import pytest
 
 from keystile.config import load as loading
 from keystile.config.fingerprint import LENGTH, canonical, print_of
-from keystile.config.model import Limits, Settings
+from keystile.config.model import Certificate, ClientCertificates, Limits, Settings, Tls, UpstreamTls
 from keystile.routing.conflicts import check_conflicts
 from keystile.routing.openapi import read_operations
 
@@ -96,13 +96,27 @@ def test_authorities_count_by_what_stands_in_them_and_certificates_and_keys_not_
 
     ours = print_of(made, contents, KEY)
     assert [path.name for path in read] == ["ca.pem"]
+    elsewhere = (Certificate(Path("/etc/ssl/two.pem"), Path("/etc/ssl/two.key")),)
+    moved = dataclasses.replace(listener, tls=dataclasses.replace(tls, certificates=elsewhere))
+    assert print_of(dataclasses.replace(made, listeners=(moved,)), contents, KEY) == ours
     (tmp_path / "ca.pem").write_text("another")
     assert print_of(made, contents, KEY) != ours
 
 
-def _tls(folder: Path) -> Any:
-    from keystile.config.model import Certificate, ClientCertificates, Tls
+def test_of_a_certificate_for_upstreams_it_counts_only_whether_there_is_one() -> None:
+    from tests.relay.running import settings
 
+    made = settings(9)
+
+    def told(name: str | None) -> str:
+        own = None if name is None else Path(name)
+        upstream = dataclasses.replace(made.upstreams[0], tls=UpstreamTls(certificate=own, private_key=own))
+        return print_of(dataclasses.replace(made, upstreams=(upstream,)), Path.read_bytes, KEY)
+
+    assert told("/etc/ssl/one.pem") == told("/etc/ssl/two.pem") != told(None)
+
+
+def _tls(folder: Path) -> Any:
     (folder / "ca.pem").write_text("one")
     clients = ClientCertificates(folder / "ca.pem")
     return Tls((Certificate(folder / "c.pem", folder / "k.pem"),), client_certificates=clients)

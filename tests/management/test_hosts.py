@@ -170,6 +170,20 @@ async def test_a_database_that_stands_still_does_not_hold_up_the_end(
     ground.table.away = True
     await ground.hosts.close(stays=False)
     assert ground.table.left == []
+    assert ground.table.is_closed
+
+
+async def test_a_fault_of_ours_at_the_end_does_not_keep_the_rest_from_being_closed(
+    ground: Ground, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave(host_id: str, run: str) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(ground.table, "leave", leave)
+    await ground.hosts.speak()
+    await ground.hosts.close(stays=False)
+    assert "ZeroDivisionError" in caplog.text
+    assert ground.table.is_closed
 
 
 async def test_metrics_tell_how_many_there_are_and_how_many_differ(ground: Ground) -> None:

@@ -90,3 +90,13 @@ def test_a_sentence_tells_in_what_hosts_differ_the_most_common_first_and_of_sile
     assert differences(states_of([host(ONE), host(apart)], ONE.id)) == (
         "Different counts of slots: by each host on one; by valkey://v:6379/0 (refuse) on two.",
     )
+
+
+def test_a_host_that_is_cut_off_says_so_and_not_that_all_others_are_away() -> None:
+    two = replace(ONE, id="2", name="two", settings="bbbb")
+    known = [host(ONE), host(two)]
+    assert differences(states_of(known, ONE.id, UNHEARD + 5)) == (
+        "This host was last heard of 20 s ago: it does not reach the database, so how the others do is not known here.",
+    )
+    (cut_off, *_) = differences(states_of([host(ONE, UNHEARD + 5), host(two)], ONE.id))
+    assert cut_off.startswith("This host was last heard of 20 s ago")  # as "keystile status" sees it

@@ -14,6 +14,7 @@ VALUES: dict[str, tuple[object, ...]] = {
     "HAVE_TWO_SECRETS": ('["k"]',),
     "USED_SECRET": ("k", b"a", b"b", 1.0, "192.0.2.1"),
     "USED_UNTIL_NOW": ("k",),
+    "USED_BEFORE_IT": ("k",),
     "COUNTED": ("k", 5, "", 1),
     "SAW_OLD": ("k", "1.0", "192.0.2.1", 1.0, 1),
     "FORGET_OLD": ("k",),

@@ -167,6 +167,22 @@ async def test_the_last_use_of_a_secret_that_becomes_old_is_its_keys_own(
     assert (fourth.key.old_last_used_at, fourth.key.old_last_used_from) == (clock.now, "192.0.2.2")
 
 
+async def test_what_was_used_before_a_change_at_once_says_nothing_of_the_new_secret(
+    service: KeyService, store: Store, clock: Clock
+) -> None:
+    key = (await service.create(ANN, "main", **BY)).key
+    await store.record_uses([(key.id, clock.now - 1, "192.0.2.1", "")])
+    await service.change(ANN, "main", **BY)  # a leaked one is gone at once
+    third = await service.change(ANN, "main", 60.0, **BY)
+    assert third.key.last_used_at == clock.now - 1
+    assert (third.key.old_last_used_at, third.key.old_last_used_from) == (None, None)
+    clock.now += 61
+    used = await service.change(ANN, "main", **BY)
+    await store.record_uses([(key.id, clock.now, "192.0.2.2", mark(digest(used.secret.encode())))])
+    after = await service.change(ANN, "main", 60.0, **BY)
+    assert (after.key.old_last_used_at, after.key.old_last_used_from) == (clock.now, "192.0.2.2")
+
+
 async def test_no_row_is_written_for_the_secret_of_a_key_that_has_one_only(service: KeyService, store: Store) -> None:
     key = await service.create(ANN, "main", **BY)
     await store.record_uses([(key.key.id, 50.0, "192.0.2.1", mark(digest(key.secret.encode())))])

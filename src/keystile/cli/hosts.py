@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keystile.cli.settings import read_settings
-from keystile.cli.terminal import CommandFailed, show_table, warn
+from keystile.cli.terminal import CommandFailed, printable, show_table, warn
 
 if TYPE_CHECKING:
     from keystile.storage.hosts import HostState
@@ -52,7 +52,7 @@ class Others:
         print()
         show_table(("HOST", "PROGRAM", "CONFIGURATION", "STATE"), list(map(_row, self.states)), "no hosts")
         for text in self.differences:
-            print(text)
+            print(printable(text))
 
 
 def look(file: Path) -> Others | None:

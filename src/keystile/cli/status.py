@@ -7,6 +7,7 @@ which the supervisor knows nothing of. Exit code 1 when no gateway answers.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,13 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
     from keystile.process import control
 
     status = ask_gateway(arguments.file, control.ask)
+    if not arguments.json:
+        _show(status)
+        sys.stdout.flush()  # before a database is asked, which may take its time
     others = hosts.look(arguments.file)
     if arguments.json:
         show_json(status if others is None else {**status, "hosts": others.described()})
-    else:
-        _show(status)
-        if others is not None:
-            others.show()
+    elif others is not None:
+        others.show()
     return 0
 
 

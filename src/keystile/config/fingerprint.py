@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from keystile.config.model import Listener, Management, Operation, Settings
+from keystile.config.model import Certificate, Listener, Management, Operation, Settings, UpstreamTls
 
 LENGTH: Final = 12
 """Hexadecimal characters: 48 bits tell any number of configurations apart that people write."""
@@ -32,7 +32,10 @@ _ITS_OWN: Final[dict[type, frozenset[str]]] = {
     Listener: frozenset({"host"}),
     Management: frozenset({"host"}),
     Operation: frozenset({"source"}),
+    Certificate: frozenset({"certificate", "private_key"}),
 }
+_ONLY_WHETHER: Final = frozenset({(UpstreamTls, "certificate"), (UpstreamTls, "private_key")})
+"""What a host has of its own and another may lack: where it lies counts for nothing, but whether it is there does."""
 Contents = Callable[[Path], bytes]
 
 
@@ -62,7 +65,8 @@ def _plain(value: Any, folder: Path) -> Any:
         left_out = _ITS_OWN.get(type(value), frozenset())
         members = [each for each in dataclasses.fields(value) if each.name not in left_out]
         found = {each.name: getattr(value, each.name) for each in members if getattr(value, each.name) != each.default}
-        return {name: _plain(member, folder) for name, member in found.items()}
+        whether = {name for kind, name in _ONLY_WHETHER if kind is type(value)}
+        return {name: name in whether or _plain(member, folder) for name, member in found.items()}
     if isinstance(value, tuple):
         return [_plain(each, folder) for each in value]
     if isinstance(value, frozenset):

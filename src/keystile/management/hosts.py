@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -41,7 +40,7 @@ class Table(Protocol):
         """Take the row away."""
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection, without waiting for an answer."""
 
 
 Says = Callable[[str, bytes], Awaitable[HostSays | None]]
@@ -94,11 +93,9 @@ class Hosts:
 
     async def close(self, *, stays: bool) -> None:
         """Let go; ``stays``: another process goes on speaking for this host, else its row is taken away."""
-        with suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(LEAVE_WITHIN):  # a database that stands still would hold up the end
-                if self._said is not None and not stays:
-                    await self._table.leave(self._said.id, self._said.run)
-                await self._table.close()
+        if self._said is not None and not stays:
+            await _at_the_end(self._table.leave(self._said.id, self._said.run))
+        await _at_the_end(self._table.close())
 
     def states(self) -> tuple[HostState, ...]:
         """The hosts as they were at the last look, and how long ago each was heard of by now."""
@@ -118,3 +115,14 @@ class Hosts:
             bug = None if isinstance(fault, StoreError) else fault
             log.warning("the hosts cannot be told of: %s", fault, exc_info=bug)
         self.trouble = fault.why if isinstance(fault, StoreError) else type(fault).__name__
+
+
+async def _at_the_end(work: Awaitable[None]) -> None:
+    """Whatever happens to it, what is closed after this (uses that are not written yet) must still be."""
+    try:
+        async with asyncio.timeout(LEAVE_WITHIN):  # a database that stands still would hold up the end
+            await work
+    except (StoreError, TimeoutError):
+        return  # nobody looks any more, and the others see that this one is silent
+    except Exception:
+        log.exception("this host could not take leave of the others")

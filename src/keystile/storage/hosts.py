@@ -150,9 +150,10 @@ def _state(host: Host, this: HostSays | None, ago: float) -> HostState:
 
 
 def differences(states: Sequence[HostState]) -> tuple[str, ...]:
-    """A sentence for each respect in which hosts that were heard of differ."""
+    """A sentence for each respect in which hosts that were heard of differ; before them one where this one was not."""
     heard = [each.says for each in states if each.is_heard]
     found = [
+        *(_cut_off(each.silent) for each in states if each.here and not each.is_heard),
         _told("programs", heard, _program),
         _told("configurations", heard, lambda says: says.settings),
         _told("counts of slots", heard, lambda says: says.slots),
@@ -162,6 +163,11 @@ def differences(states: Sequence[HostState]) -> tuple[str, ...]:
 
 def _program(says: HostSays) -> str:
     return f"{says.program} ({says.build})"
+
+
+def _cut_off(silent: float) -> str:
+    said = f"This host was last heard of {silent:.0f} s ago"
+    return f"{said}: it does not reach the database, so how the others do is not known here."
 
 
 def _told(what: str, heard: Sequence[HostSays], of: Callable[[HostSays], str]) -> str:

@@ -22,7 +22,7 @@ _DIGESTS = """
 KEYS = f"""SELECT k.id, k.account_id, a.email, k.name, d.hint, k.scopes, k.networks, k.expires, k.created,
     d.imported, k.version, u.at, u.address, o.until, o.hint, w.at, w.address
     FROM keys AS k JOIN accounts AS a ON a.id = k.account_id{_DIGESTS}
-    LEFT JOIN last_uses AS u ON u.key_id = k.id LEFT JOIN secret_uses AS w ON w.digest = o.digest"""
+    LEFT JOIN last_uses AS u ON u.key_id = k.id LEFT JOIN secret_uses AS w ON w.digest = o.digest AND w.address <> ''"""
 
 # The columns of keys.keyring.KeyRow, in its order.
 HELD_KEYS = f"""SELECT k.id, a.email, k.name, k.scopes, k.networks, k.expires, d.digest, d.imported,

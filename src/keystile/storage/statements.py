@@ -17,13 +17,17 @@ USED_SECRET = """INSERT INTO secret_uses (digest, at, address) SELECT digest, ?4
     WHERE key_id = ?1 AND digest BETWEEN ?2 AND ?3
     ON CONFLICT (digest) DO UPDATE SET at = excluded.at, address = excluded.address
     WHERE excluded.at > secret_uses.at"""
-# Before a key gets a new secret: its last use was that of the current one, but for times in which it had an old one.
+# Before a key gets a new secret: its last use was that of the current one, but for times in which it had an old one,
+# and for what was before the current one came in the place of another at once.
 USED_UNTIL_NOW = """INSERT INTO secret_uses (digest, at, address) SELECT d.digest, u.at, u.address
     FROM last_uses AS u JOIN digests AS d ON d.key_id = u.key_id AND d.until IS NULL
     LEFT JOIN digests AS o ON o.key_id = u.key_id AND o.until IS NOT NULL
     WHERE u.key_id = ?1 AND (o.until IS NULL OR o.until < u.at)
     ON CONFLICT (digest) DO UPDATE SET at = excluded.at, address = excluded.address
     WHERE excluded.at > secret_uses.at"""
+# After that: until when uses are not the new secret's. Who shows uses leaves out what came from nowhere.
+USED_BEFORE_IT = """INSERT INTO secret_uses (digest, at, address) SELECT d.digest, u.at, ''
+    FROM last_uses AS u JOIN digests AS d ON d.key_id = u.key_id WHERE u.key_id = ?1"""
 COUNTED = """INSERT INTO usage (key_id, hour, refusal, requests) SELECT id, ?2, ?3, ?4 FROM keys WHERE id = ?1
     ON CONFLICT (key_id, hour, refusal) DO UPDATE SET requests = usage.requests + excluded.requests"""
 #: Addresses that are kept for each key that came over old TLS versions.

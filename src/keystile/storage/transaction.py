@@ -62,6 +62,8 @@ class SqlTransaction(SqlReading, SmtpWriting):
             await ask("DELETE FROM digests WHERE key_id = ? AND until IS NOT NULL", (key.id,))
             await ask("UPDATE digests SET until = ? WHERE key_id = ?", (key.old_until, key.id))
         await self._add_digest(key, digest)
+        if key.old_until is None:
+            await ask(statements.USED_BEFORE_IT, (key.id,))
 
     async def remove_key(self, key_id: str) -> None:
         """Forget a key and its digests."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from keystile.storage.errors import StoreMismatch, StoreUnreadable
 from keystile.storage.postgresql.hosts import FORGOTTEN, HostTable, all_hosts
 from keystile.storage.postgresql.migrate import SERIES
 from keystile.storage.postgresql.store import PostgresStore
+from tests.relay.running import until
 from tests.storage.engines import PostgresEngine
 from tests.storage.postgres_server import Server
 from tests.storage.test_hosts import ONE
@@ -113,6 +115,16 @@ async def test_a_host_whose_program_the_store_is_no_longer_for_hears_of_it_and_s
     follower = engine.follower(Keyring(), time.time, time.monotonic)
     follower.load()  # what it knew it goes on with, for as long as it is trusted
     follower.close()
+
+
+async def test_the_end_waits_for_no_answer(table: HostTable) -> None:
+    """A database that stands still while a host speaks would hold up the end, or an upgrade, for as long."""
+    await table.all()
+    waiting = asyncio.create_task(table._connection.ask("SELECT pg_sleep(9)"))
+    await until(lambda: table._connection._tasks != set())
+    await table.close()
+    with pytest.raises(StoreUnreadable):
+        await waiting
 
 
 async def test_before_the_table_is_there_it_is_an_error_with_a_name(table: HostTable, engine: PostgresEngine) -> None:

@@ -132,7 +132,8 @@ async def test_what_is_not_for_a_host_that_runs_is_not_done_until_it_is_upgraded
     for name, knows, ago in (("b", 1, 5), ("a", 1, 0), ("up", 2, 0), ("gone", 1, HEARD + 5)):
         engine.run(said, (f"id-{name}", name, knows, ago))
     with knowing(1, 2, _3=BREAKS):
-        why = r"schema 3 is not for hosts that run: a \(knows 1\), b \(knows 1\); upgrade or stop them first"
+        why = r"schema 3 is not for hosts that run: a \(knows 1\), b \(knows 1\); upgrade or stop them first, "
+        why += "or wait for 60 s where one was killed"
         with pytest.raises(StoreMismatch, match=why):
             await prepare(engine.database)
         assert rule(engine) == (2, 1)
@@ -166,6 +167,23 @@ async def test_who_may_not_make_a_schema_is_told(postgres: Server) -> None:
         await prepare(guest)
     postgres.run(f"CREATE SCHEMA keystile AUTHORIZATION guest_{name}", name)
     await prepare(guest)
+
+
+async def test_who_may_use_a_database_but_not_bring_it_up_is_told_at_the_start(postgres: Server) -> None:
+    """Else it would start with the keys that it knows, and refuse all of them after ``trust_without_store``."""
+    database = postgres.database()
+    name = dict(database.options)["dbname"]
+    with knowing(1):
+        await prepare(database)
+    postgres.run(f"CREATE ROLE user_{name} LOGIN; GRANT ALL ON SCHEMA keystile TO user_{name}", name)
+    postgres.run(f"GRANT ALL ON ALL TABLES IN SCHEMA keystile TO user_{name}", name)
+    user = type(database)(tuple({**dict(database.options), "user": f"user_{name}"}.items()))
+    why = "schema 1 must be brought to 2, which this user may not do: must be owner of table schema_version"
+    with pytest.raises(StoreMismatch, match=why):
+        await prepare(user)
+    await prepare(database)
+    postgres.run(f"GRANT ALL ON ALL TABLES IN SCHEMA keystile TO user_{name}", name)
+    await prepare(user)  # once its owner has done it
 
 
 async def test_who_changes_a_key_past_us_is_logged_in_the_order_of_commits(engine: PostgresEngine) -> None:

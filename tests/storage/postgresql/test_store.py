@@ -111,7 +111,7 @@ async def test_a_host_that_dies_in_a_change_keeps_nobody_waiting(engine: Postgre
             async with dying.change() as tx:
                 await tx.remove_key(key.id)
                 assert isinstance(dying._changes, Connection)
-                dying._changes._cut()
+                dying._changes.cut()
                 await service.edit(ANN, "main", scopes=["A"], **BY)
 
         with pytest.raises(StoreUnreadable):

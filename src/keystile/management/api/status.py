@@ -119,7 +119,7 @@ class Status(Answer):
     upstreams: list[Upstream]
     certificates: list[CertificateEnd]
     hosts: Annotated[list[Host], Field(description="Those that share the store; none where it is a file.")]
-    host_differences: Annotated[list[str], Field(description="In what hosts differ that were heard of.")]
+    host_differences: Annotated[list[str], Field(description="In what heard hosts differ; that this one is cut off.")]
 
 
 async def get_status(call: Call[None]) -> web.Response:

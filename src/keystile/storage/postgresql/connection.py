@@ -123,6 +123,11 @@ class Connection:
             found = [each async for each in self._opened().notifies(timeout=within, stop_after=1)]
         return bool(found)
 
+    def cut(self) -> None:
+        """End it from our side: whoever waits for it hears that it is lost, though the server says nothing."""
+        if self.is_open:
+            _libc.shutdown(self._opened().fileno(), _SHUT_BOTH)
+
     async def close(self) -> None:
         """Close; the next use opens again."""
         await settled(self._close())
@@ -244,13 +249,8 @@ class Connection:
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:
-        cutting = asyncio.get_running_loop().call_later(PATIENCE, self._cut)
+        cutting = asyncio.get_running_loop().call_later(PATIENCE, self.cut)
         try:
             yield
         finally:
             cutting.cancel()
-
-    def _cut(self) -> None:
-        """End it from our side: whoever waits for it hears that it is lost, though the server says nothing."""
-        if self.is_open:
-            _libc.shutdown(self._opened().fileno(), _SHUT_BOTH)

@@ -64,7 +64,8 @@ class HostTable:
         await self._connection.ask(_LEAVE, (host_id, run))
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; whoever waits for an answer hears that it is lost."""
+        self._connection.cut()
         await self._connection.close()
 
     async def _look_at_schema(self) -> None:

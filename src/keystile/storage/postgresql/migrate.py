@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from keystile.storage.errors import StoreError, mismatch
+from psycopg.errors import InsufficientPrivilege
+
+from keystile.storage.errors import StoreError, StoreUnreadable, mismatch
 from keystile.storage.migrate import Series, must_be_for, oldest_for
 from keystile.storage.postgresql.connection import MIGRATION, SCHEMA, Connection
 from keystile.storage.postgresql.database import Database
@@ -40,7 +42,7 @@ async def prepare(database: Database) -> None:
             return
         await connection.begin()
         try:
-            await _bring_up(connection)  # from what another host has left by now
+            await _bring_up_as(connection)  # from what another host has left by now
             await connection.commit()
         except BaseException:
             await connection.roll_back()
@@ -68,6 +70,19 @@ async def _checked(connection: Connection) -> tuple[int, int]:
     [(version, oldest)] = await connection.ask(VERSION)
     must_be_for(connection.place, version, oldest, SERIES.newest)
     return version, oldest
+
+
+async def _bring_up_as(connection: Connection) -> None:
+    """Raises StoreMismatch for who may not: then waiting mends nothing, and no host goes on as if it did."""
+    version, _ = await _checked(connection)
+    try:
+        await _bring_up(connection)
+    except StoreUnreadable as fault:
+        if not isinstance(fault.__cause__, InsufficientPrivilege):
+            raise
+        what = f"schema {version} must be brought to {SERIES.newest}" if version else f"a schema {SCHEMA} must be made"
+        why = f"{what}, which this user may not do: {fault.why}; let the owner do it, or make this user the owner"
+        raise mismatch(connection.place, why) from fault
 
 
 async def _bring_up(connection: Connection) -> None:
@@ -99,4 +114,5 @@ async def _must_let_go_on(connection: Connection, version: int, needed: int) -> 
     if left := await connection.ask(_HOSTS, (needed, HEARD)):
         names = ", ".join(f"{name} (knows {knows})" for name, knows in left)
         why = f"schema {SERIES.newest} is not for hosts that run: {names}; upgrade or stop them first"
+        why += f", or wait for {HEARD:g} s where one was killed"
         raise mismatch(connection.place, why)
