@@ -180,6 +180,7 @@ def test_nobody_is_refused_by_an_answer_that_is_older_than_his_patience(world) -
     two.request(A)
     two.wire.arrive()
     one.wire.back.clear()  # what the first host is told is lost
+    w.server.data.lacking.clear()  # and forgotten, as after 500 ms
     while two.wire.back:
         two.wire.come_back()
     _give_what_is_idle(w)

@@ -12,7 +12,7 @@ from functools import partial
 
 from keystile.cluster.holder import Holder
 from keystile.cluster.scripts import Script, ServerError
-from keystile.cluster.units import BEATS
+from keystile.cluster.rounds import BEATS
 from keystile.limits.lease import ASK, LeasedSlots
 from keystile.limits.slots import FULL
 from tests.cluster.model import ModelServer

@@ -21,14 +21,15 @@ from typing import Final
 from keystile.cluster import scripts
 from keystile.cluster.batches import move_commands
 from keystile.cluster.scripts import CHANNEL, EPOCH_KEY
-from keystile.cluster.units import Port, Units, Watcher
+from keystile.cluster.rounds import Rounds
+from keystile.cluster.units import Port, Watcher
 from keystile.limits.lease import NEVER, LeasedSlots
 
 SURE: Final = 0.8
 """The share of the lease time for which a holder counts on its units after a heartbeat."""
 
 
-class Holder(Units):
+class Holder(Rounds):
     """See the module. ``lease_time`` in seconds; ``cap`` gives the cap that is in force."""
 
     def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
@@ -81,7 +82,7 @@ class Holder(Units):
         self.slots.unreachable = False
         for lease in self.slots.leases.values():
             lease.asking = False
-            lease.full_until = NEVER
+            lease.full_until = lease.told_until = NEVER
         self._watcher.changed(None)
 
     def lost(self) -> None:
@@ -163,7 +164,7 @@ class Holder(Units):
             lease.wanted.clear()
             lease.surplus = 0
             lease.heard = lease.awaited
-            lease.full_until = NEVER
+            lease.full_until = lease.told_until = NEVER
         self._drop()
         if paused or not self.slots.per_host:
             self._watcher.lapsed()

@@ -19,8 +19,8 @@ from typing import Final
 from keystile.cluster import scripts
 from keystile.cluster.connection import Connection
 from keystile.cluster.holder import Holder
+from keystile.cluster.rounds import BEATS
 from keystile.cluster.scripts import ServerError
-from keystile.cluster.units import BEATS
 from keystile.config.model import SharedSlots
 
 log = logging.getLogger("keystile.cluster")

@@ -42,6 +42,7 @@ class Lease:
 
     ``peak``: most in use since the lease was looked at last; ``asking``: a question is on its way; ``full_until``:
     until when it is believed that no unit is free anywhere; ``final``: the next answer says whether that is so;
+    ``told_until``: until when all others know that units are lacking here; ``lacking``: so many;
     ``giving``: answers to givings that are not there yet; ``surplus``: units in use that go back one by
     one as they come free; ``wanted``: others who lack one, each with the moment until which it is told; ``awaited``:
     requests wait here; ``touched``: when the lender last saw these units.
@@ -55,9 +56,11 @@ class Lease:
         "giving",
         "heard",
         "held",
+        "lacking",
         "name",
         "peak",
         "surplus",
+        "told_until",
         "touched",
         "used",
         "wanted",
@@ -72,6 +75,8 @@ class Lease:
         self.awaited = False
         self.full_until = NEVER
         self.final = False
+        self.told_until = NEVER
+        self.lacking = 0
         self.giving = 0
         self.surplus = 0
         self.wanted: dict[bytes, float] = {}
