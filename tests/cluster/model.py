@@ -174,7 +174,7 @@ class ModelServer:
         return self.data.lacking.setdefault(key, {})
 
     def _alive_of(self, key: bytes) -> dict[bytes, int]:
-        return self._alive(scripts.alive_key(bytes(self.data.epoch["token"])))  # type: ignore[arg-type]
+        return self._alive(scripts.alive_key(bytes(self.data.epoch["token"])))
 
     def _alive(self, key: bytes) -> dict[bytes, int]:
         return self.data.alive.setdefault(key, {})

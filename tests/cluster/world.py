@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from keystile.cluster.holder import Holder
-from keystile.cluster.scripts import Script, ServerError
 from keystile.cluster.rounds import BEATS
+from keystile.cluster.scripts import Script, ServerError
 from keystile.limits.lease import ASK, LeasedSlots
 from keystile.limits.slots import FULL
 from tests.cluster.model import ModelServer

@@ -20,9 +20,9 @@ from typing import Final
 
 from keystile.cluster import scripts
 from keystile.cluster.batches import move_commands
-from keystile.cluster.scripts import CHANNEL, EPOCH_KEY
 from keystile.cluster.rounds import Rounds
-from keystile.cluster.units import Port, Watcher
+from keystile.cluster.scripts import CHANNEL, EPOCH_KEY
+from keystile.cluster.sender import Port, Watcher
 from keystile.limits.lease import NEVER, LeasedSlots
 
 SURE: Final = 0.8

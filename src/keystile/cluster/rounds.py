@@ -12,7 +12,8 @@ from typing import Final
 
 from keystile.cluster.batches import keep_commands
 from keystile.cluster.scripts import KEEP, MOVE, address_key
-from keystile.cluster.units import Units, Watcher
+from keystile.cluster.sender import Watcher
+from keystile.cluster.units import Units
 from keystile.limits.lease import Lease, LeasedSlots
 
 BEATS: Final = 5

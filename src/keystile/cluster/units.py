@@ -1,32 +1,29 @@
 """Units of addresses: how they are asked for, given back, and passed on to who lacks one.
 
-Law: no event loop and no sockets: a clock, a ``Port`` to send by, answers that come back, and the leases
-(``limits/lease.py``). Whether the units may be counted on at all is the holder's (``holder.py``), who is one of these.
-Units count as given back when the giving is sent, as lent when the answer has come: what is lost on the way is held by
-nobody until this holder's name is dead.
+Law: as in ``sender.py``, and the leases (``limits/lease.py``). Whether the units may be counted on at all is the
+holder's (``holder.py``), who is one of these. Units count as given back when the giving is sent, as lent when the
+answer has come: what is lost on the way is held by nobody until this holder's name is dead.
 
-When somebody lacks a unit, all who have some are told, and the server notes it: they give half of what is idle at once,
-or the next unit that comes free within ``WANTED_SECONDS``, and the server passes on to who lacks one whatever comes
-back. So who has been told of asks nobody again for a while (``TOLD_SECONDS``). Whoever is lent units learns with them
-who else lacks some: all who have units of an address know of all who wait for one.
+When somebody lacks a unit, all who have some are told, and the server notes it: they give one at once and a quarter of
+what else is idle, or the next that comes free within ``WANTED_SECONDS``, and the server passes on to who lacks one
+whatever comes back. So who has been told of asks nobody again for a while (``TOLD_SECONDS``). Whoever is lent units
+learns with them who else lacks some: all who have units of an address know of all who wait for one.
 
 What comes back without being asked for: ``rounds.py``.
 """
 
 from __future__ import annotations
 
-import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from keystile.cluster import scripts
 from keystile.cluster.batches import MOST, give_commands
-from keystile.cluster.scripts import EPOCH_KEY, Script, ServerError, address_key, alive_key
+from keystile.cluster.scripts import ServerError, address_key
+from keystile.cluster.sender import Sender, Watcher
 from keystile.limits.lease import NEVER, Lease, LeasedSlots
-
-log = logging.getLogger("keystile.cluster")
 
 TRUST_SECONDS: Final = 0.1
 """For how long it is believed that no unit of an address is free; whoever frees one tells us before."""
@@ -36,51 +33,12 @@ TOLD_SECONDS: Final = 0.25
 """For how long nobody is asked again after all have been told; well below WANTED_SECONDS."""
 
 
-class Port(Protocol):
-    """A connection to the server on which the scripts are known and the holder's channel is subscribed to."""
-
-    def call(
-        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], answered: Callable[[object], None]
-    ) -> None:
-        """Send it; ``answered`` gets what the script returns, or a ``ServerError``."""
-
-    def close(self) -> None:
-        """Close it. No answer comes after that."""
-
-
-class Watcher(Protocol):
-    """Who has requests on the units."""
-
-    def lapsed(self) -> None:
-        """Cut every request that has a slot: nobody answers for them any more."""
-
-    def changed(self, name: bytes | None) -> None:
-        """It is worth trying again to take a slot: of this address, or of all."""
-
-    def none_free(self, name: bytes) -> None:
-        """No unit of this address is free; others have been told, and may free one in a moment."""
-
-    def need(self, name: bytes) -> int:
-        """How many requests of this address wait for a unit."""
-
-
-class Units(ABC):
-    """See the module. ``lease_time`` in seconds; ``cap`` gives the cap that is in force.
-
-    ``name``: of the holder whose units are counted on; empty where none is. For metrics: ``asked``, ``commands`` and
-    ``held``.
-    """
+class Units(Sender):
+    """See the module. For metrics: ``asked``."""
 
     def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
-        self.slots = slots
-        self.lease_time = lease_time
-        self.name = b""
-        self._watcher = watcher
-        self._cap = cap
-        self._port: Port | None = None
-        self._next = b""  # of the holder that is being opened
-        self._token = b""
-        self.asked = self.commands = self.held = 0
+        super().__init__(slots, watcher, cap, lease_time)
+        self.asked = 0
         slots.returned = self._returned
 
     @abstractmethod
@@ -90,16 +48,6 @@ class Units(ABC):
     @abstractmethod
     def lapse(self, *, paused: bool = True) -> None:
         """Count on nothing any more, and begin anew."""
-
-    @abstractmethod
-    def _drop(self) -> None:
-        """This connection is of no more use: begin another, with another name."""
-
-    def _is_holding(self) -> bool:
-        """Whether it has a name on a connection, and no other is being opened."""
-        return bool(self._port is not None and self.name and not self._next)
-
-    # -- units ----------------------------------------------------------------------------------------
 
     def ask(self, lease: Lease) -> None:
         """Ask for the units that requests of an address wait for; nothing where that is being asked already."""
@@ -193,7 +141,7 @@ class Units(ABC):
                 self.ask(lease)
 
     def _passed(self, name: bytes, said: bytes) -> None:
-        """The server has passed on to us what came back: ``g``, for whom, how many, who else lacks some, the address."""
+        """The server has passed on what came back: ``g``, to whom, how many, who else lacks some, the address."""
         if said[1:9] != self.name or self.look():
             return
         lease = self.slots.lease_of(name)
@@ -228,7 +176,7 @@ class Units(ABC):
             told = b"".join(lease.wanted)
             lease.wanted.clear()
             lease.heard = lease.cares()
-            self._give([(lease, (idle + 1) // 2, told)])
+            self._give([(lease, 1 + (idle - 1) // 4, told)])
 
     def _forget_wanting(self, lease: Lease) -> None:
         now = self.slots.clock()
@@ -258,40 +206,3 @@ class Units(ABC):
             self._note(lease, still)
             if not lease.awaited:
                 self.share(lease)
-
-    def _set_held(self, lease: Lease, units: int) -> None:
-        self.held += units - lease.held
-        lease.held = units
-
-    # -- the server -----------------------------------------------------------------------------------
-
-    def _milliseconds(self) -> int:
-        return round(self.lease_time * 1000)
-
-    def _keys(self, addresses: Sequence[bytes] = ()) -> Sequence[bytes]:
-        return (EPOCH_KEY, alive_key(self._token), *addresses)
-
-    def _call(
-        self,
-        script: Script,
-        keys: Sequence[bytes],
-        args: Sequence[bytes],
-        answered: Callable[[object], None] = lambda reply: None,
-    ) -> None:
-        """Send it on the connection as it is now; an answer that comes when that is no more is not heard."""
-        port = self._port
-        if port is None:
-            return
-
-        def reply(value: object) -> None:
-            if port is not self._port:
-                return
-            full = script is scripts.ASK and isinstance(value, ServerError) and str(value).startswith("OOM")
-            if isinstance(value, ServerError) and not full:
-                log.warning("slots: the server refuses %s: %s", script.name, value)
-                self._drop()
-            else:
-                answered(value)
-
-        self.commands += 1
-        port.call(script, keys, args, reply)
