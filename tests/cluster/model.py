@@ -34,6 +34,7 @@ class ModelServer:
         self.data = Data()
         self.full = False
         self._differs = False
+        self.replicas = 2
         self.known: set[bytes] = set()
 
     def copy(self) -> Data:
@@ -72,6 +73,12 @@ class ModelServer:
         known = alive.get(before, 0) > now
         alive[holder] = now + int(lease)
         return [epoch["token"], max(int(epoch["opened"]) + longest - now, 0), int(known)]
+
+    def _seal(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
+        epoch, now = self.data.epoch, self._now()
+        if epoch.get("sealed") != args[0]:
+            epoch.update(sealed=args[0], opened=now)
+        return max(int(epoch["opened"]) + int(epoch["longest"]) - now, 0)
 
     def _move(self, keys: Sequence[bytes], args: Sequence[bytes]) -> object:
         for key, units in zip(keys[2:], args[3:], strict=True):

@@ -27,8 +27,15 @@ KEEP_SECONDS: Final = 15.0
 class Rounds(Units):
     """See the module; ``_look_round`` is to be called ``BEATS`` times in a lease time."""
 
-    def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
-        super().__init__(slots, watcher, cap, lease_time)
+    def __init__(
+        self,
+        slots: LeasedSlots,
+        watcher: Watcher,
+        cap: Callable[[], int],
+        lease_time: float,
+        min_replicas: int = 0,
+    ) -> None:
+        super().__init__(slots, watcher, cap, lease_time, min_replicas)
         self._round: Iterator[Lease] = iter(())
         self._cap_before = 0
 

@@ -5,7 +5,8 @@ Law: text and names, no I/O. ``tests/cluster/model.py`` says the same in Python;
 Keys (all with one hash tag):
 
     {keystile}:epoch            hash: ``incarnation`` of the server (its run id and replication id), ``token`` of this
-                                epoch, ``opened`` (ms), ``longest`` lease time of any holder (ms), ``protocol``
+                                epoch, ``opened`` (ms), ``longest`` lease time of any holder (ms), ``protocol``,
+                                ``sealed`` (the token, once replicas have confirmed that the server is the primary)
     {keystile}:TOKEN:alive      sorted set: holders by the moment (ms) at which they are dead
     {keystile}:TOKEN:a:NAME     hash: units of one address by holder, and who lacks some
 
@@ -113,6 +114,21 @@ redis.call('ZADD', alive, now + lease, ARGV[3])
 redis.call('PEXPIRE', alive, 60 * longest)
 return {token, math.max(opened + longest - now, 0), (before and tonumber(before) > now) and 1 or 0}
 """.replace("@@", str(PROTOCOL)),
+)
+
+# KEYS epoch; ARGV token -> ms for which nothing is lent, counted from when this was first said in the epoch.
+SEAL: Final = _script(
+    "seal",
+    _ALLOWED,
+    _SAME_EPOCH,
+    _NOW,
+    """
+if redis.call('HGET', KEYS[1], 'sealed') ~= ARGV[1] then
+  redis.call('HSET', KEYS[1], 'sealed', ARGV[1], 'opened', now)
+end
+local epoch = redis.call('HMGET', KEYS[1], 'opened', 'longest')
+return math.max(tonumber(epoch[1]) + tonumber(epoch[2]) - now, 0)
+""",
 )
 
 # KEYS epoch, alive, addresses...; ARGV token, holder, the one before, units... -> 1
@@ -294,4 +310,4 @@ return lost
 """,
 )
 
-ALL: Final = (FIT, OPEN, MOVE, LEAVE, BEAT, ASK, GIVE, KEEP)
+ALL: Final = (FIT, OPEN, SEAL, MOVE, LEAVE, BEAT, ASK, GIVE, KEEP)

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from keystile.cluster import scripts
 from keystile.cluster.scripts import EPOCH_KEY, Script, ServerError, alive_key
 from keystile.limits.lease import Lease, LeasedSlots
 
@@ -24,6 +23,9 @@ class Port(Protocol):
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], answered: Callable[[object], None]
     ) -> None:
         """Send it; ``answered`` gets what the script returns, or a ``ServerError``."""
+
+    def confirm(self, replicas: int, milliseconds: int, answered: Callable[[object], None]) -> None:
+        """``answered`` gets how many replicas have what was written on this connection, after so long at the latest."""
 
     def close(self) -> None:
         """Close it. No answer comes after that."""
@@ -51,8 +53,16 @@ class Sender(ABC):
     ``name``: of the holder whose units are counted on; empty where none is. For metrics: ``commands`` and ``held``.
     """
 
-    def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
+    def __init__(
+        self,
+        slots: LeasedSlots,
+        watcher: Watcher,
+        cap: Callable[[], int],
+        lease_time: float,
+        min_replicas: int = 0,
+    ) -> None:
         self.slots = slots
+        self.min_replicas = min_replicas
         self.lease_time = lease_time
         self.name = b""
         self._watcher = watcher
@@ -75,7 +85,8 @@ class Sender(ABC):
         lease.held = units
 
     def _milliseconds(self) -> int:
-        return round(self.lease_time * 1000)
+        """After which the server lets go of what a silent holder had: see ``holder.py`` for the twofold."""
+        return round(self.lease_time * 1000) * (2 if self.min_replicas else 1)
 
     def _keys(self, addresses: Sequence[bytes] = ()) -> Sequence[bytes]:
         return (EPOCH_KEY, alive_key(self._token), *addresses)
@@ -88,19 +99,26 @@ class Sender(ABC):
         answered: Callable[[object], None] = lambda reply: None,
     ) -> None:
         """Send it on the connection as it is now; an answer that comes when that is no more is not heard."""
-        port = self._port
-        if port is None:
-            return
+        if self._port is not None:
+            self.commands += 1
+            self._port.call(script, keys, args, self._hearing(self._port, script.name, answered))
 
+    def _confirm(self, answered: Callable[[object], None]) -> None:
+        """Have replicas confirm what has been sent: that they follow this server still, so no other is the primary."""
+        if self._port is not None:
+            self.commands += 1
+            milliseconds = round(self.lease_time * 250)
+            self._port.confirm(self.min_replicas, milliseconds, self._hearing(self._port, "wait", answered))
+
+    def _hearing(self, port: Port, name: str, answered: Callable[[object], None]) -> Callable[[object], None]:
         def reply(value: object) -> None:
             if port is not self._port:
                 return
-            full = script is scripts.ASK and isinstance(value, ServerError) and str(value).startswith("OOM")
+            full = name == "ask" and isinstance(value, ServerError) and str(value).startswith("OOM")
             if isinstance(value, ServerError) and not full:
-                log.warning("slots: the server refuses %s: %s", script.name, value)
+                log.warning("slots: the server refuses %s: %s", name, value)
                 self._drop()
             else:
                 answered(value)
 
-        self.commands += 1
-        port.call(script, keys, args, reply)
+        return reply

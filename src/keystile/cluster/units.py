@@ -36,8 +36,15 @@ TOLD_SECONDS: Final = 0.25
 class Units(Sender):
     """See the module. For metrics: ``asked``."""
 
-    def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
-        super().__init__(slots, watcher, cap, lease_time)
+    def __init__(
+        self,
+        slots: LeasedSlots,
+        watcher: Watcher,
+        cap: Callable[[], int],
+        lease_time: float,
+        min_replicas: int = 0,
+    ) -> None:
+        super().__init__(slots, watcher, cap, lease_time, min_replicas)
         self.asked = 0
         slots.returned = self._returned
 

@@ -37,7 +37,7 @@ class Asking:
     def __init__(self, gateway: Gateway, slots: LeasedSlots, settings: SharedSlots) -> None:
         slots.per_host = settings.when_unreachable == "per_host"
         self.slots = slots
-        self.holder = Holder(slots, self, lambda: gateway.cap, settings.lease_time)
+        self.holder = Holder(slots, self, lambda: gateway.cap, settings.lease_time, settings.min_replicas)
         self.link = Link(settings, self.holder)
         self.cut = 0
         self._gateway = gateway
