@@ -51,7 +51,7 @@ ONLY_IN: dict[str, set[str]] = {
     "markdown_it": {"management"},
     "opentelemetry": {"management"},
     "yaml": {"config", "routing"},
-    "ssl": {"wire", "config", "management", "process", "app", "loadtest"},
+    "ssl": {"wire", "cluster", "config", "management", "process", "app", "loadtest"},
 }
 # Parts that must work without any socket, whatever they import.
 WITHOUT_SOCKETS = {"keys", "routing", "config", "storage"}

@@ -14,8 +14,8 @@ from pathlib import Path
 import uvloop
 
 from keystile.cluster import batches, scripts
+from keystile.cluster.rounds import BEATS, ROUND_SECONDS
 from keystile.cluster.scripts import EPOCH_KEY, Script, address_key, alive_key
-from keystile.cluster.units import BEATS, ROUND_SECONDS
 from keystile.limits.lease import Lease
 from tests.cluster.server import Server, running
 from tests.cluster.test_scripts import connect, run

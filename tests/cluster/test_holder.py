@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keystile.cluster.units import BEATS
+from keystile.cluster.rounds import BEATS
 from keystile.limits.lease import ASK
 from keystile.limits.slots import FULL
 from tests.cluster.world import LEASE, NAMES, Host, Wire, World

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from keystile.cluster.greeting import Unusable
 from keystile.cluster.holder import Holder
-from keystile.cluster.link import Link, Unusable, _incarnation, password_of
+from keystile.cluster.link import Link, _incarnation
 from keystile.cluster.scripts import EPOCH_KEY
 from keystile.config.model import SharedSlots
 from keystile.limits.lease import LeasedSlots
@@ -39,7 +40,7 @@ async def linked(port: int, **more: Any) -> AsyncIterator[tuple[Link, Holder]]:
     assert isinstance(slots, LeasedSlots)
     slots.claim_column()
     settings = SharedSlots("127.0.0.1", port, lease_time=0.5, **more)
-    holder = Holder(slots, Nobody(), lambda: 20, 0.5)
+    holder = Holder(slots, Nobody(), lambda: 20, 0.5, settings.min_replicas)
     link = Link(settings, holder)
     task = asyncio.ensure_future(link.run())
     yield link, holder
@@ -113,11 +114,3 @@ def test_a_server_is_named_by_its_run_and_its_data() -> None:
 def test_what_cannot_lend_is_told(facts: dict[str, str], said: str) -> None:
     with pytest.raises(Unusable, match=said):
         _incarnation({**FACTS, **facts})
-
-
-def test_a_password_comes_from_where_it_is_said(tmp_path: Path) -> None:
-    assert password_of(SharedSlots("a"), {}) is None
-    assert password_of(SharedSlots("a", password_env="P"), {"P": "x"}) == b"x"
-    for settings in (SharedSlots("a", password_env="P"), SharedSlots("a", password_file=tmp_path / "nowhere")):
-        with pytest.raises(Unusable):
-            password_of(settings, {})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
-
+from keystile.cluster.units import TOLD_SECONDS
 from keystile.limits.slots import FULL
-from tests.cluster.world import NAMES
+from tests.cluster.world import LEASE, NAMES
 
 A, _ = NAMES
 
@@ -62,17 +61,6 @@ def test_a_unit_that_comes_free_goes_to_the_host_that_waits(world) -> None:  # t
     assert len(two.rows[A]) == 1
 
 
-def test_units_that_lie_idle_go_back_and_leave_nothing_behind(world) -> None:  # type: ignore[no-untyped-def]
-    w = world()
-    w.hosts[0].request(A)
-    w.deliver()
-    w.hosts[0].finish(A)
-    w.pass_time(10.0)
-    assert not any(w.server.data.units.values())
-    assert not w.hosts[0].slots.leases
-    assert w.hosts[0].holder.held == 0
-
-
 def test_full_memory_lends_nothing_and_leaves_what_is_held(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=8)
     one = w.hosts[0]
@@ -92,19 +80,6 @@ def test_full_memory_lends_nothing_and_leaves_what_is_held(world) -> None:  # ty
     one.request(A)
     w.deliver()
     assert len(one.rows[A]) > held
-
-
-def test_units_in_use_for_long_are_kept_and_thrown_away_ones_are_noticed(world) -> None:  # type: ignore[no-untyped-def]
-    w = world(cap=4)
-    one = w.hosts[0]
-    one.request(A)
-    w.deliver()
-    w.pass_time(40.0)
-    assert len(one.rows[A]) == 1
-    for units in w.server.data.units.values():
-        units.clear()
-    w.pass_time(20.0)
-    assert not one.rows[A]
 
 
 def _all_idle(w) -> None:  # type: ignore[no-untyped-def]
@@ -180,6 +155,7 @@ def test_nobody_is_refused_by_an_answer_that_is_older_than_his_patience(world) -
     two.request(A)
     two.wire.arrive()
     one.wire.back.clear()  # what the first host is told is lost
+    w.server.data.lacking.clear()  # and forgotten, as after 500 ms
     while two.wire.back:
         two.wire.come_back()
     _give_what_is_idle(w)
@@ -216,57 +192,99 @@ def test_the_last_answer_is_believed(world) -> None:  # type: ignore[no-untyped-
     assert two.request(A) == FULL
 
 
-def _turn_over(w, rounds: int) -> None:  # type: ignore[no-untyped-def]
-    """Requests end and others come, on both hosts, all the time as many as there are."""
-    for _ in range(rounds):
-        for host in w.hosts:
-            host.finish(A)
-            host.request(A)
-            w.deliver()
-        w.tick(0.05)
-        for host in w.hosts:
-            host.waiting.clear()
-            host.slots.lease_of(A).awaited = False
-
-
-def test_a_cap_that_is_lowered_holds_once_what_was_in_flight_has_ended(world) -> None:  # type: ignore[no-untyped-def]
-    """No host lacks a unit, and none asks: what they hold of the higher cap has to go back all the same."""
-    w = world(cap=4)
-    for host in w.hosts:
-        for _ in range(2):
-            host.request(A)
-            w.deliver()
-    assert w.in_flight(A) == 4
-    w.cap = 2
-    w.tick(0.2)
-    w.deliver()
-    assert w.in_flight(A) == 4, "what is in flight is not cut"
-    _turn_over(w, 6)
-    assert w.in_flight(A) <= 2
-    w.cap = 4
-    for host in w.hosts * 2:
+def _lacking(w, *hosts) -> None:  # type: ignore[no-untyped-def]
+    """The first host has all four units in use; these wait for one each."""
+    for _ in range(4):
+        w.hosts[0].request(A)
+        w.deliver()
+    for host in hosts:
         host.request(A)
         w.deliver()
+
+
+def test_what_comes_back_goes_to_those_who_lack_it_and_none_of_them_asks_again(world) -> None:  # type: ignore[no-untyped-def]
+    w = world(hosts=3, cap=4)
+    one, two, three = w.hosts
+    _lacking(w, two, three)
+    asked = [host.holder.asked for host in w.hosts]
+    for host in (two, three):
+        one.finish(A)
+        w.deliver()
+        assert len(host.rows[A]) == 1, "first come, first served"
+    assert [host.holder.asked for host in w.hosts] == asked
     assert w.in_flight(A) == 4
 
 
-def test_hosts_of_a_lower_cap_have_no_more_than_that_together(world) -> None:  # type: ignore[no-untyped-def]
-    """Two say 2, two say 4: of the former never three, of all never five."""
-    w = world(hosts=4, cap=4)
-    low = w.hosts[:2]
-    for host in low:
-        host.holder._cap = lambda: 2
-    dice = random.Random(1)
-    most_low = most = 0
-    for _ in range(2000):
-        host = dice.choice(w.hosts)
-        host.request(A) if dice.random() < 0.6 else host.finish(A)
-        if dice.random() < 0.5:
-            w.deliver()
-        if dice.random() < 0.2:
-            w.tick(0.05)
-            for each in w.hosts:
-                each.connect()
-        most_low = max(most_low, sum(host.in_flight(A) for host in low))
-        most = max(most, w.in_flight(A))
-    assert (most_low, most) == (2, 4)
+def test_who_has_told_all_that_it_lacks_units_asks_nobody_again_for_a_while(world) -> None:  # type: ignore[no-untyped-def]
+    w = world(cap=4)
+    two = w.hosts[1]
+    _lacking(w, two)
+    for _ in range(10):
+        two.request(A)
+        w.deliver()
+    assert two.holder.asked == 1
+    w.pass_time(TOLD_SECONDS + 0.01)
+    two.request(A)
+    w.deliver()
+    assert two.holder.asked == 2
+
+
+def test_who_lacks_more_than_it_has_said_says_so_when_it_has_what_it_said(world) -> None:  # type: ignore[no-untyped-def]
+    w = world(cap=4)
+    one, two = w.hosts
+    _lacking(w, two, two, two)
+    for _ in range(3):
+        one.finish(A)
+        w.deliver()
+    assert len(two.rows[A]) == 3
+    assert two.holder.asked == 2
+
+
+def test_who_is_passed_units_learns_who_else_lacks_some(world) -> None:  # type: ignore[no-untyped-def]
+    """The third had none when the second asked; what it has to spare later is the second's all the same."""
+    w = world(hosts=3, cap=4)
+    one, two, three = w.hosts
+    _lacking(w, three, two)
+    one.finish(A)
+    w.deliver()
+    assert len(three.rows[A]) == 1
+    three.finish(A)
+    w.deliver()
+    assert len(two.rows[A]) == 1
+
+
+def test_who_is_lent_units_learns_who_lacks_some_and_gets_no_more_than_it_needs(world) -> None:  # type: ignore[no-untyped-def]
+    w = world(hosts=3, cap=4)
+    one, two, three = w.hosts
+    _lacking(w, two)
+    one.wire.close()
+    w.hosts.remove(one)  # it dies
+    two.waiting.clear()
+    w.pass_time(LEASE - 0.3)
+    two.request(A)
+    w.deliver()
+    w.pass_time(0.3)
+    for _ in range(3):
+        three.request(A)
+        w.deliver()
+        three.finish(A)
+        w.deliver()
+    assert len(two.rows[A]) == 1
+
+
+def test_one_that_asks_by_an_earlier_version_is_told_that_a_unit_came_free_and_asks(world) -> None:  # type: ignore[no-untyped-def]
+    w = world(cap=4)
+    one, two = w.hosts
+    _lacking(w, two)
+    w.server.data.lacking.clear()  # its scripts noted nothing
+    one.finish(A)
+    w.deliver()
+    assert len(two.rows[A]) == 1
+    assert two.holder.asked == 2
+
+
+def test_what_is_passed_on_to_another_holder_changes_nothing(world) -> None:  # type: ignore[no-untyped-def]
+    w = world(cap=4)
+    two = w.hosts[1]
+    two.holder.heard(b"g" + b"another!" + b"\x01" + A)
+    assert two.holder.held == 0

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from keystile.cluster.holder import Holder
+from keystile.cluster.rounds import BEATS
 from keystile.cluster.scripts import Script, ServerError
-from keystile.cluster.units import BEATS
 from keystile.limits.lease import ASK, LeasedSlots
 from keystile.limits.slots import FULL
 from tests.cluster.model import ModelServer
@@ -27,7 +27,8 @@ class Wire:
     def __init__(self, world: World, channel: bytes) -> None:
         self.world = world
         self.channel = channel
-        self.out: deque[tuple[Script, Sequence[bytes], Sequence[bytes], Callable[[object], None]]] = deque()
+        self.out: deque[tuple[Script | None, Sequence[bytes], Sequence[bytes], Callable[[object], None]]] = deque()
+        self.server = world.server
         self.back: deque[Callable[[], None]] = deque()
         self.is_open = True
         world.wires.append(self)
@@ -37,6 +38,9 @@ class Wire:
     ) -> None:
         self.out.append((script, list(keys), list(args), answered))
 
+    def confirm(self, replicas: int, milliseconds: int, answered: Callable[[object], None]) -> None:
+        self.out.append((None, [], [], answered))
+
     def close(self) -> None:
         self.is_open = False
 
@@ -45,7 +49,9 @@ class Wire:
         if self.out:
             script, keys, args, answered = self.out.popleft()
             try:
-                reply: object = self.world.server.run(script, keys, args)
+                reply: object = self.server.replicas
+                if script is not None:
+                    reply = self.server.run(script, keys, args)
             except ServerError as error:
                 reply = error
             self.back.append(lambda: answered(reply))
@@ -68,7 +74,7 @@ class Host:
         table.claim_column()
         table.per_host = per_host
         table.clock = lambda: world.now
-        self.holder = Holder(table, self, lambda: world.cap, LEASE)
+        self.holder = Holder(table, self, lambda: world.cap, LEASE, world.min_replicas)
         self.wire: Wire | None = None
         self.rows: dict[bytes, list[int]] = {name: [] for name in NAMES}
         self.waiting: Counter[bytes] = Counter()
@@ -136,14 +142,19 @@ class Host:
 class World:
     """A clock, a server, hosts, and all that is on the way between them."""
 
-    def __init__(self, hosts: int, cap: int, *, per_host: bool = False) -> None:
+    def __init__(self, hosts: int, cap: int, *, per_host: bool = False, min_replicas: int = 0) -> None:
         self.now = 1000.0
         self.cap = cap
+        self.min_replicas = min_replicas
         self.wires: list[Wire] = []
         self.incarnation = b"one"
         self.pauses = 0
-        self.server = ModelServer(lambda: int(self.now * 1000), self._publish)
+        self.server = self.new_server()
         self.hosts = [Host(self, per_host=per_host) for _ in range(hosts)]
+
+    def new_server(self) -> ModelServer:
+        """One that knows nothing, and that two replicas follow."""
+        return ModelServer(lambda: int(self.now * 1000), self._publish)
 
     def _publish(self, channel: bytes, said: bytes) -> None:
         for wire in self.wires:
@@ -183,7 +194,7 @@ class World:
         for host in self.hosts:
             host.connect()
         self.deliver()
-        self.pass_time(LEASE + 0.1)
+        self.pass_time((2 if self.min_replicas else 1) * LEASE + 0.1)
 
     def in_flight(self, name: bytes) -> int:
         return sum(host.in_flight(name) for host in self.hosts)

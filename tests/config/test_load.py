@@ -66,7 +66,7 @@ limits:
   idle_timeout: 5s
   idle_timeout: 6s
 store: sqlite:///nowhere/keystile.db
-slots: valkeys://host
+slots: valkey:/host
 upstreams:
   api: {servers: ["http://127.0.0.1:9000"]}
 routes:

@@ -69,7 +69,7 @@ def test_the_schema_takes_what_is_right(text: str) -> None:
     [
         "limit: {}", "limits: {request_timeout: 10 parsecs}", "workers: 65",
         "limits: {over_limit: {waiting_per_ip: 2}}",
-        "store: postgresql://", "slots: valkeys://x", "slots: {url: host}", "slots: {}",
+        "store: postgresql://", "slots: valkeyz://x", "slots: {url: host}", "slots: {}",
         "management_routes: {}", "management_routes: /v4", "listeners: 5",
         "limits: {max_lag: 50}", "limits: {max_memory: 1 GiB}",
         "limits: {min_body_rate: 512B}", "limits: {connections: 0}", "client_address_field: X-Real-IP",

@@ -48,16 +48,6 @@ def test_a_fault_is_told_with_its_line_its_path_and_what_would_be_right(
     assert lines_with(text) == [f"gateway.yaml:{told}"]
 
 
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        ("slots: valkeys://host", "slots"),
-    ],
-)  # fmt: skip
-def test_what_later_versions_serve_is_refused_by_name(lines_with: Lines, text: str, path: str) -> None:
-    assert any(f": {path}: " in line and "is not yet served by this version" in line for line in lines_with(text))
-
-
 def test_a_fault_in_a_row_is_told_without_what_pydantic_adds(lines_of: Lines) -> None:
     text = """\
 upstreams: {"a b": {servers: [ftp://x], hots: preserve}}

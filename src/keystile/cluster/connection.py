@@ -64,6 +64,10 @@ class Connection(asyncio.Protocol):
         """Run a script that the server knows."""
         self._send((b"EVALSHA", script.digest, len(keys), *keys, *args), answered)
 
+    def confirm(self, replicas: int, milliseconds: int, answered: Answered) -> None:
+        """Wait until so many replicas have what was written on this connection, or no longer; how many do (WAIT)."""
+        self._send((b"WAIT", replicas, milliseconds), answered)
+
     async def ask(self, *command: bytes | int) -> Any:
         """The answer to a command. Raises ServerError, and ConnectionError where none will come."""
         future = _Future(self._loop)

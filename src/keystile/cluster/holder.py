@@ -6,6 +6,12 @@ server may have given to others:
 * It counts on its units until ``sent + SURE * lease_time``, where ``sent`` is when the last heartbeat that was answered
   was *sent*; the server lets go of them at least ``(1 - SURE) * lease_time`` later. In that time the process cuts what
   it may not answer for (``Watcher.lapsed``).
+* Where ``min_replicas`` says so, a heartbeat counts only once so many replicas have it (WAIT), and the time in which a
+  new epoch lends nothing begins only once they follow the new server. A replica follows one server at a time: where
+  more than half of all servers have to have it, the old primary's holders have stopped counting by the time the new
+  one lends, however the network is split. The server then lets go of units after twice the lease time: for SURE of it
+  after the last confirmation the old primary may lend what it takes for free, and what was held there may have moved to
+  the new one SURE of it after its last heartbeat.
 * Each connection is a holder of its own name. What the process still holds moves over, address by address; the name
   before it is dead then, so whatever of its commands arrives late changes nothing.
 
@@ -20,19 +26,28 @@ from typing import Final
 
 from keystile.cluster import scripts
 from keystile.cluster.batches import move_commands
+from keystile.cluster.rounds import Rounds
 from keystile.cluster.scripts import CHANNEL, EPOCH_KEY
-from keystile.cluster.units import Port, Units, Watcher
+from keystile.cluster.sender import Port, Watcher
 from keystile.limits.lease import NEVER, LeasedSlots
 
 SURE: Final = 0.8
 """The share of the lease time for which a holder counts on its units after a heartbeat."""
 
 
-class Holder(Units):
+class Holder(Rounds):
     """See the module. ``lease_time`` in seconds; ``cap`` gives the cap that is in force."""
 
-    def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
-        super().__init__(slots, watcher, cap, lease_time)
+    def __init__(
+        self,
+        slots: LeasedSlots,
+        watcher: Watcher,
+        cap: Callable[[], int],
+        lease_time: float,
+        min_replicas: int = 0,
+    ) -> None:
+        super().__init__(slots, watcher, cap, lease_time, min_replicas)
+        self.doubt: str | None = None  # why the server that was connected to lends nothing
         self._is_opened = False  # the server knows the one that is being opened
         self._beaten = NEVER  # when its last answered heartbeat was sent
         self._looked = slots.clock()
@@ -62,6 +77,31 @@ class Holder(Units):
         if self.name and token == self._token and not alive:
             self.lapse()  # the server's clock has left ours behind: others may have our units
             return
+        if self.min_replicas:
+            self._confirm(lambda count: self._opening_confirmed(name, token, sent, count))
+        else:
+            self._take_over(name, token, sent, wait)
+
+    def _opening_confirmed(self, name: bytes, token: bytes, sent: float, count: object) -> None:
+        if not self._is_confirmed(count):
+            self._drop()
+        elif name == self._next:
+            self._call(scripts.SEAL, (EPOCH_KEY,), (token,), lambda wait: self._sealed(name, token, sent, wait))
+
+    def _sealed(self, name: bytes, token: bytes, sent: float, wait: object) -> None:
+        assert isinstance(wait, int)
+        self.look()
+        if name == self._next and self._port is not None:
+            self._take_over(name, token, sent, wait)
+
+    def _is_confirmed(self, count: object) -> bool:
+        assert isinstance(count, int)
+        confirmed = count >= self.min_replicas
+        self.doubt = None if confirmed else f"{count} replicas follow it, and min_replicas is {self.min_replicas}"
+        return confirmed
+
+    def _take_over(self, name: bytes, token: bytes, sent: float, wait: int) -> None:
+        """What is held moves to the new name. For ``wait`` ms the server lends nothing."""
         self._token, self._beaten, self._is_opened = token, sent, True
         self.slots.deaf_until = self.slots.clock() + wait / 1000 if wait else NEVER
         moved = [lease for lease in self.slots.leases.values() if lease.held or lease.used]
@@ -81,7 +121,7 @@ class Holder(Units):
         self.slots.unreachable = False
         for lease in self.slots.leases.values():
             lease.asking = False
-            lease.full_until = NEVER
+            lease.full_until = lease.told_until = NEVER
         self._watcher.changed(None)
 
     def lost(self) -> None:
@@ -130,6 +170,13 @@ class Holder(Units):
             return
         if reply != 1:
             self.lapse()
+        elif self.min_replicas:
+            self._confirm(lambda count: self._beat_counts(name, sent) if self._is_confirmed(count) else None)
+        else:
+            self._beat_counts(name, sent)
+
+    def _beat_counts(self, name: bytes, sent: float) -> None:
+        if name not in (self.name, self._next) or not name:
             return
         self._beaten = max(self._beaten, sent)
         if name == self.name and not self._next:
@@ -163,7 +210,7 @@ class Holder(Units):
             lease.wanted.clear()
             lease.surplus = 0
             lease.heard = lease.awaited
-            lease.full_until = NEVER
+            lease.full_until = lease.told_until = NEVER
         self._drop()
         if paused or not self.slots.per_host:
             self._watcher.lapsed()

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from time import monotonic
 from typing import Final
 
 from keystile.cluster import scripts
 from keystile.cluster.connection import Connection
+from keystile.cluster.finding import primary
+from keystile.cluster.greeting import Greeter, Unusable, facts
 from keystile.cluster.holder import Holder
+from keystile.cluster.rounds import BEATS
 from keystile.cluster.scripts import ServerError
-from keystile.cluster.units import BEATS
 from keystile.config.model import SharedSlots
 
 log = logging.getLogger("keystile.cluster")
@@ -34,10 +34,6 @@ OLDEST: Final = 7
 """The major version from which on scripts can say that they may run where memory is full (also Valkey's first)."""
 
 
-class Unusable(Exception):
-    """The server cannot lend slots; why, in words that hold no secret."""
-
-
 class Link:
     """Keeps ``holder`` connected to the server of ``settings``. ``trouble``: why it is not, or None."""
 
@@ -46,6 +42,7 @@ class Link:
         self.connections = 0
         self._settings = settings
         self._holder = holder
+        self._greeter = Greeter(settings)
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._over = asyncio.Event()
@@ -65,10 +62,12 @@ class Link:
             except (OSError, ServerError, Unusable, TimeoutError) as error:
                 self._fail(error)
             else:
-                pause, self.trouble = FIRST_PAUSE, None
+                pause, self.trouble = FIRST_PAUSE, self._holder.doubt
                 await self._over.wait()
                 if not self._is_closed:
-                    self.trouble = "the connection was lost"
+                    self.trouble = self._holder.doubt or "the connection was lost"
+                if self._holder.doubt is not None:
+                    self._warn()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -85,8 +84,11 @@ class Link:
     def _beat(self) -> None:
         self._timer = self._loop.call_later(self._settings.lease_time / BEATS, self._beat)
         self._holder.beat()
-        if self._connection is not None and not self._holder.is_connected():
-            self._end()  # the holder has given this connection up
+        if self._connection is not None:
+            if self._holder.is_connected():
+                self.trouble = self._holder.doubt
+            else:
+                self._end()  # the holder has given this connection up
 
     def _end(self) -> None:
         connection, self._connection = self._connection, None
@@ -106,41 +108,27 @@ class Link:
         said = str(error) if not isinstance(error, TimeoutError) else ""
         self.trouble = said or f"no answer within {self._settings.lease_time:g} s"
         self._holder.cannot_connect()
+        self._warn()
+
+    def _warn(self) -> None:
         if monotonic() - self._warned >= WARNING_SECONDS:
             self._warned = monotonic()
             log.warning("slots are not counted over hosts: %s: %s", self._settings.address, self.trouble)
 
     async def _connect(self) -> None:
-        host, port = self._settings.host, self._settings.port
-        _, connection = await self._loop.create_connection(
-            lambda: Connection(self._holder.heard, self._lost), host, port
-        )
+        host, port = await primary(self._settings, self._greeter)
+        connection = await self._greeter.connect(host, port, self._holder.heard, self._lost)
+        try:
+            incarnation = _incarnation(await facts(connection, b"server", b"replication", b"memory"))
+            await asyncio.gather(*(connection.ask(b"SCRIPT", b"LOAD", script.text) for script in scripts.ALL))
+            await connection.ask(b"EVALSHA", scripts.FIT.digest, 1, scripts.EPOCH_KEY)
+        except BaseException:
+            connection.close()
+            raise
         self._connection = connection
-        await self._greet(connection)
-        incarnation = _incarnation(await self._facts(connection))
-        for script in scripts.ALL:
-            await connection.ask(b"SCRIPT", b"LOAD", script.text)
-        await connection.ask(b"EVALSHA", scripts.FIT.digest, 1, scripts.EPOCH_KEY)
         connection.tell(b"SUBSCRIBE", self._holder.channel())
         self.connections += 1
         self._holder.open(connection, incarnation)
-
-    async def _greet(self, connection: Connection) -> None:
-        """HELLO, with the password where there is one; never part of an error's text."""
-        password = password_of(self._settings, os.environ)
-        who: tuple[bytes, ...] = ()
-        if password is not None:
-            who = (b"AUTH", (self._settings.user or "default").encode(), password)
-        await connection.ask(b"HELLO", b"3", *who)
-        if self._settings.database:
-            await connection.ask(b"SELECT", self._settings.database)
-
-    async def _facts(self, connection: Connection) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for section in (b"server", b"replication", b"memory"):
-            said = bytes(await connection.ask(b"INFO", section)).decode("utf-8", "replace")
-            found.update((name, value) for name, _, value in (line.partition(":") for line in said.splitlines()))
-        return found
 
 
 def _incarnation(facts: Mapping[str, str]) -> bytes:
@@ -154,17 +142,3 @@ def _incarnation(facts: Mapping[str, str]) -> bytes:
         policy = facts.get("maxmemory_policy")
         raise Unusable(f"it throws keys away when its memory is full (maxmemory-policy {policy}); set noeviction")
     return f"{facts.get('run_id')}:{facts.get('master_replid')}".encode("ascii")
-
-
-def password_of(settings: SharedSlots, environment: Mapping[str, str]) -> bytes | None:
-    """The password, read anew each time, so that it can be changed. Raises Unusable where it cannot be read."""
-    if settings.password_file is not None:
-        with suppress(OSError):
-            return settings.password_file.read_bytes().strip(b"\r\n")
-        raise Unusable("slots.password_file cannot be read")
-    if settings.password_env is not None:
-        found = environment.get(settings.password_env)
-        if found is None:
-            raise Unusable("the environment variable of slots.password_env is not set")
-        return found.encode()
-    return None

@@ -5,9 +5,10 @@ Law: text and names, no I/O. ``tests/cluster/model.py`` says the same in Python;
 Keys (all with one hash tag):
 
     {keystile}:epoch            hash: ``incarnation`` of the server (its run id and replication id), ``token`` of this
-                                epoch, ``opened`` (ms), ``longest`` lease time of any holder (ms), ``protocol``
+                                epoch, ``opened`` (ms), ``longest`` lease time of any holder (ms), ``protocol``,
+                                ``sealed`` (the token, once replicas have confirmed that the server is the primary)
     {keystile}:TOKEN:alive      sorted set: holders by the moment (ms) at which they are dead
-    {keystile}:TOKEN:a:NAME     hash: units of one address by holder
+    {keystile}:TOKEN:a:NAME     hash: units of one address by holder, and who lacks some
 
 A holder is a connection: 8 random bytes, never used again. Once it is dead it stays dead, so the units under its name
 are void everywhere at once and nothing has to be cleaned up; what is left of a hash expires.
@@ -115,6 +116,21 @@ return {token, math.max(opened + longest - now, 0), (before and tonumber(before)
 """.replace("@@", str(PROTOCOL)),
 )
 
+# KEYS epoch; ARGV token -> ms for which nothing is lent, counted from when this was first said in the epoch.
+SEAL: Final = _script(
+    "seal",
+    _ALLOWED,
+    _SAME_EPOCH,
+    _NOW,
+    """
+if redis.call('HGET', KEYS[1], 'sealed') ~= ARGV[1] then
+  redis.call('HSET', KEYS[1], 'sealed', ARGV[1], 'opened', now)
+end
+local epoch = redis.call('HMGET', KEYS[1], 'opened', 'longest')
+return math.max(tonumber(epoch[1]) + tonumber(epoch[2]) - now, 0)
+""",
+)
+
 # KEYS epoch, alive, addresses...; ARGV token, holder, the one before, units... -> 1
 MOVE: Final = _script(
     "move",
@@ -157,65 +173,124 @@ return 1
 """,
 )
 
+# Who has units of an address, and who lacks some (``w`` and a holder: units lacking, until when it counts, the cap that
+# the holder goes by), first come first. Who is dead, or has not asked for a while, is forgotten.
+_LOOK: Final = """
+local function look(key)
+  local lent, holders, lacking = 0, {}, {}
+  local found = redis.call('HGETALL', key)
+  for at = 1, #found, 2 do
+    local field, value = found[at], found[at + 1]
+    local holder = #field == 9 and string.sub(field, 2) or field
+    local dead = redis.call('ZSCORE', KEYS[2], holder)
+    if not dead or tonumber(dead) <= now then
+      redis.call('HDEL', key, field)
+    elseif holder == field then
+      lent = lent + tonumber(value)
+      holders[#holders + 1] = holder
+    else
+      local units, until_, cap = string.match(value, '(%d+):(%d+):(%d+)')
+      if tonumber(until_) > now then
+        lacking[#lacking + 1] = {holder, tonumber(units), until_, tonumber(cap)}
+      else
+        redis.call('HDEL', key, field)
+      end
+    end
+  end
+  return lent, holders, lacking
+end
+local function names(lacking, but)
+  local found = {}
+  for _, one in ipairs(lacking) do
+    if one[2] > 0 and one[1] ~= but then found[#found + 1] = one[1] end
+  end
+  return table.concat(found)
+end
+"""
+
 # KEYS epoch, alive, address; ARGV token, holder, cap, units needed.
-# -> units lent (-1: this holder is dead; -2: nothing is lent yet), ms of that, holders that were told.
+# -> units lent (-1: this holder is dead; -2: nothing is lent yet), ms of that, holders that were told, who else lacks.
 # Of what is free a quarter goes along, so that the next requests need not ask.
 ASK: Final = _script(
     "ask",
     _DENIED,
     _SAME_EPOCH,
     _NOW,
+    _LOOK,
     """
 local until_ = redis.call('ZSCORE', KEYS[2], ARGV[2])
-if not until_ or tonumber(until_) <= now then return {-1, 0, 0} end
+if not until_ or tonumber(until_) <= now then return {-1, 0, 0, ''} end
 local epoch = redis.call('HMGET', KEYS[1], 'opened', 'longest')
 local wait = tonumber(epoch[1]) + tonumber(epoch[2]) - now
-if wait > 0 then return {-2, wait, 0} end
-local units, lent, others = redis.call('HGETALL', KEYS[3]), 0, {}
-for at = 1, #units, 2 do
-  local holder, count = units[at], tonumber(units[at + 1])
-  if holder == ARGV[2] then
-    lent = lent + count
-  else
-    local dead = redis.call('ZSCORE', KEYS[2], holder)
-    if dead and tonumber(dead) > now then
-      lent = lent + count
-      others[#others + 1] = holder
-    else
-      redis.call('HDEL', KEYS[3], holder)
+if wait > 0 then return {-2, wait, 0, ''} end
+local lent, holders, lacking = look(KEYS[3])
+local free, need = math.max(tonumber(ARGV[3]) - lent, 0), tonumber(ARGV[4])
+local others, given = names(lacking, ARGV[2]), math.min(free, need)
+if others == '' then given = given + math.floor((free - given) / 4) end
+if given > 0 then redis.call('HINCRBY', KEYS[3], ARGV[2], given) end
+local told = 0
+if given < need then
+  local name = string.sub(KEYS[3], -8)
+  for _, holder in ipairs(holders) do
+    if holder ~= ARGV[2] then
+      told = told + 1
+      redis.call('PUBLISH', '{keystile}:holder:' .. holder, 'w' .. ARGV[2] .. name)
     end
   end
 end
-local free, need = math.max(tonumber(ARGV[3]) - lent, 0), tonumber(ARGV[4])
-local given = math.min(free, need + math.floor(math.max(free - need, 0) / 4))
-if given > 0 then
-  redis.call('HINCRBY', KEYS[3], ARGV[2], given)
-  redis.call('PEXPIRE', KEYS[3], 60000)
+if told > 0 then
+  redis.call('HSET', KEYS[3], 'w' .. ARGV[2], (need - given) .. ':' .. (now + 500) .. ':' .. ARGV[3])
+else
+  redis.call('HDEL', KEYS[3], 'w' .. ARGV[2])
 end
-if given >= need then return {given, 0, 0} end
-local name = string.sub(KEYS[3], -8)
-for _, holder in ipairs(others) do
-  redis.call('PUBLISH', '{keystile}:holder:' .. holder, 'w' .. ARGV[2] .. name)
-end
-return {given, 0, #others}
+redis.call('PEXPIRE', KEYS[3], 60000)
+return {given, 0, told, others}
 """,
 )
 
-# KEYS epoch, alive, addresses...; ARGV token, holder, then for each: units, holders to tell (8 bytes each) -> 1
+# KEYS epoch, alive, addresses...; ARGV token, holder, then for each: units, holders to tell (8 bytes each)
+# -> who lacks units of the last address still.
+# What comes back goes on at once to those who lack it. Who was to be told and is not known to lack any asks anew: it
+# is one that asks by an earlier version of these scripts.
 GIVE: Final = _script(
     "give",
     _ALLOWED,
     _SAME_EPOCH,
+    _NOW,
+    _LOOK,
     """
+local still = ''
 for at = 3, #KEYS do
-  local units, told = ARGV[2 * at - 3], ARGV[2 * at - 2]
-  if redis.call('HINCRBY', KEYS[at], ARGV[2], 0 - tonumber(units)) <= 0 then redis.call('HDEL', KEYS[at], ARGV[2]) end
+  local key, units, told = KEYS[at], ARGV[2 * at - 3], ARGV[2 * at - 2]
+  if redis.call('HINCRBY', key, ARGV[2], 0 - tonumber(units)) <= 0 then redis.call('HDEL', key, ARGV[2]) end
+  if tonumber(units) > 0 then redis.call('HDEL', key, 'w' .. ARGV[2]) end
+  local lent, holders, lacking = look(key)
+  local known, passed, name = {}, {}, string.sub(key, -8)
+  for _, one in ipairs(lacking) do
+    known[one[1]] = true
+    local given = math.min(one[2], one[4] - lent, 255)
+    if given > 0 then
+      lent, one[2] = lent + given, one[2] - given
+      redis.call('HINCRBY', key, one[1], given)
+      passed[#passed + 1] = {one[1], given}
+      if one[2] > 0 then
+        redis.call('HSET', key, 'w' .. one[1], one[2] .. ':' .. one[3] .. ':' .. one[4])
+      else
+        redis.call('HDEL', key, 'w' .. one[1])
+      end
+    end
+  end
+  still = names(lacking)
+  for _, one in ipairs(passed) do
+    local said = 'g' .. one[1] .. string.char(one[2]) .. names(lacking, one[1]) .. name
+    redis.call('PUBLISH', '{keystile}:holder:' .. one[1], said)
+  end
   for first = 1, #told, 8 do
-    local channel = '{keystile}:holder:' .. string.sub(told, first, first + 7)
-    redis.call('PUBLISH', channel, 'f' .. string.sub(KEYS[at], -8))
+    local holder = string.sub(told, first, first + 7)
+    if not known[holder] then redis.call('PUBLISH', '{keystile}:holder:' .. holder, 'f' .. name) end
   end
 end
-return 1
+return still
 """,
 )
 
@@ -235,4 +310,4 @@ return lost
 """,
 )
 
-ALL: Final = (FIT, OPEN, MOVE, LEAVE, BEAT, ASK, GIVE, KEEP)
+ALL: Final = (FIT, OPEN, SEAL, MOVE, LEAVE, BEAT, ASK, GIVE, KEEP)

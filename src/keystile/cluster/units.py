@@ -1,90 +1,51 @@
 """Units of addresses: how they are asked for, given back, and passed on to who lacks one.
 
-Law: no event loop and no sockets: a clock, a ``Port`` to send by, answers that come back, and the leases
-(``limits/lease.py``). Whether the units may be counted on at all is the holder's (``holder.py``), who is one of these.
-Units count as given back when the giving is sent, as lent when the answer has come: what is lost on the way is held by
-nobody until this holder's name is dead.
+Law: as in ``sender.py``, and the leases (``limits/lease.py``). Whether the units may be counted on at all is the
+holder's (``holder.py``), who is one of these. Units count as given back when the giving is sent, as lent when the
+answer has come: what is lost on the way is held by nobody until this holder's name is dead.
 
-How units come back without being asked for: an address whose units were not all used for ``ROUND_SECONDS`` gives the
-rest back. And when somebody lacks one, all who have some are told: they give half of what is idle at once, or the
-next unit that comes free within ``WANTED_SECONDS``. Who is told while units of his are on their way back says so once
-they have arrived. Where the cap has been lowered, units in use go back as they come free, until all hold no more.
+When somebody lacks a unit, all who have some are told, and the server notes it: they give one at once and a quarter of
+what else is idle, or the next that comes free within ``WANTED_SECONDS``, and the server passes on to who lacks one
+whatever comes back. So who has been told of asks nobody again for a while (``TOLD_SECONDS``). Whoever is lent units
+learns with them who else lacks some: all who have units of an address know of all who wait for one.
+
+What comes back without being asked for: ``rounds.py``.
 """
 
 from __future__ import annotations
 
-import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from keystile.cluster import scripts
-from keystile.cluster.batches import MOST, give_commands, keep_commands
-from keystile.cluster.scripts import EPOCH_KEY, Script, ServerError, address_key, alive_key
+from keystile.cluster.batches import MOST, give_commands
+from keystile.cluster.scripts import ServerError, address_key
+from keystile.cluster.sender import Sender, Watcher
 from keystile.limits.lease import NEVER, Lease, LeasedSlots
 
-log = logging.getLogger("keystile.cluster")
-
-BEATS: Final = 5
-"""Heartbeats in a lease time."""
-ROUND_SECONDS: Final = 2.0
-"""In which every lease is looked at once."""
 TRUST_SECONDS: Final = 0.1
 """For how long it is believed that no unit of an address is free; whoever frees one tells us before."""
 WANTED_SECONDS: Final = 0.5
-"""For how long somebody who lacked a unit is told of each that comes free. Longer than TRUST_SECONDS."""
-KEEP_SECONDS: Final = 15.0
-"""After which the server is reminded of units that are in use for long. Well below ``scripts.ADDRESS_TTL``."""
+"""For how long somebody who lacked a unit gets what comes free, as in ``scripts.ASK``. Longer than TRUST_SECONDS."""
+TOLD_SECONDS: Final = 0.25
+"""For how long nobody is asked again after all have been told; well below WANTED_SECONDS."""
 
 
-class Port(Protocol):
-    """A connection to the server on which the scripts are known and the holder's channel is subscribed to."""
+class Units(Sender):
+    """See the module. For metrics: ``asked``."""
 
-    def call(
-        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], answered: Callable[[object], None]
+    def __init__(
+        self,
+        slots: LeasedSlots,
+        watcher: Watcher,
+        cap: Callable[[], int],
+        lease_time: float,
+        min_replicas: int = 0,
     ) -> None:
-        """Send it; ``answered`` gets what the script returns, or a ``ServerError``."""
-
-    def close(self) -> None:
-        """Close it. No answer comes after that."""
-
-
-class Watcher(Protocol):
-    """Who has requests on the units."""
-
-    def lapsed(self) -> None:
-        """Cut every request that has a slot: nobody answers for them any more."""
-
-    def changed(self, name: bytes | None) -> None:
-        """It is worth trying again to take a slot: of this address, or of all."""
-
-    def none_free(self, name: bytes) -> None:
-        """No unit of this address is free; others have been told, and may free one in a moment."""
-
-    def need(self, name: bytes) -> int:
-        """How many requests of this address wait for a unit."""
-
-
-class Units(ABC):
-    """See the module. ``lease_time`` in seconds; ``cap`` gives the cap that is in force.
-
-    ``name``: of the holder whose units are counted on; empty where none is. For metrics: ``asked``, ``commands`` and
-    ``held``.
-    """
-
-    def __init__(self, slots: LeasedSlots, watcher: Watcher, cap: Callable[[], int], lease_time: float) -> None:
-        self.slots = slots
-        self.lease_time = lease_time
-        self.name = b""
-        self._watcher = watcher
-        self._cap = cap
-        self._port: Port | None = None
-        self._next = b""  # of the holder that is being opened
-        self._token = b""
-        self._round: Iterator[Lease] = iter(())
-        self._cap_before = 0
-        self.asked = self.commands = self.held = 0
+        super().__init__(slots, watcher, cap, lease_time, min_replicas)
+        self.asked = 0
         slots.returned = self._returned
 
     @abstractmethod
@@ -95,54 +56,59 @@ class Units(ABC):
     def lapse(self, *, paused: bool = True) -> None:
         """Count on nothing any more, and begin anew."""
 
-    @abstractmethod
-    def _drop(self) -> None:
-        """This connection is of no more use: begin another, with another name."""
-
-    def _is_holding(self) -> bool:
-        """Whether it has a name on a connection, and no other is being opened."""
-        return bool(self._port is not None and self.name and not self._next)
-
-    # -- units ----------------------------------------------------------------------------------------
-
     def ask(self, lease: Lease) -> None:
         """Ask for the units that requests of an address wait for; nothing where that is being asked already."""
         if self.look() or lease.asking or not self._is_holding() or self.slots.lends_nothing():
             return  # whoever is being opened says ``changed`` in the end, and nobody asks who lends nothing
+        if self.slots.clock() < lease.told_until:
+            self._watcher.none_free(lease.name)  # all know already, and nobody has had one yet
+            return
         lease.asking = True
         self.asked += 1
         name = self.name
         need = max(self._watcher.need(lease.name), 1)
         args = (self._token, name, b"%d" % self._cap(), b"%d" % need)
         keys = self._keys([address_key(self._token, lease.name)])
-        self._call(scripts.ASK, keys, args, lambda reply: self._asked(name, lease, reply))
+        self._call(scripts.ASK, keys, args, lambda reply: self._asked(name, lease, need, reply))
 
-    def _asked(self, name: bytes, lease: Lease, reply: object) -> None:
+    def _asked(self, name: bytes, lease: Lease, need: int, reply: object) -> None:
         if name != self.name or self.look():
             return
         lease.asking = False
+        lease.told_until = NEVER
         now = self.slots.clock()
         if isinstance(reply, ServerError):  # its memory is full: what is held stays held, and nothing more is lent
             self.slots.deaf_until = now + self.lease_time
             self._watcher.changed(None)
             return
         assert isinstance(reply, list)
-        given, wait, told = reply
+        given, wait, told, others = reply
         if given == -1:
             self.lapse()
-        elif given == -2:
+            return
+        if given == -2:
             self.slots.deaf_until = now + wait / 1000
             self._watcher.changed(None)
-        elif given:
-            lease.touched = now
-            lease.full_until = NEVER
-            lease.final = False
-            self._set_held(lease, lease.held + given)
-            self._watcher.changed(lease.name)
+            return
+        if told:
+            lease.told_until = now + TOLD_SECONDS
+            lease.lacking = max(need - given, 1)
+        if given:
+            self._lent(lease, given, others)
         elif told and not lease.final:
             self._watcher.none_free(lease.name)
         else:
             self.is_full(lease)
+
+    def _lent(self, lease: Lease, units: int, others: bytes) -> None:
+        """So many units are ours now; ``others``: who lacks some, 8 bytes each."""
+        now = self.slots.clock()
+        lease.touched, lease.full_until, lease.final = now, NEVER, False
+        self._set_held(lease, lease.held + units)
+        self._note(lease, others)
+        self._watcher.changed(lease.name)
+        if not lease.awaited:
+            self.share(lease)
 
     def ask_finally(self, lease: Lease) -> None:
         """Those who were told have had their time: what the server answers to this, or to what is asked, counts.
@@ -150,6 +116,7 @@ class Units(ABC):
         What was told may have been lost, or overtaken by units on their way back: only the server knows.
         """
         lease.final = True
+        lease.told_until = NEVER
         self.ask(lease)
 
     def is_full(self, lease: Lease) -> None:
@@ -161,22 +128,41 @@ class Units(ABC):
     def heard(self, said: bytes) -> None:
         """What others have said on this holder's channel."""
         kind, name = said[:1], said[-8:]
+        if not self.name:
+            return
+        if kind == b"g":
+            self._passed(name, said)
+            return
         lease = self.slots.leases.get(name)
-        if lease is None or not self.name:
+        if lease is None:
             return
         if kind == b"w":
-            idle = lease.held - lease.used
-            if idle > 0 and not lease.awaited:
-                self._give([(lease, (idle + 1) // 2, said[1:9])])
-            else:
-                lease.wanted[said[1:9]] = self.slots.clock() + WANTED_SECONDS
-                lease.heard = True
-                if lease.giving:  # the server was asked before it had them: this comes behind them, and tells
-                    self._give([(lease, 0, said[1:9])])
+            self._note(lease, said[1:9])
+            if lease.giving:  # the server was asked before it had them: this comes behind them, and tells
+                self._give([(lease, 0, said[1:9])])
+            if not lease.awaited:
+                self.share(lease)
         elif kind == b"f":
-            lease.full_until = NEVER
+            lease.full_until = lease.told_until = NEVER
             if lease.awaited:
                 self.ask(lease)
+
+    def _passed(self, name: bytes, said: bytes) -> None:
+        """The server has passed on what came back: ``g``, to whom, how many, who else lacks some, the address."""
+        if said[1:9] != self.name or self.look():
+            return
+        lease = self.slots.lease_of(name)
+        lease.lacking -= said[9]
+        if lease.lacking <= 0:
+            lease.told_until = NEVER  # who lacks more has to say so anew
+        self._lent(lease, said[9], said[10:-8])
+
+    def _note(self, lease: Lease, others: bytes) -> None:
+        """These lack units of the address."""
+        until = self.slots.clock() + WANTED_SECONDS
+        for first in range(0, len(others), 8):
+            lease.wanted[others[first : first + 8]] = until
+        lease.heard = lease.cares()
 
     def _returned(self, lease: Lease) -> None:
         """A unit has come free where somebody waits for one: those here go first."""
@@ -191,12 +177,13 @@ class Units(ABC):
     def share(self, lease: Lease) -> None:
         """Nobody waits here for units of this address: give what is idle to those who have been waiting elsewhere."""
         self._forget_wanting(lease)
-        if lease.wanted and lease.held > lease.used:
-            # All are told, once: who still lacks one asks, and we hear of it.
+        idle = lease.held - lease.used - self._watcher.need(lease.name)
+        if lease.wanted and idle > 0 and self._is_holding():
+            # All are told, once. The answer says who lacks one still.
             told = b"".join(lease.wanted)
             lease.wanted.clear()
-            lease.heard = False
-            self._give([(lease, (lease.held - lease.used + 1) // 2, told)])
+            lease.heard = lease.cares()
+            self._give([(lease, 1 + (idle - 1) // 4, told)])
 
     def _forget_wanting(self, lease: Lease) -> None:
         now = self.slots.clock()
@@ -212,105 +199,17 @@ class Units(ABC):
             some = given[first : first + MOST]
             for lease, units, _ in some:
                 self._set_held(lease, lease.held - units)
-                lease.giving += units > 0
+                if units:
+                    lease.giving += 1
+                    lease.told_until = NEVER  # who gives lacks none
             [(keys, args)] = give_commands(self._token, self.name, some)
             self._call(scripts.GIVE, self._keys(keys), args, partial(self._arrived, some))
 
-    def _arrived(self, given: Sequence[tuple[Lease, int, bytes]], _: object) -> None:
+    def _arrived(self, given: Sequence[tuple[Lease, int, bytes]], still: object) -> None:
         for lease, units, _ in given:
             lease.giving -= units > 0
-
-    def _look_round(self) -> None:
-        """Some of the leases, all of them in each round: what is idle goes back, what is in use for long is kept."""
-        if not self._is_holding():
-            return
-        self._look_at_cap()
-        now, idle, long = self.slots.clock(), [], []
-        some = int(len(self.slots.leases) * self.lease_time / BEATS / ROUND_SECONDS) + 1
-        for lease in self._take(some):
-            units = lease.held - max(lease.used, lease.peak)
-            lease.peak = lease.used
-            if lease.heard:
-                self._forget_wanting(lease)
-            if lease.used > lease.held and now >= self.slots.deaf_until:
-                self._settle(lease)
-            elif units > 0:
-                idle.append((lease, units, b""))
-            elif not (lease.held or lease.used or lease.asking or lease.giving or lease.heard) and (
-                now >= lease.full_until
-            ):
-                del self.slots.leases[lease.name]
-            if lease.held and now - lease.touched > KEEP_SECONDS:
-                lease.touched = now
-                long.append(lease)
-        self._give(idle)
-        for keys, args in keep_commands(self._token, self.name, long):
-            self._call(scripts.KEEP, self._keys(keys), args, self._kept)
-
-    def _look_at_cap(self) -> None:
-        """Where it has been lowered, whatever is held may be too much: idle units go back, others as they come free."""
-        before, self._cap_before = self._cap_before, self._cap()
-        if self._cap_before >= before:
-            return
-        leases = [lease for lease in self.slots.leases.values() if lease.held]
-        for lease in leases:
-            lease.surplus = lease.used
-            lease.heard = lease.cares()
-        self._give([(lease, lease.held - lease.used, b"") for lease in leases if lease.held > lease.used])
-
-    def _take(self, some: int) -> Iterator[Lease]:
-        for _ in range(some):
-            lease = next(self._round, None)
-            if lease is None:
-                self._round = iter(list(self.slots.leases.values()))
-                return
-            if lease.name in self.slots.leases:
-                yield lease
-
-    def _kept(self, lost: object) -> None:
-        if lost:
-            self.lapse()  # somebody has thrown away what we hold
-
-    def _settle(self, lease: Lease) -> None:
-        """Units that were taken by the host's own count are in use: let the server know of them."""
-        lacking = lease.used - lease.held
-        self._set_held(lease, lease.used)
-        keys = self._keys([address_key(self._token, lease.name)])
-        self._call(scripts.MOVE, keys, (self._token, self.name, b"", b"%d" % lacking))
-
-    def _set_held(self, lease: Lease, units: int) -> None:
-        self.held += units - lease.held
-        lease.held = units
-
-    # -- the server -----------------------------------------------------------------------------------
-
-    def _milliseconds(self) -> int:
-        return round(self.lease_time * 1000)
-
-    def _keys(self, addresses: Sequence[bytes] = ()) -> Sequence[bytes]:
-        return (EPOCH_KEY, alive_key(self._token), *addresses)
-
-    def _call(
-        self,
-        script: Script,
-        keys: Sequence[bytes],
-        args: Sequence[bytes],
-        answered: Callable[[object], None] = lambda reply: None,
-    ) -> None:
-        """Send it on the connection as it is now; an answer that comes when that is no more is not heard."""
-        port = self._port
-        if port is None:
-            return
-
-        def reply(value: object) -> None:
-            if port is not self._port:
-                return
-            full = script is scripts.ASK and isinstance(value, ServerError) and str(value).startswith("OOM")
-            if isinstance(value, ServerError) and not full:
-                log.warning("slots: the server refuses %s: %s", script.name, value)
-                self._drop()
-            else:
-                answered(value)
-
-        self.commands += 1
-        port.call(script, keys, args, reply)
+        if len(given) == 1 and isinstance(still, bytes) and still:
+            [(lease, _, _)] = given
+            self._note(lease, still)
+            if not lease.awaited:
+                self.share(lease)

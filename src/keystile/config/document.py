@@ -71,7 +71,7 @@ from keystile.config.kinds import (
 from keystile.config.listener_sections import ListenerSection, TlsSection
 from keystile.config.log_fields import DEFAULT_REDACTED
 from keystile.config.section import Section, named, needed, sections_in, setting
-from keystile.config.upstream_sections import ServerSection, UpstreamSection
+from keystile.config.upstream_sections import ServerSection, UpstreamSection, UpstreamTlsSection
 
 
 class ManagementSection(Section):
@@ -249,7 +249,16 @@ AccessLogChoice = Annotated[
 class SlotsSection(Section):
     """Slots counted over many hosts, by a Valkey or Redis server."""
 
-    url: LenderUrl = needed(description="The server: valkey://[user@]host[:port][/database]; redis:// is the same.")
+    url: LenderUrl = needed(
+        description="The server: valkey://[user@]host[:port][/database], valkeys:// for TLS, several with commas; or "
+        "valkey+sentinel://host:26379,host:26379/NAME. redis:// and rediss:// are the same.",
+    )
+    tls: UpstreamTlsSection | None = setting(None, description="How TLS to a valkeys:// server is verified.")
+    min_replicas: Annotated[int, kinds.whole(0, 10)] = setting(
+        0,
+        description="Lend only while so many replicas confirm that they follow this server; the same on every host. "
+        "1 with three servers: also a split network never lends a slot twice.",
+    )
     when_unreachable: WhenUnreachable = setting(
         "per_host",
         description="Where the server does not answer: count on each host alone, or refuse, and cut what is in flight "
@@ -401,7 +410,7 @@ class Document(Section):
     slots: SlotsChoice = setting(
         "host",
         description="Where requests in flight are counted: host, in this machine's memory; or over many hosts, by a "
-        "Valkey or Redis server: valkey://host:port, or {url, when_unreachable, lease_time, password_file}.",
+        "Valkey or Redis server: valkey://host:port, valkeys:// for TLS, or {url, when_unreachable, ...}.",
     )
     trust_without_store: DurationOrZero = setting(
         "5m", description="How long to go on with the keys in memory when the store cannot be read."

@@ -125,7 +125,7 @@ Store = Annotated[
 FilePath = Annotated[str, Read(units.text, _text())]
 NameOfHost = Annotated[str | None, Read(choices.name_of_host, _any_of(_text(maxLength=64), _NULL))]
 FilePathOrNone = Annotated[str | None, Read(units.text_or_none, _any_of(_text(), _NULL))]
-_LENDER = _text(pattern="^(valkey|redis)://[^/]", examples=["valkey://10.0.0.5:6379"])
+_LENDER = _text(pattern="^(valkey|redis)s?(\\+sentinel)?://[^/]", examples=["valkeys://10.0.0.5:6379"])
 SlotsPlace = Annotated[lender.Lender | None, Read(lender.slots, _any_of({"const": "host"}, _LENDER))]
 LenderUrl = Annotated[lender.Lender, Read(lender.lender, _LENDER)]
 WhenUnreachable = Annotated[Literal["per_host", "refuse"], _words("per_host", "refuse")]

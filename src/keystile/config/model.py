@@ -362,6 +362,10 @@ class Database:
 class SharedSlots:
     """Slots that are counted over many hosts, by a Valkey (or Redis) server.
 
+    ``host`` and ``port``, and ``more`` of them: servers of which one is the primary; or, where ``sentinel`` names a
+    primary, Sentinels who know it. ``tls`` None: in clear. ``min_replicas``: so many replicas have to confirm that the
+    server they follow is the primary still, or nothing is lent.
+
     The password is in ``password_file`` or in the environment variable ``password_env``, or there is none. ``user``:
     None for the server's default. ``lease_time`` (seconds): after that long without a sign of life what a host held is
     free. ``when_unreachable``: count on each host alone, or refuse.
@@ -375,12 +379,22 @@ class SharedSlots:
     password_env: str | None = None
     when_unreachable: Literal["per_host", "refuse"] = "per_host"
     lease_time: float = 1.0
+    more: tuple[tuple[str, int], ...] = ()
+    sentinel: str | None = None
+    tls: UpstreamTls | None = None
+    min_replicas: int = 0
+
+    @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """All of them, in the order in which they are written."""
+        return ((self.host, self.port), *self.more)
 
     @property
     def address(self) -> str:
         """``valkey://host:port/database``, without who we are."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"valkey://{host}:{self.port}/{self.database}"
+        scheme = ("valkeys" if self.tls else "valkey") + ("+sentinel" if self.sentinel else "")
+        places = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.servers)
+        return f"{scheme}://{places}/{f'{self.sentinel}/' if self.sentinel else ''}{self.database}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from keystile.config import tls_remarks
-from keystile.config.document import Document, PathRow
+from keystile.config import lender, tls_remarks
+from keystile.config.document import Document, PathRow, SlotsSection
+from keystile.config.lender import Lender
 from keystile.config.model import Operation
 from keystile.config.written import Written
 from keystile.config.yamltext import Loc, path_of
@@ -27,6 +28,7 @@ def remarks(
         *_one_server_alone(document),
         *_plain_listeners(document),
         *_plain_database(document),
+        *_plain_lender(document),
         *_trusting_everybody(document),
         *_health_path_hides(document, operations),
         *_rows_that_never_count(document, operations),
@@ -54,6 +56,19 @@ def _plain_database(document: Document) -> Iterator[tuple[Loc, str]]:
     if not isinstance(document.store, str) and not document.store.is_protected:
         mode = document.store.get("sslmode")
         yield ("store",), f"sslmode={mode}: whoever is on the way can be the database; leave it out for verify-full"
+
+
+def _plain_lender(document: Document) -> Iterator[tuple[Loc, str]]:
+    """Slots that are lent over a network in clear."""
+    section = document.slots if isinstance(document.slots, SlotsSection) else None
+    found = section.url if section is not None else document.slots
+    if not isinstance(found, Lender) or found.is_tls or all(lender.is_loopback(host) for host, _ in found.servers):
+        return
+    place: Loc = ("slots", "url") if section is not None else ("slots",)
+    if section is not None and (section.password_file or section.password_env):
+        yield place, "the password crosses the network in clear, and whoever is on the way can read it; write valkeys://"
+    else:
+        yield place, "whoever is on the way can lend slots without end, or none; write valkeys:// unless it is trusted"
 
 
 def _plain_listeners(document: Document) -> Iterator[tuple[Loc, str]]:

@@ -207,8 +207,10 @@ def _lender_can_be_asked(written: Written) -> Iterator[Fault]:
     """Slots over many hosts: the library is there, and a password is in one place that can be read."""
     slots = written.get("slots")
     place: Loc = ("slots", "url") if slots is not None and slots.fields is not None else ("slots",)
-    if slots is None or written.read(lender.slots, *place) is None:
+    found = None if slots is None else written.read(lender.slots, *place)
+    if found is None:
         return
+    yield from _tls_of_lender(written, found)
     if not _is_installed("hiredis"):
         yield written.fault(place, "needs what is not installed; pip install 'keystile[valkey]'")
     file = written.read(units.text, "slots", "password_file")
@@ -216,6 +218,15 @@ def _lender_can_be_asked(written: Written) -> Iterator[Fault]:
         return
     if written.get("slots", "password_env") is not None:
         yield written.fault(("slots", "password_env"), "is a second place for the password; leave one of the two out")
+
+
+def _tls_of_lender(written: Written, found: lender.Lender) -> Iterator[Fault]:
+    place: Loc = ("slots", "tls")
+    if written.get(*place) is None:
+        return
+    if not found.is_tls:
+        yield written.fault(place, "has no meaning in clear; write slots.url as valkeys://, or leave it out")
+    yield from tls_rules.both(written, place)
 
 
 def _is_installed(module: str) -> bool:

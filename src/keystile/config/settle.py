@@ -136,9 +136,29 @@ def _access_log(written: Written, said: AccessLogSection | str | None) -> Access
 
 def _slots(written: Written, said: SlotsSection | Lender | None) -> SharedSlots | None:
     if not isinstance(said, SlotsSection):
-        return None if said is None else SharedSlots(*said)
-    file = None if said.password_file is None else files.absolute(written.folder, said.password_file)
-    return SharedSlots(*said.url, file, said.password_env, said.when_unreachable, said.lease_time)
+        return None if said is None else _lent_by(written, said, UpstreamTlsSection())
+    found = _lent_by(written, said.url, said.tls or UpstreamTlsSection())
+    return replace(
+        found,
+        password_file=None if said.password_file is None else files.absolute(written.folder, said.password_file),
+        password_env=said.password_env,
+        when_unreachable=said.when_unreachable,
+        lease_time=said.lease_time,
+        min_replicas=said.min_replicas,
+    )
+
+
+def _lent_by(written: Written, lender: Lender, tls: UpstreamTlsSection) -> SharedSlots:
+    (host, port), *more = lender.servers
+    return SharedSlots(
+        host,
+        port,
+        lender.database,
+        lender.user,
+        more=tuple(more),
+        sentinel=lender.sentinel,
+        tls=_upstream_tls(written, tls) if lender.is_tls else None,
+    )
 
 
 def _upstream(written: Written, name: str, section: UpstreamSection) -> Upstream:

@@ -33,13 +33,13 @@ def places_of_pairs(written: Written) -> list[Loc]:
     """Where ``certificate`` and ``private_key`` may stand."""
     places: list[Loc] = [(*loc, "tls") for loc in written.items("listeners")]
     places += [loc for place in places for loc in written.items(*place, "certificates")]
-    return [*places, ("management", "tls"), *((*loc, "tls") for loc in written.items("upstreams"))]
+    return [*places, ("management", "tls"), ("slots", "tls"), *((*loc, "tls") for loc in written.items("upstreams"))]
 
 
 def places_of_signers(written: Written) -> list[Loc]:
     """Where the settings ``ca`` may stand."""
     places: list[Loc] = [(*loc, "tls", "client_certificates", "ca") for loc in written.items("listeners")]
-    return [*places, *((*loc, "tls", "ca") for loc in written.items("upstreams"))]
+    return [*places, ("slots", "tls", "ca"), *((*loc, "tls", "ca") for loc in written.items("upstreams"))]
 
 
 def _both(written: Written, place: Loc, contents: dict[Path, bytes]) -> Iterator[Fault]:
@@ -85,7 +85,7 @@ def _pair(written: Written, place: Loc, certificate: bytes, key: bytes) -> Itera
     except OSError as error:
         yield written.fault(at_certificate, f"{files.CANNOT}: {files.reason(error)}", show=True)
     else:
-        if place[0] != "upstreams" and not _is_for_somebody(certificate):
+        if place[0] not in ("upstreams", "slots") and not _is_for_somebody(certificate):
             message = "is for no name; have it made for the names that clients call"
             yield written.fault(at_certificate, message, show=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography import x509
 
 from keystile.config import files, tls_files, units
-from keystile.config.document import Document
+from keystile.config.document import Document, SlotsSection
 from keystile.config.listener_sections import LegacySection
 from keystile.config.moments import shown
 from keystile.config.written import Written
@@ -32,6 +32,12 @@ def find(written: Written, document: Document, contents: Mapping[Path, bytes], n
                 "DANGER: nobody verifies who the servers are, so whoever is in between reads and alters everything; "
                 "name their signer as ca instead",
             )
+    if isinstance(document.slots, SlotsSection) and document.slots.tls is not None and not document.slots.tls.verify:
+        yield (
+            ("slots", "tls", "verify"),
+            "DANGER: nobody verifies who the server is, so whoever is in between can lend slots without end, and reads "
+            "the password; name its signer as ca instead",
+        )
     yield from _expiries(written, contents, now)
 
 

@@ -46,10 +46,10 @@ def _one_or_several(written: Written, place: Loc) -> Iterator[Fault]:
     elif not alone:
         yield written.fault(place, "names no certificate; write certificate and private_key, or certificates")
     else:
-        yield from _both(written, place)
+        yield from both(written, place)
 
 
-def _both(written: Written, place: Loc) -> Iterator[Fault]:
+def both(written: Written, place: Loc) -> Iterator[Fault]:
     """A certificate and its key are of use together only."""
     for name, other in (("certificate", "private_key"), ("private_key", "certificate")):
         if written.get(*place, name) is None and written.get(*place, other) is not None:
@@ -114,4 +114,4 @@ def _upstream(written: Written, upstream: Loc) -> Iterator[Fault]:
         return
     if read and len(read) == len(servers) and not any(server.tls for _, server in read):
         yield written.fault(place, "has no meaning without https:// servers; write them so, or leave it out")
-    yield from _both(written, place)
+    yield from both(written, place)

@@ -42,6 +42,7 @@ class Lease:
 
     ``peak``: most in use since the lease was looked at last; ``asking``: a question is on its way; ``full_until``:
     until when it is believed that no unit is free anywhere; ``final``: the next answer says whether that is so;
+    ``told_until``: until when all others know that units are lacking here; ``lacking``: so many;
     ``giving``: answers to givings that are not there yet; ``surplus``: units in use that go back one by
     one as they come free; ``wanted``: others who lack one, each with the moment until which it is told; ``awaited``:
     requests wait here; ``touched``: when the lender last saw these units.
@@ -55,9 +56,11 @@ class Lease:
         "giving",
         "heard",
         "held",
+        "lacking",
         "name",
         "peak",
         "surplus",
+        "told_until",
         "touched",
         "used",
         "wanted",
@@ -72,6 +75,8 @@ class Lease:
         self.awaited = False
         self.full_until = NEVER
         self.final = False
+        self.told_until = NEVER
+        self.lacking = 0
         self.giving = 0
         self.surplus = 0
         self.wanted: dict[bytes, float] = {}
@@ -109,13 +114,20 @@ class LeasedSlots(SlotTable):
     def take(self, name: bytes, cap: int, row: int = -1) -> int:
         """As ``SlotTable.take``, within the units held; or ASK."""
         lease = self.leases.get(name)
-        if lease is not None and lease.used < lease.held and self.clock() < self.valid_until:
-            return self._count(lease, cap, row)
-        return self._beyond(self.lease_of(name), cap, row)
+        if lease is None or lease.used >= lease.held or self.clock() >= self.valid_until:
+            return self._beyond(self.lease_of(name), cap, row)
+        # As in ``_count``, which would be a call more; and ``super()`` makes an object each time.
+        row = SlotTable.take(self, name, cap, row)
+        if row >= 0:
+            self._at_row[row] = lease
+            lease.used = used = lease.used + 1
+            if used > lease.peak:
+                lease.peak = used
+        return row
 
     def give_back(self, row: int) -> None:
         """Give back one slot taken at ``row``. Raises ValueError when this process holds none there."""
-        super().give_back(row)
+        self._counts[row * self.columns + self.column] -= 1  # as in SlotTable: below zero does not fit
         # The row is this address's as long as we have a count in it.
         lease = self._at_row[row]
         lease.used -= 1

@@ -37,7 +37,7 @@ class Asking:
     def __init__(self, gateway: Gateway, slots: LeasedSlots, settings: SharedSlots) -> None:
         slots.per_host = settings.when_unreachable == "per_host"
         self.slots = slots
-        self.holder = Holder(slots, self, lambda: gateway.cap, settings.lease_time)
+        self.holder = Holder(slots, self, lambda: gateway.cap, settings.lease_time, settings.min_replicas)
         self.link = Link(settings, self.holder)
         self.cut = 0
         self._gateway = gateway
@@ -94,9 +94,9 @@ class Asking:
     # -- Watcher ----------------------------------------------------------------------------------
 
     def need(self, name: bytes) -> int:
-        """How many requests of this address wait."""
-        line = self._lines.get(name)
-        return 0 if line is None else len(line)
+        """How many requests of this address wait, here or in the line of those who are over the limit."""
+        line, waiting = self._lines.get(name), self._gateway.waiting
+        return (0 if line is None else len(line)) + (0 if waiting is None else waiting.length(name))
 
     def changed(self, name: bytes | None) -> None:
         """Try again, in this turn of the loop's next."""

@@ -44,10 +44,15 @@ class WaitingRoom:
         """Whether a request of the address (its slot name) waits already."""
         return address in self._lines
 
+    def length(self, address: bytes) -> int:
+        """How many requests of the address wait."""
+        line = self._lines.get(address)
+        return 0 if line is None else len(line)
+
     def enter(self, exchange: Exchange) -> bool:
         """Let ``exchange`` wait; False when as many of its address wait as may."""
         line = self._lines.get(exchange.note.peer.slot)
-        if (len(line) if line is not None else 0) >= self.rules.waiting_per_ip:
+        if self.length(exchange.note.peer.slot) >= self.rules.waiting_per_ip:
             return False
         if line is None:
             line = self._lines[exchange.note.peer.slot] = deque()
