@@ -49,12 +49,12 @@ async def all_of_it(folder: Path) -> Run:
     diary = run.diary
     async with api(diary) as port, fleet(folder / "fleet", port, sources=(OURS, OURS)) as hosts:
         caller = Caller(hosts, diary, HELD, diary.cap, dice)
-        async with traffic(hosts, diary, dice, 1, many=30), KeyChanges(hosts, diary, dice).going_on(2, 2):
+        async with traffic(hosts, diary, dice, 1, many=40), KeyChanges(hosts, diary, dice).going_on(2, 2):
             diary.begin_phase(LIMIT)
             await lower_some(hosts, diary, 1.7)
             run.faults += await another_route(hosts)
             diary.begin_phase(CUT_OFF)
-            await cut_from_slots(hosts, diary, 1.3)
+            await cut_from_slots(hosts, diary, 1.6)
             diary.begin_phase(KILLED)
             async with spell(diary, What.KILLED, 1) as killed:
                 hosts.hosts[1].kill()
