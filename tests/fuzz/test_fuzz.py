@@ -85,7 +85,7 @@ def test_what_was_found_once_is_not_found_again(target: str, data: bytes) -> Non
     TARGETS[target](data)
 
 
-_MOVES = '    text = b"/".join(segs)\n    if b"%" in'
+_MOVES = '    text = b"/".join(segs)\n    if _PERCENT in'
 #: A fault for each target: those of the attack suite, and one of the path rules.
 NOTICED: dict[str, Planted] = {
     **{

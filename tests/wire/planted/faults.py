@@ -115,7 +115,7 @@ CLIENT_FAULTS = (
     Planted(
         "underscores",
         "a name with _ is another name",
-        ((_HEAD, '    if b"_" in lowered:\n', "    if False:\n"),),
+        ((_HEAD, '    if 0x5F in lowered:  # the underscore; as a number it is found faster\n', "    if False:\n"),),
     ),
     Planted(
         "methods",
