@@ -11,6 +11,8 @@ from keystile.cluster.greeting import Greeter, Unusable, facts, password_of
 from keystile.cluster.scripts import ServerError
 from keystile.config.model import SharedSlots
 from tests.cluster.server import needs_server, running
+from tests.cluster.test_link import linked
+from tests.relay.running import until
 
 
 def nothing(*_: object) -> None: ...
@@ -69,3 +71,20 @@ async def test_a_sentinel_is_told_a_password_only_where_it_asks_for_one(tmp_path
         made.close()
     assert [b"hunter2" in each for each in came] == [False, False, True]
     server.close()
+
+
+@needs_server
+async def test_a_user_needs_no_more_than_the_page_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "hosts.md").read_text(encoding="utf-8")
+    said = page.partition("`ACL SETUSER ")[2].partition("`")[0].replace("PASSWORD", "hunter2").split()
+    (tmp_path / "password").write_text("hunter2")
+    with running(tmp_path, "--user", *said, "--user", "default", "off") as server:
+        who = {"user": said[0], "password_file": tmp_path / "password", "database": 1}
+        async with linked(server.port, **who) as (link, holder):
+            await until(lambda: holder.name and not holder.slots.lends_nothing())
+            lease = holder.slots.lease_of(b"\0\0\0\1\x0a\0\0\1")
+            holder.ask(lease)
+            await until(lambda: lease.held)
+            await until(lambda: not lease.held)  # looked round, and given back
+            assert link.connections == 1
+            assert link.trouble is None
