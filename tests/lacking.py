@@ -19,3 +19,8 @@ def lacks(what: str, *, not_even_in_ci: bool = False) -> NoReturn:
         pytest.fail(f"{what}; .ci/run installs it")
     # At home everything else is still tested: no tool, server or browser is needed for working on the rest.
     pytest.skip(what)
+
+
+def needs(is_there: object, what: str) -> pytest.MarkDecorator:
+    """Tests marked so are skipped where ``what`` is said to be missing; in CI they run, and fail by themselves."""
+    return pytest.mark.skipif(not is_there and not IN_CI, reason=what)

@@ -5,10 +5,10 @@ Law: look-ups only; no verdicts. Moments are seconds of the monotonic clock.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping
 
+from tests.chaos.crowd import Crowd
 from tests.chaos.kinds import CUT, LEFT
 from tests.chaos.ledger import Entry, Ledger
 from tests.chaos.seen import Records
@@ -43,7 +43,7 @@ class Facts:
             event.pid: event.began for event in story.done() if Excuse.INSIDE in event.kind.excuses and event.pid
         }
         self._doomed = doomed
-        self._held = {address: _Crowd(spans) for address, spans in self._spans(ledger).items()}
+        self._held = {address: Crowd(spans) for address, spans in self._spans(ledger).items()}
 
     def _spans(self, ledger: Ledger) -> dict[str, list[tuple[float, float]]]:
         found: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -97,20 +97,3 @@ class Facts:
 def _was_accepted(entry: Entry, event: Event) -> bool:
     """Whether the dead relay had its connection, as far as is known: no port is known of a handshake that failed."""
     return event.accepted is None or not entry.client[1] or entry.client in event.accepted
-
-
-class _Crowd:
-    """How many of one address there were at each moment."""
-
-    def __init__(self, spans: list[tuple[float, float]]) -> None:
-        steps = sorted(step for began, ended in spans for step in ((began, 1), (ended, -1)))
-        self._moments = [at for at, _ in steps]
-        self._counts: list[int] = []
-        now = 0
-        for _, step in steps:
-            now += step
-            self._counts.append(now)
-
-    def most(self, began: float, ended: float) -> int:
-        first = max(0, bisect_left(self._moments, began) - 1)
-        return max(self._counts[first : bisect_right(self._moments, ended)], default=0)

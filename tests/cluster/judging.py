@@ -6,12 +6,12 @@ is a fault. Every slack is a constant here, with its reason.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import inf
 
+from tests.chaos.crowd import Crowd
 from tests.cluster.diary import CUT, NO_ANSWER, NO_CONNECTION, Diary, Entry, Spell, What
 
 ANSWERED, INSIDE, REFUSED = "answered by rule", "failed inside a killed host", "refused by rule"
@@ -258,32 +258,15 @@ def most_of_lower(diary: Diary) -> list[str]:
     for each in diary.seen:
         if host_of.get(each.number) in diary.lower:
             spans[each.address].append((each.came, each.left))
-    bound, found = min(diary.lower.values()), {name: _Crowd(each).most(since, until) for name, each in spans.items()}
+    bound, found = min(diary.lower.values()), {name: Crowd(each).most(since, until) for name, each in spans.items()}
     return [f"hosts of a limit of {bound} had {most} of {name} in hand" for name, most in found.items() if most > bound]
 
 
-class _Crowd:
-    """How many of one address there were at each moment."""
-
-    def __init__(self, spans: list[tuple[float, float]]) -> None:
-        steps = sorted(step for began, ended in spans for step in ((began, 1), (ended, -1)))
-        self._moments = [at for at, _ in steps]
-        self._counts: list[int] = []
-        now = 0
-        for _, step in steps:
-            now += step
-            self._counts.append(now)
-
-    def most(self, began: float, ended: float) -> int:
-        first = max(0, bisect_left(self._moments, began) - 1)
-        return max(self._counts[first : bisect_right(self._moments, ended)], default=0)
-
-
-def _crowds(diary: Diary) -> dict[str, _Crowd]:
+def _crowds(diary: Diary) -> dict[str, Crowd]:
     """Only who was let in held a slot: from when it was sent until it was answered, or its end was noticed."""
     left = {each.number: each.left for each in diary.seen}
     spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for entry in diary.entries:
         if entry.number in left or entry.outcome == "200":
             spans[entry.address].append((entry.sent, max(min(entry.ended, 1e18), left.get(entry.number, 0.0))))
-    return {address: _Crowd(each) for address, each in spans.items()}
+    return {address: Crowd(each) for address, each in spans.items()}

@@ -15,15 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.lacking import IN_CI
+from tests.lacking import needs
 
 PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server") or "/usr/bin/redis-server"
 # At home the rest is tested without; in CI, which installs one, it has to be there.
-needs_server = pytest.mark.skipif(
-    not Path(PROGRAM).exists() and not IN_CI, reason="no server (Debian: apt install redis-server)"
-)
+needs_server = needs(Path(PROGRAM).exists(), "no server (Debian: apt install redis-server)")
 
 
 def free_port() -> int:

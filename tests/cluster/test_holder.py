@@ -19,14 +19,10 @@ A, B = NAMES
 def test_what_a_dead_host_held_is_free_within_the_lease_time(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     dead, other = w.hosts
-    for _ in range(4):
-        dead.request(A)
-        w.deliver()
+    dead.requests(A, 4)
     w.hosts = [other]
     w.pass_time(LEASE + 0.01)
-    for _ in range(4):
-        other.request(A)
-        w.deliver()
+    other.requests(A, 4)
     assert len(other.rows[A]) == 4
 
 
@@ -34,9 +30,7 @@ def test_what_a_dead_host_held_is_free_within_the_lease_time(world) -> None:  # 
 def test_who_was_paused_for_longer_than_its_lease_cuts_all_it_had(world, per_host: bool) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4, per_host=per_host)
     one = w.hosts[0]
-    for _ in range(3):
-        one.request(A)
-        w.deliver()
+    one.requests(A, 3)
     one.paused = True
     w.pass_time(5.0)
     one.paused = False
@@ -49,8 +43,7 @@ def test_who_was_paused_for_longer_than_its_lease_cuts_all_it_had(world, per_hos
 def test_a_short_pause_cuts_nothing(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one = w.hosts[0]
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     one.paused = True
     w.pass_time(0.35)
     one.paused = False
@@ -76,8 +69,7 @@ def cut_off(w: World, host: Host, seconds: float) -> None:
 def test_where_refusal_is_the_rule_who_is_cut_off_cuts_all_and_refuses(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one = w.hosts[0]
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     cut_off(w, one, 2.0)
     assert not one.rows[A]
     assert one.slots.unreachable
@@ -85,16 +77,14 @@ def test_where_refusal_is_the_rule_who_is_cut_off_cuts_all_and_refuses(world) ->
     one.waiting.clear()
     w.pass_time(0.5)
     assert not one.slots.unreachable
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     assert len(one.rows[A]) == 1
 
 
 def test_where_each_host_may_count_alone_who_is_cut_off_goes_on_and_is_counted_again_later(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4, per_host=True)
     one, two = w.hosts
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     cut_off(w, one, 2.0)
     for _ in range(3):
         assert one.request(A) >= 0
@@ -103,26 +93,21 @@ def test_where_each_host_may_count_alone_who_is_cut_off_goes_on_and_is_counted_a
     alive = {holder for holders in w.server.data.alive.values() for holder in holders}
     held = [units for key in w.server.data.units.values() for holder, units in key.items() if holder in alive]
     assert sum(held) == 4
-    two.request(A)
-    w.deliver()
+    two.requests(A, 1)
     assert not two.rows[A]
 
 
 def test_a_new_connection_takes_along_what_is_held(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one, two = w.hosts
-    for _ in range(3):
-        one.request(A)
-        w.deliver()
+    one.requests(A, 3)
     assert one.wire is not None
     one.wire.close()
     one.holder.lost()
     w.pass_time(3.0)
     assert len(one.rows[A]) == 3
     assert one.holder.lapses == 0
-    for _ in range(3):
-        two.request(A)
-        w.deliver()
+    two.requests(A, 3)
     assert w.in_flight(A) == 4
 
 
@@ -130,23 +115,17 @@ def test_after_a_fail_over_nothing_is_lent_until_every_holder_has_spoken_or_stop
     w = world(cap=4)
     one, two = w.hosts
     before = w.server.copy()
-    for _ in range(3):
-        one.request(A)
-        w.deliver()
+    one.requests(A, 3)
     w.server.data = before  # the replica had not heard of these
     w.fail_over()
     two.connect()
     w.deliver()
-    for _ in range(4):
-        two.request(A)
-        w.deliver()
+    two.requests(A, 4)
     assert w.in_flight(A) == 3
     assert two.slots.lends_nothing()
     one.connect()
     w.pass_time(LEASE + 0.2)
-    for _ in range(2):
-        two.request(A)
-        w.deliver()
+    two.requests(A, 2)
     assert w.in_flight(A) == 4
     assert len(one.rows[A]) == 3
 
@@ -154,15 +133,11 @@ def test_after_a_fail_over_nothing_is_lent_until_every_holder_has_spoken_or_stop
 def test_a_server_that_has_lost_all_is_noticed_at_the_next_command(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one = w.hosts[0]
-    for _ in range(3):
-        one.request(A)
-        w.deliver()
+    one.requests(A, 3)
     w.server.data = type(w.server.data)()
     w.pass_time(3.0)
     for host in w.hosts:
-        for _ in range(4):
-            host.request(A)
-            w.deliver()
+        host.requests(A, 4)
     assert w.in_flight(A) == 4
     assert len(one.rows[A]) == 4
 
@@ -170,8 +145,7 @@ def test_a_server_that_has_lost_all_is_noticed_at_the_next_command(world) -> Non
 def test_a_clock_of_the_server_that_jumps_is_answered_by_cutting(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one = w.hosts[0]
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     for alive in w.server.data.alive.values():
         alive.clear()
     w.tick(0.2)

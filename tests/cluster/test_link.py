@@ -14,6 +14,7 @@ from keystile.cluster.greeting import Unusable
 from keystile.cluster.holder import Holder
 from keystile.cluster.link import Link, _incarnation
 from keystile.cluster.scripts import EPOCH_KEY
+from keystile.cluster.sender import Terms
 from keystile.config.model import SharedSlots
 from keystile.limits.lease import LeasedSlots
 from tests.cluster.server import needs_server, running
@@ -40,7 +41,7 @@ async def linked(port: int, **more: Any) -> AsyncIterator[tuple[Link, Holder]]:
     assert isinstance(slots, LeasedSlots)
     slots.claim_column()
     settings = SharedSlots("127.0.0.1", port, lease_time=0.5, **more)
-    holder = Holder(slots, Nobody(), lambda: 20, 0.5, settings.min_replicas)
+    holder = Holder(Terms(slots, Nobody(), lambda: 20, 0.5, settings.min_replicas))
     link = Link(settings, holder)
     task = asyncio.ensure_future(link.run())
     yield link, holder

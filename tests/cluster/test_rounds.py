@@ -23,8 +23,7 @@ def test_units_that_lie_idle_go_back_and_leave_nothing_behind(world) -> None:  #
 def test_units_in_use_for_long_are_kept_and_thrown_away_ones_are_noticed(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one = w.hosts[0]
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     w.pass_time(40.0)
     assert len(one.rows[A]) == 1
     for units in w.server.data.units.values():
@@ -38,8 +37,7 @@ def _turn_over(w, rounds: int) -> None:  # type: ignore[no-untyped-def]
     for _ in range(rounds):
         for host in w.hosts:
             host.finish(A)
-            host.request(A)
-            w.deliver()
+            host.requests(A, 1)
         w.tick(0.05)
         for host in w.hosts:
             host.waiting.clear()
@@ -50,9 +48,7 @@ def test_a_cap_that_is_lowered_holds_once_what_was_in_flight_has_ended(world) ->
     """No host lacks a unit, and none asks: what they hold of the higher cap has to go back all the same."""
     w = world(cap=4)
     for host in w.hosts:
-        for _ in range(2):
-            host.request(A)
-            w.deliver()
+        host.requests(A, 2)
     assert w.in_flight(A) == 4
     w.cap = 2
     w.tick(0.2)
@@ -62,8 +58,7 @@ def test_a_cap_that_is_lowered_holds_once_what_was_in_flight_has_ended(world) ->
     assert w.in_flight(A) <= 2
     w.cap = 4
     for host in w.hosts * 2:
-        host.request(A)
-        w.deliver()
+        host.requests(A, 1)
     assert w.in_flight(A) == 4
 
 

@@ -67,8 +67,7 @@ def split(w: World, seed: int) -> list[int]:
     """The most in flight at each moment: the network splits, and at some moment the third goes over."""
     dice = random.Random(seed)
     for host in w.hosts:
-        host.request(A)
-        w.deliver()
+        host.requests(A, 1)
     assert w.in_flight(A) == 3
     side = Split(w)
     most: list[int] = []
@@ -96,8 +95,7 @@ def test_without_the_rule_both_sides_lend(world) -> None:  # type: ignore[no-unt
 def test_a_primary_that_nobody_follows_lends_nothing_and_what_is_in_flight_is_cut_in_time(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=CAP, min_replicas=1)
     one = w.hosts[0]
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     w.server.replicas = 0
     w.pass_time(2 * LEASE)
     assert one.slots.lends_nothing()
@@ -106,8 +104,7 @@ def test_a_primary_that_nobody_follows_lends_nothing_and_what_is_in_flight_is_cu
     w.server.replicas = 1
     w.pass_time(2 * LEASE)
     one.waiting.clear()
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     assert len(one.rows[A]) == 1
     assert one.holder.doubt is None
 
@@ -133,8 +130,7 @@ def test_what_is_held_stays_held_while_a_new_primary_is_not_followed_yet(world) 
     """A fail-over that is done within the lease cuts nothing."""
     w = world(cap=CAP, min_replicas=1)
     one = w.hosts[0]
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     w.fail_over()
     w.server.replicas = 0
     for _ in range(3):

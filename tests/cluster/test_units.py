@@ -12,8 +12,7 @@ A, _ = NAMES
 def test_a_unit_that_is_held_is_taken_without_asking(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=20)
     one = w.hosts[0]
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     assert len(one.rows[A]) == 1
     asked = one.holder.asked
     for _ in range(4):  # a quarter of what was free came along
@@ -35,26 +34,19 @@ def test_all_units_of_the_cap_can_be_used_from_any_host(world) -> None:  # type:
 def test_idle_units_of_another_host_come_when_they_are_needed(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one, two = w.hosts
-    for _ in range(4):
-        one.request(A)
-        w.deliver()
+    one.requests(A, 4)
     for _ in range(4):
         one.finish(A)
     assert w.server.data.units  # they are leased still
-    for _ in range(4):
-        two.request(A)
-        w.deliver()
+    two.requests(A, 4)
     assert len(two.rows[A]) == 4
 
 
 def test_a_unit_that_comes_free_goes_to_the_host_that_waits(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one, two = w.hosts
-    for _ in range(4):
-        one.request(A)
-        w.deliver()
-    two.request(A)
-    w.deliver()
+    one.requests(A, 4)
+    two.requests(A, 1)
     assert two.waiting[A] == 1
     one.finish(A)
     w.deliver()
@@ -64,30 +56,25 @@ def test_a_unit_that_comes_free_goes_to_the_host_that_waits(world) -> None:  # t
 def test_full_memory_lends_nothing_and_leaves_what_is_held(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=8)
     one = w.hosts[0]
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     w.server.full = True
     held = one.slots.leases[A].held
     for _ in range(held + 1):
-        one.request(A)
-    w.deliver()
+        one.requests(A, 1)
     assert len(one.rows[A]) == held
     assert one.slots.lends_nothing()
     w.pass_time(0.5)
     assert len(one.rows[A]) == held
     w.server.full = False
     w.pass_time(1.5)
-    one.request(A)
-    w.deliver()
+    one.requests(A, 1)
     assert len(one.rows[A]) > held
 
 
 def _all_idle(w) -> None:  # type: ignore[no-untyped-def]
     """The first host holds all four units, and none is in use."""
     one = w.hosts[0]
-    for _ in range(4):
-        one.request(A)
-        w.deliver()
+    one.requests(A, 4)
     for _ in range(4):
         one.finish(A)
 
@@ -137,11 +124,8 @@ def test_once_the_giving_has_arrived_who_lacks_one_is_told_of_the_next_only(worl
     one, two = w.hosts
     _all_idle(w)
     w.pass_time(5.0)
-    for _ in range(4):
-        one.request(A)
-        w.deliver()
-    two.request(A)
-    w.deliver()
+    one.requests(A, 4)
+    two.requests(A, 1)
     asked = two.holder.asked
     w.deliver()
     assert (len(two.rows[A]), two.holder.asked) == (0, asked)
@@ -180,11 +164,8 @@ def test_who_is_out_of_patience_while_an_answer_is_on_its_way_waits_for_it(world
 def test_the_last_answer_is_believed(world) -> None:  # type: ignore[no-untyped-def]
     w = world(cap=4)
     one, two = w.hosts
-    for _ in range(4):
-        one.request(A)
-        w.deliver()
-    two.request(A)
-    w.deliver()
+    one.requests(A, 4)
+    two.requests(A, 1)
     two.holder.ask_finally(two.slots.lease_of(A))
     w.deliver()
     assert two.waiting[A] == 0
@@ -198,8 +179,7 @@ def _lacking(w, *hosts) -> None:  # type: ignore[no-untyped-def]
         w.hosts[0].request(A)
         w.deliver()
     for host in hosts:
-        host.request(A)
-        w.deliver()
+        host.requests(A, 1)
 
 
 def test_what_comes_back_goes_to_those_who_lack_it_and_none_of_them_asks_again(world) -> None:  # type: ignore[no-untyped-def]
@@ -219,13 +199,10 @@ def test_who_has_told_all_that_it_lacks_units_asks_nobody_again_for_a_while(worl
     w = world(cap=4)
     two = w.hosts[1]
     _lacking(w, two)
-    for _ in range(10):
-        two.request(A)
-        w.deliver()
+    two.requests(A, 10)
     assert two.holder.asked == 1
     w.pass_time(TOLD_SECONDS + 0.01)
-    two.request(A)
-    w.deliver()
+    two.requests(A, 1)
     assert two.holder.asked == 2
 
 
@@ -261,12 +238,10 @@ def test_who_is_lent_units_learns_who_lacks_some_and_gets_no_more_than_it_needs(
     w.hosts.remove(one)  # it dies
     two.waiting.clear()
     w.pass_time(LEASE - 0.3)
-    two.request(A)
-    w.deliver()
+    two.requests(A, 1)
     w.pass_time(0.3)
     for _ in range(3):
-        three.request(A)
-        w.deliver()
+        three.requests(A, 1)
         three.finish(A)
         w.deliver()
     assert len(two.rows[A]) == 1

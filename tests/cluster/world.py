@@ -13,6 +13,7 @@ from functools import partial
 from keystile.cluster.holder import Holder
 from keystile.cluster.rounds import BEATS
 from keystile.cluster.scripts import Script, ServerError
+from keystile.cluster.sender import Terms
 from keystile.limits.lease import ASK, LeasedSlots
 from keystile.limits.slots import FULL
 from tests.cluster.model import ModelServer
@@ -74,7 +75,7 @@ class Host:
         table.claim_column()
         table.per_host = per_host
         table.clock = lambda: world.now
-        self.holder = Holder(table, self, lambda: world.cap, LEASE, world.min_replicas)
+        self.holder = Holder(Terms(table, self, lambda: world.cap, LEASE, world.min_replicas))
         self.wire: Wire | None = None
         self.rows: dict[bytes, list[int]] = {name: [] for name in NAMES}
         self.waiting: Counter[bytes] = Counter()
@@ -100,6 +101,12 @@ class Host:
             self.holder.ask(lease)
         self.said["in" if row >= 0 else "full" if row == FULL else "ask"] += 1
         return row
+
+    def requests(self, name: bytes, number: int) -> None:
+        """So many, one after the other: each is answered, or waits, before the next comes."""
+        for _ in range(number):
+            self.request(name)
+            self.world.deliver()
 
     def finish(self, name: bytes) -> None:
         if self.rows[name]:

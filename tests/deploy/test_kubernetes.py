@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -49,23 +50,17 @@ def settings(tmp_path: Path) -> Settings:
     return settled(found("ConfigMap")["data"]["gateway.yaml"], tmp_path, "tls.crt", "tls.key")
 
 
-@pytest.fixture
-def schemas() -> Any:
-    """What knows Kubernetes' schemas; the test is skipped where it is not installed."""
-    return pytest.importorskip("kubernetes_validate", reason="not installed: pip install kubernetes-validate")
-
-
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_object_is_what_its_kind_says(schemas: Any, version: str) -> None:
+def test_every_object_is_what_its_kind_says(version: str) -> None:
     for each in OBJECTS:
-        schemas.validate(each, version, strict=True)
+        kubernetes_validate.validate(each, version, strict=True)
 
 
-def test_the_schemas_find_what_is_wrong(schemas: Any) -> None:
+def test_the_schemas_find_what_is_wrong() -> None:
     worse = copy.deepcopy(found("StatefulSet"))
     worse["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = CONTAINER["readinessProbe"]
-    with pytest.raises(schemas.ValidationError):
-        schemas.validate(worse, VERSIONS[-1], strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(worse, VERSIONS[-1], strict=True)
 
 
 def test_kustomize_puts_all_of_it_together() -> None:

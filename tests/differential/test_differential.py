@@ -10,10 +10,11 @@ from tests.differential import __main__ as command
 from tests.differential.__main__ import OTHERS, compare, main
 from tests.differential.compare import laxer
 from tests.differential.servers import found, free_ports, version
+from tests.lacking import needs
 from tests.wire.client_attacks import ATTACKS
 
 MISSING = [name for name in OTHERS if found(name) is None]
-installed = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+installed = needs(not MISSING, f"not installed: {', '.join(MISSING)}")
 ROWS = {
     ("CL.TE", "short length"),
     ("TE.TE", "line feed before"),

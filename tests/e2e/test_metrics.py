@@ -20,6 +20,7 @@ from aiohttp import web
 from keystile import __version__, build
 from tests.e2e.api import answering
 from tests.e2e.running import Gateway, make_certificate, serving, settings
+from tests.lacking import needs
 from tests.process.running import until
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -34,7 +35,7 @@ OF_A_DATABASE = {
     *(f"keystile_hosts{name}" for name in ("", "_other_configuration", "_other_program")),
 }
 # In a package that starts a server when it is installed, so not for everybody; .ci/run installs it.
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool (Debian: prometheus) is not installed")
+needs_promtool = needs(PROMTOOL, "promtool (Debian: prometheus) is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,6 @@ from keystile.config.log_fields import SPAN_FIELDS
 from keystile.management import spans
 from keystile.management.spans import Spans, endpoint, span_of
 
-pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
-
 TRACE, SPAN, PARENT = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7", "b7ad6b7169203331"
 ENTRY: dict[str, Any] = {
     "time": "2026-11-28T03:50:44.866Z",

@@ -219,7 +219,7 @@ async def test_a_request_on_its_way_is_answered_and_one_behind_it_is_not(tmp_pat
         asked = asyncio.ensure_future(client.ask(request("/any/x", key=relay.key())))
         await until(lambda: upstream.requests)
         clock.now = DAY
-        relay.gateway._look_at_old_ones()
+        relay.gateway.looks.old_ones()
         go.set()
         answer = await asked
         assert b" 200 " in answer
@@ -256,7 +256,7 @@ async def test_a_websocket_ends_at_the_day_of_its_version(tmp_path: Path) -> Non
 async def test_a_request_in_the_moment_between_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     async with over_tls(old(tmp_path), clock) as (relay, upstream):
-        monkeypatch.setattr(relay.gateway, "_look_at_old_ones", lambda: None)
+        monkeypatch.setattr(relay.gateway.looks, "old_ones", lambda: None)
         ask = request("/any/x", key=relay.key())
         client = await OpenSsl.connect(relay.port, "tls1_1")
         assert b" 200 " in await client.ask(ask)

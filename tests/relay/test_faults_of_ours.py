@@ -89,8 +89,8 @@ async def test_while_the_clock_looks(monkeypatch: pytest.MonkeyPatch, caplog: py
         await connection.reader.read()
 
     async with RecordingUpstream(silent) as upstream, running(upstream.port, limits={"request_timeout": 0.5}) as relay:
-        for name in ("_look_at_clients", "_hand_over"):
-            monkeypatch.setattr(relay.gateway, name, once(getattr(relay.gateway, name)))
+        for beside, name in ((relay.gateway.looks, "clients"), (relay.gateway, "_hand_over")):
+            monkeypatch.setattr(beside, name, once(getattr(beside, name)))
         await until(lambda: caplog.text.count("has failed, and begins anew") == 2)
         client = await RawClient.connect(relay.port)
         await client.send(request("/any/x", key=relay.key()))

@@ -15,7 +15,6 @@ import pytest
 
 from keystile.config.model import (
     Certificate,
-    HealthCheck,
     Listener,
     Needs,
     Operation,
@@ -24,9 +23,7 @@ from keystile.config.model import (
     Tls,
     Upstream,
 )
-from keystile.limits.servers import DOWN, UP, Pages, ServerTable
 from keystile.relay.gateway import request_ids
-from keystile.wire.names import Addresses
 from tests.config.certificates import make
 from tests.relay.running import OPERATIONS, Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
@@ -54,41 +51,6 @@ def test_request_ids_count_up_and_never_come_again() -> None:
     ids = request_ids(b"f" * 20)
     made = [next(ids) for _ in range(10_000)]
     assert made == [b"f" * 20 + b"%012x" % number for number in range(10_000)]
-
-
-# -- health -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-async def test_health_is_answered_without_a_key_and_without_the_upstream(method: bytes) -> None:
-    async with RecordingUpstream() as upstream, running(
-        upstream.port, health_path="/healthz", limits={"concurrent_requests_per_ip": 1}
-    ) as relay:
-        holding = relay.gateway.slots.take(relay.gateway.slots.name_of(_LOCAL, 64), 1)
-        assert holding >= 0  # it takes no slot either
-        client = await RawClient.connect(relay.port)
-        for state in (b"ok", b"keys unavailable", b"ok", b"draining"):
-            relay.gateway.follower.unreadable_since = float("-inf") if state == b"keys unavailable" else None
-            relay.gateway.draining = state == b"draining"
-            await client.send(request("/healthz", method=method))
-            answer = Answer(*await client.answer(to_head=method == b"HEAD"))
-            assert answer.status == (200 if state == b"ok" else 503)
-            assert answer.field(b"Content-Length") == b"%d" % len(b'{"status": "%b"}\n' % state)
-            assert answer.body == (b'{"status": "%b"}\n' % state if method == b"GET" else b"")
-        assert await client.closed() == b""
-        assert upstream.requests == []
-
-
-async def test_health_is_an_ordinary_path_where_it_is_not_configured() -> None:
-    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
-        assert (await relay.ask("/healthz")).status == 401
-
-
-async def test_only_get_and_head_of_exactly_that_path_are_health() -> None:
-    async with RecordingUpstream() as upstream, running(upstream.port, health_path="/healthz") as relay:
-        assert (await relay.ask("/healthz/")).status == 401
-        assert (await relay.ask("/healthz", method=b"POST")).status == 401
-        assert (await relay.ask("/%68ealthz")).status == 401
 
 
 # -- public routes --------------------------------------------------------------------------------------------
@@ -405,56 +367,6 @@ async def test_one_request_is_answered_by_one_table() -> None:
         assert OPERATIONS[3].path == "/any/*"
 
 
-# -- servers of upstreams: what a relay hears and says -----------------------------------------------------------
-
-
-async def test_a_relay_hears_the_checks_of_its_own_configuration_and_says_what_it_has_seen() -> None:
-    table = ServerTable.create(relays=1)
-    check = HealthCheck("/health", interval=60.0)
-    async with RecordingUpstream() as one, RecordingUpstream() as other:
-        servers = tuple(Server("127.0.0.1", each.port) for each in (one, other))
-        upstreams = (Upstream("unchecked", servers), Upstream("api", servers, health_check=check))
-        async with running(0, upstreams=upstreams) as relay:
-            gateway = relay.gateway
-            gateway.servers = Pages(table.page(0), table.page(1))
-            table.page(0).write(2, bytes([DOWN] * 4))  # another configuration's
-            gateway._look_at_servers(gateway.loop.time())
-            assert [len(gateway.upstreams[name].usable) for name in ("unchecked", "api")] == [2, 2]
-            table.page(0).write(1, bytes([DOWN, DOWN, UP, DOWN]))
-            gateway._look_at_servers(gateway.loop.time())
-            assert [len(gateway.upstreams[name].usable) for name in ("unchecked", "api")] == [2, 1]
-            for _ in range(6):
-                assert (await relay.ask("/open")).status == 200
-            assert (len(one.requests), len(other.requests)) == (6, 0)
-            assert table.relays(1) == [bytes([UP] * 4)]  # it has seen nothing wrong itself
-            breaker = gateway.upstreams["unchecked"].members[1].breaker
-            assert breaker is not None
-            breaker.open(gateway.loop.time())
-            gateway._look_at_servers(gateway.loop.time())
-            assert table.relays(1) == [bytes([UP, DOWN, UP, UP])]
-
-
-async def test_names_of_servers_are_looked_up_again_beside_requests() -> None:
-    asked: list[str] = []
-
-    async def look_up(host: str) -> list[str]:
-        asked.append(host)
-        return ["127.0.0.1"]
-
-    async with RecordingUpstream() as upstream:
-        api = Upstream("api", (Server("api.internal", upstream.port),), resolve_every=30.0)
-        async with running(0, upstreams=(api,)) as relay:
-            now = [100.0]
-            pool = relay.gateway.upstreams["api"].members[0].pool
-            pool.addresses = Addresses("api.internal", 30.0, look_up, lambda: now[0])
-            for seconds, times in ((0, 1), (29, 1), (1, 2), (5, 2)):
-                now[0] += seconds
-                relay.gateway._look_at_servers(relay.gateway.loop.time())
-                await asyncio.sleep(0.01)
-                assert len(asked) == times
-            assert (await relay.ask("/open")).status == 200
-
-
 async def test_a_websocket_holds_its_place_at_its_server_as_long_as_it_is_open() -> None:
     async def take_up(connection: RecordedConnection, sent: bytes) -> None:
         key = sent.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
@@ -485,25 +397,3 @@ async def test_a_websocket_holds_its_place_at_its_server_as_long_as_it_is_open()
             await until(lambda: pool.in_flight == 0)
             upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
             assert (await relay.ask("/open")).status == 200
-
-
-async def test_requests_in_flight_are_known_by_the_listener_that_they_came_by() -> None:
-    paced = Paced()
-    async with paced.server as upstream, running(upstream.port) as relay:
-        first, second = relay.gateway.settings.listeners[0], Listener("127.0.0.1", 1)
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            sock.setblocking(False)
-            await relay.listen(sock.dup(), second)
-            clients = [await RawClient.connect(port) for port in (relay.port, *[sock.getsockname()[1]] * 2)]
-            for client in clients:
-                await client.send(request("/open"))
-            idle = await RawClient.connect(relay.port)
-            await until(lambda: relay.gateway.in_flight == 3)
-            relay.gateway._look_at_clients()
-            assert relay.gateway.settings.listeners == (first, second)
-            assert relay.gateway.recorder.in_flight_at[:3] == [1, 2, 0]
-            for client in (*clients, idle):
-                client.reset()
-            await until(lambda: relay.gateway.in_flight == 0)
-            relay.gateway._look_at_clients()
-            assert sum(relay.gateway.recorder.in_flight_at) == 0

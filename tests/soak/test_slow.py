@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.lacking import IN_CI
+from tests.lacking import lacks
 from tests.soak.slow import MODES, Slow, is_there, slow
 
 
-# A tool of Debian's that pip does not have; in CI, which installs it, it has to be there.
-@pytest.mark.skipif(not is_there() and not IN_CI, reason="no slowhttptest (Debian: apt install slowhttptest)")
 @pytest.mark.parametrize("mode", MODES)
 async def test_others_are_served_while_an_address_attacks(mode: str, tmp_path: Path) -> None:
+    if not is_there():
+        lacks("no slowhttptest (Debian: apt install slowhttptest), which pip does not have")
     found = await slow(mode, 400, 3, tmp_path)
     assert not found.failed
     assert found.came > 0

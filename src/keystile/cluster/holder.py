@@ -21,37 +21,28 @@ What is asked for and given back: ``units.py``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Final
 
 from keystile.cluster import scripts
 from keystile.cluster.batches import move_commands
 from keystile.cluster.rounds import Rounds
 from keystile.cluster.scripts import CHANNEL, EPOCH_KEY
-from keystile.cluster.sender import Port, Watcher
-from keystile.limits.lease import NEVER, LeasedSlots
+from keystile.cluster.sender import Port, Terms
+from keystile.limits.lease import NEVER
 
 SURE: Final = 0.8
 """The share of the lease time for which a holder counts on its units after a heartbeat."""
 
 
 class Holder(Rounds):
-    """See the module. ``lease_time`` in seconds; ``cap`` gives the cap that is in force."""
+    """See the module."""
 
-    def __init__(
-        self,
-        slots: LeasedSlots,
-        watcher: Watcher,
-        cap: Callable[[], int],
-        lease_time: float,
-        min_replicas: int = 0,
-    ) -> None:
-        super().__init__(slots, watcher, cap, lease_time, min_replicas)
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms)
         self.doubt: str | None = None  # why the server that was connected to lends nothing
         self._is_opened = False  # the server knows the one that is being opened
         self._beaten = NEVER  # when its last answered heartbeat was sent
-        self._looked = slots.clock()
-        self._away_since = slots.clock()
+        self._looked = self._away_since = self.slots.clock()
         self.lapses = 0
 
     # -- life of a holder -----------------------------------------------------------------------------

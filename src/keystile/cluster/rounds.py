@@ -7,14 +7,14 @@ from time to time, so that the server does not forget them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from keystile.cluster.batches import keep_commands
 from keystile.cluster.scripts import KEEP, MOVE, address_key
-from keystile.cluster.sender import Watcher
+from keystile.cluster.sender import Terms
 from keystile.cluster.units import Units
-from keystile.limits.lease import Lease, LeasedSlots
+from keystile.limits.lease import Lease
 
 BEATS: Final = 5
 """Heartbeats in a lease time."""
@@ -27,15 +27,8 @@ KEEP_SECONDS: Final = 15.0
 class Rounds(Units):
     """See the module; ``_look_round`` is to be called ``BEATS`` times in a lease time."""
 
-    def __init__(
-        self,
-        slots: LeasedSlots,
-        watcher: Watcher,
-        cap: Callable[[], int],
-        lease_time: float,
-        min_replicas: int = 0,
-    ) -> None:
-        super().__init__(slots, watcher, cap, lease_time, min_replicas)
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms)
         self._round: Iterator[Lease] = iter(())
         self._cap_before = 0
 

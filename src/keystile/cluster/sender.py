@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from keystile.cluster.scripts import EPOCH_KEY, Script, ServerError, alive_key
@@ -47,26 +48,30 @@ class Watcher(Protocol):
         """How many requests of this address wait for a unit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a holder holds for, and by which rules: ``cap`` gives the one in force, ``lease_time`` is in seconds."""
+
+    slots: LeasedSlots
+    watcher: Watcher
+    cap: Callable[[], int]
+    lease_time: float
+    min_replicas: int = 0
+
+
 class Sender(ABC):
-    """See the module. ``lease_time`` in seconds; ``cap`` gives the cap that is in force.
+    """See the module.
 
     ``name``: of the holder whose units are counted on; empty where none is. For metrics: ``commands`` and ``held``.
     """
 
-    def __init__(
-        self,
-        slots: LeasedSlots,
-        watcher: Watcher,
-        cap: Callable[[], int],
-        lease_time: float,
-        min_replicas: int = 0,
-    ) -> None:
-        self.slots = slots
-        self.min_replicas = min_replicas
-        self.lease_time = lease_time
+    def __init__(self, terms: Terms) -> None:
+        self.slots = terms.slots
+        self.min_replicas = terms.min_replicas
+        self.lease_time = terms.lease_time
         self.name = b""
-        self._watcher = watcher
-        self._cap = cap
+        self._watcher = terms.watcher
+        self._cap = terms.cap
         self._port: Port | None = None
         self._next = b""  # of the holder that is being opened
         self._token = b""

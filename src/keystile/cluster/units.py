@@ -15,15 +15,15 @@ What comes back without being asked for: ``rounds.py``.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 from keystile.cluster import scripts
 from keystile.cluster.batches import MOST, give_commands
 from keystile.cluster.scripts import ServerError, address_key
-from keystile.cluster.sender import Sender, Watcher
-from keystile.limits.lease import NEVER, Lease, LeasedSlots
+from keystile.cluster.sender import Sender, Terms
+from keystile.limits.lease import NEVER, Lease
 
 TRUST_SECONDS: Final = 0.1
 """For how long it is believed that no unit of an address is free; whoever frees one tells us before."""
@@ -36,17 +36,10 @@ TOLD_SECONDS: Final = 0.25
 class Units(Sender):
     """See the module. For metrics: ``asked``."""
 
-    def __init__(
-        self,
-        slots: LeasedSlots,
-        watcher: Watcher,
-        cap: Callable[[], int],
-        lease_time: float,
-        min_replicas: int = 0,
-    ) -> None:
-        super().__init__(slots, watcher, cap, lease_time, min_replicas)
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms)
         self.asked = 0
-        slots.returned = self._returned
+        self.slots.returned = self._returned
 
     @abstractmethod
     def look(self) -> bool:

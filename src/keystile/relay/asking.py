@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from keystile.cluster.holder import Holder
 from keystile.cluster.link import Link
+from keystile.cluster.sender import Terms
 from keystile.config.model import SharedSlots
 from keystile.limits.lease import LeasedSlots
 from keystile.relay.admit import admit
@@ -37,7 +38,7 @@ class Asking:
     def __init__(self, gateway: Gateway, slots: LeasedSlots, settings: SharedSlots) -> None:
         slots.per_host = settings.when_unreachable == "per_host"
         self.slots = slots
-        self.holder = Holder(slots, self, lambda: gateway.cap, settings.lease_time, settings.min_replicas)
+        self.holder = Holder(Terms(slots, self, lambda: gateway.cap, settings.lease_time, settings.min_replicas))
         self.link = Link(settings, self.holder)
         self.cut = 0
         self._gateway = gateway

@@ -32,6 +32,7 @@ from keystile.relay.cors import answer_fields
 from keystile.relay.credentials import Presented
 from keystile.relay.end import end, free_slot
 from keystile.relay.forward import caller_lines, request_block, without_cors, without_hsts
+from keystile.relay.own_answers import refusal_fields
 from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
 from keystile.relay.search import Search
 from keystile.relay.tunnel import Tunnel
@@ -422,7 +423,7 @@ class Exchange:
         as_service = self.route is not None and self.route.upstream == MANAGEMENT_UPSTREAM
         request_id = self.request_id
         head, before, after = problem(refusal, request_id, detail=self.detail, as_service=as_service)
-        more = self.gateway.refusal_fields(self) if self.fields.origin else b""
+        more = refusal_fields(self.gateway, self) if self.fields.origin else b""
         self._say(refusal.status, head, more + self.fields_of_refusal, b"%b%b%b" % (before, request_id, after))
 
     def own_answer(self, status: int, fields: bytes, body: bytes) -> None:

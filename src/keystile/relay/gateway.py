@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import socket
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from secrets import token_hex
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
-from keystile.config.model import Cors, Limits, Listener, Settings, Tls
+from keystile.config.model import Limits, Listener, Settings, Tls
 from keystile.keys.keyring import Keyring
 from keystile.limits.crowd import Crowd
 from keystile.limits.deadlines import CoarseClock
@@ -28,24 +27,24 @@ from keystile.limits.lease import LeasedSlots
 from keystile.limits.pace import Floor
 from keystile.limits.servers import Pages
 from keystile.limits.slots import SlotTable
-from keystile.relay.admit import admit, came_in_clear, note_of
+from keystile.relay.admit import admit, note_of
 from keystile.relay.callers import Callers
-from keystile.relay.cors import allows, answer_fields, preflight_fields
 from keystile.relay.drain import drain
 from keystile.relay.entrance import Entrance, Terms
 from keystile.relay.exchange import Exchange
 from keystile.relay.forward import Identities
 from keystile.relay.groups import groups_of
 from keystile.relay.handshakes import Handshakes
+from keystile.relay.looks import Looks
+from keystile.relay.own_answers import answer_at_the_entrance, answer_health, answer_preflight
 from keystile.relay.reaching import Reaching
-from keystile.relay.record import FLUSH_SECONDS, MOST_LISTENERS, Channel, Recorder
+from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
 from keystile.relay.refusal import Refusal, of_fault, problem
 from keystile.relay.shed import Shedder
 from keystile.relay.trace import TracedExchange
 from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.relay.waiting import NOBODY_WAITS, WaitingRoom
-from keystile.routing.route import Route
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
 from keystile.wire.client import Bounds, ClientConnection
@@ -137,6 +136,7 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = request_ids(token_hex(10).encode("ascii"))
         self.shedder = Shedder(self)
+        self.looks = Looks(self)
         self._work_by(rules)
 
     # -- the configuration ------------------------------------------------------------------------
@@ -384,70 +384,13 @@ class Gateway:
                 newcomer.out_of_time()
             if now - checked >= TICK_SECONDS:
                 checked = now
-                self._look_at_servers(now)
-                self._look_at_clients()
-                self._look_at_old_ones()
+                self.looks.servers(now)
+                self.looks.clients()
+                self.looks.old_ones()
                 self.shedder.revive()
                 self.follower.check()
                 for tunnel in list(self.tunnels):
                     tunnel.look()
-
-    def _look_at_servers(self, now: float) -> None:
-        """What the health checks say, what this relay itself says, and names that should be looked up again."""
-        pages, states = self.servers, bytearray()
-        said = None if pages is None else pages.checks.read(self.configuration)
-        for upstream in self.settings.upstreams:
-            group = self.upstreams[upstream.name]
-            group.hear(said, len(states))
-            states += bytes(member.said for member in group.members)
-        if pages is not None:
-            pages.own.write(self.configuration, bytes(states))
-        for group in self.upstreams.values():
-            group.tick(now)
-            for member in group.members:
-                if member.pool.addresses.due():
-                    self.spawn(member.pool.look_up())
-
-    def _look_at_old_ones(self) -> None:
-        """Close connections whose version of TLS is not accepted any more, each after the request it serves."""
-        for client in list(self.old_ones):
-            if client not in self.connections:
-                self.old_ones.discard(client)
-            elif type(client.entrance) is Entrance and client.entrance.is_over(client.peer):
-                client.retire()
-
-    def _look_at_clients(self) -> None:
-        """Who has left, who is too slow, and how much memory all of them hold."""
-        held = 0
-        busy: Counter[object] = Counter()
-        for client in list(self.connections):
-            held += client.look()
-            if client.served is not None:
-                busy[client.entrance] += 1
-        self.recorder.bytes_held = held
-        self.recorder.in_flight_at = self._by_listener(busy)
-        if held > self.max_buffered:
-            self.cut_greediest(held - self.max_buffered)
-
-    def _by_listener(self, busy: Mapping[object, int]) -> list[int]:
-        """Requests in flight by the place of their listener; those of one that is no more are left out."""
-        found, listeners = [0] * MOST_LISTENERS, self.settings.listeners
-        for entrance, requests in busy.items():
-            if type(entrance) is Entrance and entrance.listener in listeners:
-                found[min(listeners.index(entrance.listener), MOST_LISTENERS - 1)] += requests
-        return found
-
-    def cut_greediest(self, too_much: int) -> None:
-        """Cut those for whom most is held in memory, until so many bytes less are."""
-        for client in sorted(self.connections, key=ClientConnection.held_bytes, reverse=True):
-            if too_much <= 0:
-                return
-            too_much -= client.held_bytes()
-            self.recorder.cut_for_memory += 1
-            if client.served is not None:
-                client.served.client_gone()
-            else:
-                client.transport.abort()
 
     async def _flush(self) -> None:
         while True:
@@ -460,7 +403,7 @@ class Gateway:
 
     def _hand_over(self, *, last: bool = False) -> bool:
         unreadable = self.follower.unreadable_since is not None
-        self.recorder.keys_unavailable = self._refuses_keys()
+        self.recorder.keys_unavailable = self.refuses_keys()
         groups = self.upstreams.values()
         if self.asking is not None:
             self.recorder.count_shared(self.asking)
@@ -469,7 +412,7 @@ class Gateway:
         self.recorder.servers_left_out = self._opened_before + sum(group.opened for group in groups)
         return self.recorder.flush(len(self.connections), self.in_flight, unreadable, last=last)
 
-    def _refuses_keys(self) -> bool:
+    def refuses_keys(self) -> bool:
         """Whether the store has been away for longer than the keys in memory are trusted (as ``admit`` sees it)."""
         since = self.follower.unreadable_since
         return since is not None and monotonic() - since > self.trust_without_store
@@ -483,9 +426,9 @@ class Gateway:
         exchange = self._exchange(client, method, target, fields)
         try:
             if self.health_path is not None and target == self.health_path and method in (b"GET", b"HEAD"):
-                self._answer_health(exchange)
+                answer_health(self, exchange)
                 return
-            if client.asked and self._answer_at_the_entrance(exchange):
+            if client.asked and answer_at_the_entrance(self, exchange):
                 return
             if exchange.announces_body and client.fault is not None:
                 exchange.broken(client.fault)
@@ -494,7 +437,7 @@ class Gateway:
                 exchange.path = target.partition(b"?")[0]
                 exchange.refuse(Refusal.DRAINING)
                 return
-            if method == b"OPTIONS" and fields.requested_method and self._answer_preflight(exchange):
+            if method == b"OPTIONS" and fields.requested_method and answer_preflight(self, exchange):
                 return
             refusal = admit(self, exchange)
             if refusal is None:
@@ -539,61 +482,6 @@ class Gateway:
         client.served = exchange
         self.in_flight += 1
         return exchange
-
-    def _answer_at_the_entrance(self, exchange: Exchange) -> bool:
-        """Answer what goes no further because of the way it came; False for what does."""
-        entrance = exchange.client.entrance
-        assert type(entrance) is Entrance
-        if entrance.redirect is not None:
-            exchange.path = exchange.target.partition(b"?")[0]
-            exchange.own_answer(308, b"Location: %b%b\r\n" % (entrance.redirect, exchange.target), b"")
-        elif entrance.is_over(exchange.client.peer):
-            exchange.be_the_last()
-            exchange.refuse(Refusal.TLS_TOO_OLD)
-        elif entrance.refuses_keys and came_in_clear(self, exchange):
-            exchange.refuse(Refusal.KEY_IN_CLEAR)
-        else:
-            return False
-        return True
-
-    def _answer_health(self, exchange: Exchange) -> None:
-        """Whether this relay takes requests; for load balancers, without a key."""
-        exchange.path = exchange.target
-        leaves = self.draining and not self.replaced
-        state = b"draining" if leaves else b"keys unavailable" if self._refuses_keys() else b"ok"
-        body = b'{"status": "%b"}\n' % state
-        exchange.own_answer(
-            200 if state == b"ok" else 503,
-            b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
-            body,
-        )
-
-    def _answer_preflight(self, exchange: Exchange) -> bool:
-        """Answer a CORS preflight for an operation that exists and has a policy; False where it is none."""
-        fields = exchange.fields
-        path = exchange.path = exchange.target.partition(b"?")[0]
-        found = self.table.find_for_preflight(path, fields.requested_method)
-        if type(found) is not Route or found.cors is None or not fields.origin or not allows(found.cors, fields.origin):
-            return False
-        exchange.route = found
-        exchange.own_answer(
-            204,
-            preflight_fields(found.cors, fields.origin, fields.requested_method, self.settings.keys.headers),
-            b"",
-        )
-        return True
-
-    def refusal_fields(self, exchange: Exchange) -> bytes:
-        """The field lines by which the page that called may read a refusal."""
-        return answer_fields(self._cors_of(exchange), exchange.fields.origin)
-
-    def _cors_of(self, exchange: Exchange) -> Cors | None:
-        """The policy of the operation that was called, known or not admitted: a page may read why it was refused."""
-        found: object = exchange.route
-        if found is None and exchange.refusal is not Refusal.INTERNAL_ERROR:
-            # Refused before the look-up, or nothing was found.
-            found = self.table.find(exchange.method, exchange.target.partition(b"?")[0])
-        return found.cors if type(found) is Route else self.settings.cors
 
     # -- connections ------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ class Relief:
         """Cut the greediest where that can help; whether it can."""
         if self._held() < too_much:
             return False
-        self.gateway.cut_greediest(too_much)
+        self.gateway.looks.cut_greediest(too_much)
         return True
 
     def _close_idle(self) -> None:

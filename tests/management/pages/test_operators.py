@@ -52,12 +52,17 @@ async def page(app: Managed, path: str) -> Page:
     return harmless(await app.page(path))
 
 
+async def operators_page(app: Managed, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What an operator is shown of a gateway that does as ``Look`` says."""
+    await signed_in(app)
+    looked = dataclasses.replace(app.services, look=Look())
+    monkeypatch.setattr("keystile.management.pages.operators.services", lambda request: looked)
+    return (await page(app, "/operator")).text
+
+
 async def test_an_operator_sees_how_the_gateway_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(tmp_path, **parts(real_settings(tmp_path))) as app:
-        await signed_in(app)
-        looked = dataclasses.replace(app.services, look=Look())
-        monkeypatch.setattr("keystile.management.pages.operators.services", lambda request: looked)
-        shown = (await page(app, "/operator")).text
+        shown = await operators_page(app, monkeypatch)
 
         for said in (
             "It works, but: stuck: relay 12",
@@ -97,10 +102,7 @@ async def test_the_hosts_that_share_a_store_are_shown_and_in_what_they_differ(
 
     monkeypatch.setattr(Look, "status", status)
     async with running(tmp_path, **parts(real_settings(tmp_path))) as app:
-        await signed_in(app)
-        looked = dataclasses.replace(app.services, look=Look())
-        monkeypatch.setattr("keystile.management.pages.operators.services", lambda request: looked)
-        shown = (await page(app, "/operator")).text
+        shown = await operators_page(app, monkeypatch)
     for said in (
         "Different configurations: ",
         "bbbb on <script>alert(1)",
@@ -128,10 +130,7 @@ async def test_a_file_that_was_not_taken_is_shown_with_its_faults(
 
     monkeypatch.setattr(Look, "status", status)
     async with running(tmp_path, **parts(real_settings(tmp_path))) as app:
-        await signed_in(app)
-        looked = dataclasses.replace(app.services, look=Look())
-        monkeypatch.setattr("keystile.management.pages.operators.services", lambda request: looked)
-        shown = (await page(app, "/operator")).text
+        shown = await operators_page(app, monkeypatch)
     assert "The file as it is now was not taken; 7 goes on." in shown
     assert "gateway.yaml:3: limits.max_fields: 'many' is no number" in shown
     assert "gateway.yaml:9: nonsense: <script>alert(1)" in shown
