@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystile.routing.paths import MOST_READINGS, BadPath, fold, is_plain, readings, segments
+from keystile.routing.paths import MOST_READINGS, BadPath, decoded, fold, is_plain, readings, segments
 
 PLAIN = ("/", "/v4", "/v4/", "/v4/contacts/a@b.example", "/.well-known/x", "/a..b/.c", "/a|b/{c}", "/a:b,c=d")
 NOT_PLAIN = (
@@ -168,6 +168,37 @@ def test_a_name_with_special_characters_passes(name: str) -> None:
 def test_a_plain_path_is_never_read_in_two_ways_or_refused(path: bytes) -> None:
     if is_plain(path):
         assert readings(path) == (tuple(path[1:].split(b"/")),)
+
+
+@pytest.mark.parametrize("byte", range(256))
+@pytest.mark.parametrize("spelling", ["%{:02X}", "%{:02x}"])
+def test_what_is_escaped_harmlessly_is_decoded_at_once_and_read_in_one_way(byte: int, spelling: str) -> None:
+    escape = spelling.format(byte).encode()
+    harmless = 0x20 < byte < 0x7F and byte not in b"#%./;?\\"
+    for path in (b"/" + escape, b"/a" + escape, b"/x/a" + escape + b"b/c", b"/x/" + escape + b"/"):
+        assert decoded(path) == (path.replace(escape, bytes([byte])) if harmless else None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"", b"a%40b", b"/a%40b.", b"/a%40./b", b"/%40//b", b"//%40", b"/a%40%", b"/a%40%4", b"/a%40%4g", b"/a%2540",
+     b"/..%40/../b", b"/%40/./", b"/a%40;b", b"/a%40?b", b"/a%40#b", b"/a%40\\b", b"/a%40 b", b"/a%40\xe9",
+     b"/a%40\nb"],
+)  # fmt: skip
+def test_whatever_else_is_in_a_path_its_escapes_are_read_with_care(path: bytes) -> None:
+    assert decoded(path) is None
+
+
+PIECES = st.sampled_from(
+    [*"ab./;%@:~", "%40", "%3A", "%3a", "%2b", "%7E", "%2", "%2f", "%25", "%3b", "%20", "%2e", "%c3%a9"]
+)
+
+
+@given(st.lists(PIECES, max_size=14).map(lambda parts: ("/" + "".join(parts)).encode()))
+def test_what_is_decoded_at_once_has_the_one_reading_that_care_would_find(path: bytes) -> None:
+    found = decoded(path)
+    if found is not None:
+        assert readings(path) == (tuple(found[1:].split(b"/")),)
 
 
 ALPHABET = st.sampled_from([*"ab./;%", "%2", "%2f", "%25", "%3b", "%3F", "%ef%bc%8f", "%2e", "%5c", "%00", "%c0"])

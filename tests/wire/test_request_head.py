@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal, get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keystile.wire import request_head
 from keystile.wire.faults import Fault, WireError
-from keystile.wire.request_head import IDENTITY_FIELDS, RequestFields, RequestHeadReader, origin_form
+from keystile.wire.request_fields import IDENTITY_FIELDS, RequestFields
+from keystile.wire.request_head import RequestHeadReader, origin_form
 
 READER = RequestHeadReader(withheld=["X-Api-Key"])
 
@@ -262,6 +268,90 @@ def test_arbitrary_fields_are_read_or_refused(lines: bytes, version: bytes, trus
         assert not set(value) & {0, 10, 13}
         plain = name.lower().replace(b"_", b"-")
         assert plain not in (b"host", b"content-length", b"transfer-encoding", b"connection", b"x-api-key", b"expect")
+
+
+# A reader reads heads of names that it knows without llhttp, where they are plain. One that knows no names asks it.
+
+_KNOWN = [
+    b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Accept", b"x_y", b"X-Api-Key", b"Expect",
+    b"X-Forwarded-For", b"Forwarded", b"X-Request-Id", b"Upgrade", b"Authorization", b"traceparent", b"tracestate",
+    b"Sec-WebSocket-Key", b"Sec-WebSocket-Version", b"Origin", b"X-Keystile-Account", b"TE", b"X-Forwarded-Host",
+]  # fmt: skip
+_TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def _readers() -> Iterator[Callable[[], RequestHeadReader]]:
+    for trace in get_args(Literal["off", "pass", "begin"]):
+        for forwarded in (False, True):
+            yield partial(RequestHeadReader, withheld=["X-Api-Key"], max_fields=9, trace=trace,
+                          believes_forwarded=forwarded)  # fmt: skip
+
+
+def _knowing(make: Callable[[], RequestHeadReader]) -> RequestHeadReader:
+    """A reader that has passed every name of ``_KNOWN``, from clients and from proxies."""
+    reader = make()
+    values = {b"Host": b"a", b"Content-Length": b"0", b"Transfer-Encoding": b"chunked", b"Expect": b"100-continue"}
+    for name in _KNOWN:
+        more = b"" if name == b"Host" else b"Host: a\r\n"
+        for trusted in (False, True):
+            reader.read(b"1\r\n%b%b: %b\r\n\r\n" % (more, name, values.get(name, b"x")), trusted=trusted)
+    return reader
+
+
+_READERS = [(make, _knowing(make)) for make in _readers()]
+
+
+def _said(reader: RequestHeadReader, block: bytes, trusted: bool) -> object:
+    try:
+        fields = reader.read(block, trusted=trusted)
+    except WireError as error:
+        return error.fault, error.detail
+    return [getattr(fields, name) for name in RequestFields.__slots__]
+
+
+def _agree(block: bytes) -> None:
+    for make, knowing in _READERS:
+        for trusted in (False, True):
+            assert _said(knowing, block, trusted) == _said(make(), block, trusted), (block, trusted)
+
+
+_plain_values = st.sampled_from(
+    [b"a", b"a:80", b"5", b"0", b"007", b"+5", b"5, 5", b"chunked", b"gzip, chunked", b"close", b"keep-alive, accept",
+     b"100-continue", b"", b" ", b"a ", b" a", b"\ta", b"a: b", b":", b"a\tb", b"a\x00b", b"a\rb", b"a\nb", b"\xe9",
+     b"\x7f", b"a\r\n b", b"a\r\nX", b"9" * 19, b"websocket", b"upgrade", b"13", _TRACEPARENT, b"1.2.3.4", b"for=1"]
+)  # fmt: skip
+_known_names = st.sampled_from([*_KNOWN, b"", b" Host", b"Host ", b"host", b"Content_Length", b"New", b"a b", b"\xe9"])
+_colons = st.sampled_from([b": ", b": ", b": ", b":", b":  ", b" : ", b"", b":\t"])
+_known_lines = st.lists(st.tuples(_known_names, _colons, _plain_values).map(b"".join), max_size=10)
+
+
+@given(_known_lines, st.sampled_from([b"0", b"1"]), st.booleans())
+def test_what_is_read_without_llhttp_is_what_it_says(lines: list[bytes], version: bytes, host: bool) -> None:
+    block = b"\r\n".join([version, *([b"Host: a"] if host else []), *lines, b"", b""])
+    if block.find(b"\r\n\r\n") == len(block) - 4:  # a connection cuts its heads at the first empty line
+        _agree(block)
+
+
+@given(st.data())
+def test_a_changed_byte_is_seen_by_both(data: st.DataObject) -> None:
+    block = bytearray(b"1\r\nHost: a\r\nAccept: */*\r\nX-Api-Key: ABC\r\nConnection: keep-alive\r\n"
+                      b"traceparent: " + _TRACEPARENT + b"\r\n\r\n")  # fmt: skip
+    at = data.draw(st.integers(3, len(block) - 5))  # the line that a connection has read stands before them
+    block[at : at + data.draw(st.integers(0, 1))] = data.draw(st.binary(min_size=1, max_size=1))
+    if block.find(b"\r\n\r\n") == len(block) - 4:
+        _agree(bytes(block))
+
+
+def test_a_plain_head_of_known_names_is_not_given_to_llhttp(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    monkeypatch.setattr(request_head, "_feed", lambda block, _: asked.append(block))
+    plain = b"1\r\nHost: a\r\nAccept: */*\r\nX-Api-Key: y\r\ntraceparent: " + _TRACEPARENT + b"\r\n\r\n"
+    _, knowing = _READERS[2]  # which passes traces on
+    assert knowing.read(plain).kept == plain[3:-2].replace(b"Host: a\r\n", b"").replace(b"X-Api-Key: y\r\n", b"")
+    assert not asked
+    with pytest.raises(WireError):
+        knowing.read(plain.replace(b"Accept", b"Unheard-Of"))
+    assert asked
 
 
 def test_a_path_is_the_target() -> None:

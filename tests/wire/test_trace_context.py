@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,3 +89,22 @@ NEARLY = st.from_regex(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)
 def test_no_value_makes_it_fail(value: bytes) -> None:
     context = trace_context([(TRACEPARENT, value)])
     assert context is NONE or len(context.trace_id) == 32
+
+
+#: The grammar of version 00 (section 3.2.2), written down once more.
+VERSION_00 = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+PIECES = st.sampled_from([b"0", b"a", b"f", b"A", b"g", b"-", b"\n", b"0" * 32, b"0" * 16, TRACE, PARENT, b"00-"])
+
+
+@given(st.lists(PIECES, max_size=9).map(b"".join) | NEARLY | st.binary(min_size=55, max_size=55))
+def test_what_is_told_by_its_digits_is_what_the_grammar_says(value: bytes) -> None:
+    for each in (value, b"00" + value[2:], (b"00-" + value + GOOD)[:55]):
+        if each.startswith(b"00"):
+            assert is_valid(each) is (VERSION_00(each) is not None)
+
+
+@given(st.integers(0, 54), st.binary(min_size=1, max_size=1))
+def test_a_changed_byte_is_seen(at: int, byte: bytes) -> None:
+    changed = GOOD[:at] + byte + GOOD[at + 1 :]
+    if changed.startswith(b"00"):
+        assert is_valid(changed) is (VERSION_00(changed) is not None)

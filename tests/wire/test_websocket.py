@@ -6,7 +6,8 @@ import pytest
 
 from keystile.wire import websocket
 from keystile.wire.answer_head import read_answer_head
-from keystile.wire.request_head import RequestFields, RequestHeadReader
+from keystile.wire.request_fields import RequestFields
+from keystile.wire.request_head import RequestHeadReader
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 §1.3

@@ -17,7 +17,8 @@ from keystile.wire.client import ANSWER, ClientConnection
 from keystile.wire.faults import WireError
 from keystile.wire.peer import Peer, parse_address
 from keystile.wire.pool import Pool
-from keystile.wire.request_head import RequestFields, RequestHeadReader
+from keystile.wire.request_fields import RequestFields
+from keystile.wire.request_head import RequestHeadReader
 from keystile.wire.upstream import UpstreamConnection
 
 ANSWERED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

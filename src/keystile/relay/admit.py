@@ -23,7 +23,7 @@ from keystile.routing.route import NoRoute, Route
 from keystile.routing.table import RouteTable
 from keystile.wire import websocket
 from keystile.wire.peer import Peer
-from keystile.wire.request_head import RequestFields
+from keystile.wire.request_fields import RequestFields
 
 if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange

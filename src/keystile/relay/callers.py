@@ -15,7 +15,7 @@ from keystile.limits.slots import SlotTable
 from keystile.wire.forwarded import told_by
 from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
 from keystile.wire.proxy_protocol import ProxyHeader
-from keystile.wire.request_head import RequestFields
+from keystile.wire.request_fields import RequestFields
 from keystile.wire.tls import peer_subject
 
 

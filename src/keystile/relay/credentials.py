@@ -4,7 +4,7 @@ Law: reads the presented secret out of the fields and the query, and takes it
 out of what goes on to the upstream. It does not know which keys exist.
 
 Hot path: what the fields present is worked out once per ``RequestFields`` (see
-``wire/request_head.py``); a kept-alive client's next request finds it there.
+``wire/request_fields.py``); a kept-alive client's next request finds it there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from keystile.keys.secret import digest, has_check_digits
 from keystile.relay.refusal import Refusal
-from keystile.wire.request_head import RequestFields
+from keystile.wire.request_fields import RequestFields
 
 #: Longer than any key that a service could have issued; what is longer is not hashed.
 MAX_SECRET: Final = 512

@@ -43,7 +43,7 @@ from keystile.wire.client import ANSWER, ClientConnection
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.framing import LAST_CHUNK, chunk
 from keystile.wire.grammar import IDEMPOTENT
-from keystile.wire.request_head import RequestFields
+from keystile.wire.request_fields import RequestFields
 from keystile.wire.upstream import UpstreamConnection
 from keystile.wire.websocket import UPGRADE_LINES, is_granted
 

@@ -14,7 +14,7 @@ from keystile.relay.cors import PREFIX
 from keystile.relay.credentials import Presented
 from keystile.relay.upstreams import UpstreamGroup
 from keystile.wire.peer import Peer
-from keystile.wire.request_head import RequestFields
+from keystile.wire.request_fields import RequestFields
 
 VIA_REQUEST: Final = (b"Via: 1.0 keystile\r\n", b"Via: 1.1 keystile\r\n")
 VIA_ANSWER: Final = b"Via: 1.1 keystile\r\n"

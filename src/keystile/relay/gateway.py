@@ -53,7 +53,8 @@ from keystile.wire.faults import WireError
 from keystile.wire.outbox import Outbox
 from keystile.wire.peer import Address, Peer
 from keystile.wire.plain_door import PlainDoor, Way
-from keystile.wire.request_head import RequestFields, RequestHeadReader
+from keystile.wire.request_fields import RequestFields
+from keystile.wire.request_head import RequestHeadReader
 
 if TYPE_CHECKING:
     from keystile.relay.asking import Asking

@@ -37,7 +37,7 @@ from keystile.routing.route import Route
 from keystile.wire import websocket
 from keystile.wire.client import ANSWER, ClientConnection
 from keystile.wire.plain_door import waited
-from keystile.wire.request_head import RequestFields
+from keystile.wire.request_fields import RequestFields
 
 if TYPE_CHECKING:
     from keystile.relay.gateway import Gateway

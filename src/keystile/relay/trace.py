@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from keystile.relay.admit import Note
 from keystile.relay.exchange import Exchange
 from keystile.wire.client import ClientConnection
-from keystile.wire.request_head import RequestFields
+from keystile.wire.request_fields import RequestFields
 
 if TYPE_CHECKING:
     from keystile.relay.gateway import Gateway

@@ -23,6 +23,14 @@ Segments = tuple[bytes, ...]
 _PLAIN_BYTE = rb"[!\"$&-.0-:<->@-\[\]-~]"
 # A segment that ends in a dot is not plain: it is a dot segment, or a name that Windows reads without the dot.
 _PLAIN = re.compile(rb"/|(?:/" + _PLAIN_BYTE + rb"++(?<!\.))++/?").fullmatch
+# Escapes of printable ASCII without the space and  # % . / ; ? \ : decoded, they leave nothing to disagree on.
+_ESCAPED_BYTE = rb"%(?:2[1246-9A-Da-d]|3[0-9AC-Eac-e]|[46][0-9A-Fa-f]|5[0-9ABD-Fabd-f]|7[0-9A-Ea-e])"
+_PLAINLY_ESCAPED = re.compile(rb"(?:/(?:" + _PLAIN_BYTE + rb"|" + _ESCAPED_BYTE + rb")++(?<!\.))++/?").fullmatch
+_BYTES = {
+    digits: bytes([number])
+    for number in range(0x21, 0x7F)
+    for digits in {b"%02X" % number, b"%02x" % number, b"%X%x" % divmod(number, 16), b"%x%X" % divmod(number, 16)}
+}
 _NEVER_RAW = re.compile(rb"[^!\"$->@-\[\]-~]")  # not printable ASCII, or one of # ? \
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _NEVER_DECODED = re.compile(rb"[\x00-\x1f\x7f\\]")
@@ -52,6 +60,18 @@ class BadPath(ValueError):
 def is_plain(path: bytes) -> bool:
     """Whether there is only one way to read this path, so that splitting it is all that it takes."""
     return _PLAIN(path) is not None
+
+
+def decoded(path: bytes) -> bytes | None:
+    """A path that is plain but for escapes of bytes that would be plain too, decoded; None for any other.
+
+    Of such a one there is one reading as well, and whether it is decoded before it is split is all the same. Clients
+    escape the @ of addresses.
+    """
+    if _PLAINLY_ESCAPED(path) is None:
+        return None
+    pieces = path.split(b"%")
+    return pieces[0] + b"".join([_BYTES[piece[:2]] + piece[2:] for piece in pieces[1:]])
 
 
 def segments(path: bytes) -> Segments:

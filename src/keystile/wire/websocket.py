@@ -14,7 +14,7 @@ import re
 from typing import Final
 
 from keystile.wire.answer_head import AnswerHead
-from keystile.wire.request_head import RequestFields
+from keystile.wire.request_fields import RequestFields
 
 #: The one version there is (RFC 6455 §4.1).
 VERSION: Final = b"13"

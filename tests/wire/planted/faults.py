@@ -21,6 +21,7 @@ class Planted:
 
 
 _HEAD, _CLIENT, _GRAMMAR = "wire/request_head.py", "wire/client.py", "wire/grammar.py"
+_FIELDS = "wire/request_fields.py"
 _FRAMING, _ANSWER, _UPSTREAM = "wire/framing.py", "wire/answer_head.py", "wire/upstream.py"
 _LLHTTP = "httptools.HttpRequestParser(_Collector(on_header)).feed_data("
 
@@ -51,7 +52,7 @@ CLIENT_FAULTS = (
         "a length behind chunked overrides it",
         (
             _lenient("lenient_chunked_length"),
-            (_HEAD, "    fields.content_length = int(value)\n", "    fields.content_length = int(value)\n"
+            (_FIELDS, "    fields.content_length = int(value)\n", "    fields.content_length = int(value)\n"
              "    fields.chunked = False\n"),
         ),
     ),
@@ -59,14 +60,14 @@ CLIENT_FAULTS = (
         "TE.TE",
         "any coding that has the word in it is taken for chunked",
         (
-            (_HEAD, _LOWER_CODING, 'if b"chunked" not in value.lower():'),
-            (_HEAD, "if fields.chunked or fields.minor_version == 0:", "if fields.minor_version == 0:"),
+            (_FIELDS, _LOWER_CODING, 'if b"chunked" not in value.lower():'),
+            (_FIELDS, "if fields.chunked or fields.minor_version == 0:", "if fields.minor_version == 0:"),
         ),
     ),
     Planted(
         "CL.CL",
         "a length may have any number of digits, and int() raises",
-        ((_HEAD, "not value.isdigit() or len(value) > 18", "not value.isdigit()"),),
+        ((_FIELDS, "not value.isdigit() or len(value) > 18", "not value.isdigit()"),),
     ),
     Planted(
         "TE.0",
@@ -115,7 +116,7 @@ CLIENT_FAULTS = (
     Planted(
         "underscores",
         "a name with _ is another name",
-        ((_HEAD, '    if 0x5F in lowered:  # the underscore; as a number it is found faster\n', "    if False:\n"),),
+        ((_FIELDS, '    if 0x5F in lowered:  # the underscore; as a number it is found faster\n', "    if False:\n"),),
     ),
     Planted(
         "methods",
@@ -125,8 +126,12 @@ CLIENT_FAULTS = (
             (_CLIENT, "if method not in METHODS:", "if method.upper() not in METHODS:"),
         ),
     ),
-    Planted("Host", "whatever stands in Host is taken", ((_HEAD, "if HOST.fullmatch(value) is None:", "if False:"),)),
-    Planted("duplicate Host", "the last Host wins", ((_HEAD, "    if fields.host:\n", "    if False:\n"),)),
+    Planted(
+        "Host",
+        "whatever stands in Host is taken",
+        ((_FIELDS, "    if not _is_host(value):\n        raise", "    if False:\n        raise"),),
+    ),
+    Planted("duplicate Host", "the last Host wins", ((_FIELDS, "    if fields.host:\n", "    if False:\n"),)),
     Planted(
         "absolute form",
         "a target may name another host than Host does",
@@ -176,7 +181,7 @@ CLIENT_FAULTS = (
         (
             (_GRAMMAR, r"HTTP/1\.(?=[01]\r\n)", r"HTTP/1\.(?=[0-9]\r\n)"),
             (_HEAD, 'feed_data(b"GET / HTTP/1." + block)', 'feed_data(b"GET / HTTP/1.1" + block[1:])'),
-            (_HEAD, "RequestFields(block[0] - 0x30)", "RequestFields(1)"),
+            (_HEAD, "    return block[0] - 0x30\n", "    return 1\n"),
         ),
     ),
     Planted(
@@ -190,17 +195,17 @@ CLIENT_FAULTS = (
     Planted(
         "Connection",
         "what Connection names goes on",
-        ((_HEAD, "(unwanted := fields.named | self._read_trace(fields))", "(unwanted := self._read_trace(fields))"),),
+        ((_HEAD, "return fields.named | self._read_trace(fields) if", "return self._read_trace(fields) if"),),
     ),
     Planted(
         "Upgrade",
         "Upgrade goes on to the upstream",
-        ((_HEAD, 'if fields.upgrade else value\n    return False', 'if fields.upgrade else value\n    return True'),),
+        ((_FIELDS, 'if fields.upgrade else value\n    return False', 'if fields.upgrade else value\n    return True'),),
     ),
     Planted(
         "Expect",
         "an expectation that nobody knows is left out",
-        ((_HEAD, '!= b"100-continue":', '!= b"100-continue" and not value:'),),
+        ((_FIELDS, '!= b"100-continue":', '!= b"100-continue" and not value:'),),
     ),
     Planted(
         "oversized",
