@@ -23,12 +23,11 @@ Segments = tuple[bytes, ...]
 _PLAIN_BYTE = rb"[!\"$&-.0-:<->@-\[\]-~]"
 # A segment that ends in a dot is not plain: it is a dot segment, or a name that Windows reads without the dot.
 _PLAIN = re.compile(rb"/|(?:/" + _PLAIN_BYTE + rb"++(?<!\.))++/?").fullmatch
-# Escapes of printable ASCII without the space and  # % . / ; ? \ : decoded, they leave nothing to disagree on.
-_ESCAPED_BYTE = rb"%(?:2[1246-9A-Da-d]|3[0-9AC-Eac-e]|[46][0-9A-Fa-f]|5[0-9ABD-Fabd-f]|7[0-9A-Ea-e])"
-_PLAINLY_ESCAPED = re.compile(rb"(?:/(?:" + _PLAIN_BYTE + rb"|" + _ESCAPED_BYTE + rb")++(?<!\.))++/?").fullmatch
-_BYTES = {
+# What escapes stand for that leave nothing to disagree on once they are decoded: bytes that would be plain, but dots.
+_PLAINLY_ESCAPED = {
     digits: bytes([number])
     for number in range(0x21, 0x7F)
+    if number not in b"#%./;?\\"
     for digits in {b"%02X" % number, b"%02x" % number, b"%X%x" % divmod(number, 16), b"%x%X" % divmod(number, 16)}
 }
 _NEVER_RAW = re.compile(rb"[^!\"$->@-\[\]-~]")  # not printable ASCII, or one of # ? \
@@ -68,10 +67,12 @@ def decoded(path: bytes) -> bytes | None:
     Of such a one there is one reading as well, and whether it is decoded before it is split is all the same. Clients
     escape the @ of addresses.
     """
-    if _PLAINLY_ESCAPED(path) is None:
-        return None
     pieces = path.split(b"%")
-    return pieces[0] + b"".join([_BYTES[piece[:2]] + piece[2:] for piece in pieces[1:]])
+    try:
+        plain = pieces[0] + b"".join([_PLAINLY_ESCAPED[piece[:2]] + piece[2:] for piece in pieces[1:]])
+    except KeyError:
+        return None
+    return plain if is_plain(plain) else None
 
 
 def segments(path: bytes) -> Segments:
