@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,12 +33,18 @@ def needs_postgresql() -> None:
 
 
 class Server:
-    """A server that runs in ``folder``; ``port`` 0: only on a socket there. ``durable``: as in service."""
+    """A server that runs in ``folder``; ``port`` 0: only on a socket there. ``durable``: as in service.
 
-    def __init__(self, folder: Path, port: int = 0, *, durable: bool = False) -> None:
+    ``settings``: more of them (``name=value``), which count before those that stand here.
+    """
+
+    def __init__(
+        self, folder: Path, port: int = 0, *, durable: bool = False, settings: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.port = port
         self._durable = durable
+        self._settings = settings
         self._made = 0
         self._more: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,7 +55,7 @@ class Server:
         settings = ["max_connections=300", *([] if self._durable else ["fsync=off", "full_page_writes=off"])]
         settings += [f"unix_socket_directories={self.folder}"]
         settings += [f"listen_addresses={'127.0.0.1' if self.port else ''}", f"port={self.port or 5432}"]
-        options = [part for each in (*settings, *self._more) for part in ("-c", each)]
+        options = [part for each in (*settings, *self._settings, *self._more) for part in ("-c", each)]
         with (self.folder / "log").open("ab") as log:
             command = [*_as_user(), str(BINARIES / "postgres"), "-D", str(self.folder / "data"), *options]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
@@ -112,10 +118,14 @@ class Server:
         with psycopg.connect(autocommit=True, **place) as connection:  # type: ignore[arg-type]
             connection.execute(sql.encode())
 
-    def _signal_all(self, which: signal.Signals) -> None:
+    def pids(self) -> list[int]:
+        """Its processes: first the one that starts and reaps all others."""
         assert self._process is not None
         found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self._process.pid)], capture_output=True, check=False)
-        for pid in (self._process.pid, *map(int, found.stdout.split())):
+        return [self._process.pid, *map(int, found.stdout.split())]
+
+    def _signal_all(self, which: signal.Signals) -> None:
+        for pid in self.pids():
             os.kill(pid, which)
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -129,14 +139,14 @@ def _as_user() -> list[str]:
 
 
 @contextmanager
-def server(port: int = 0, *, durable: bool = False) -> Iterator[Server]:
+def server(port: int = 0, *, durable: bool = False, settings: Sequence[str] = ()) -> Iterator[Server]:
     """A server while the block lasts; a ``durable`` one is on a disk and waits for it."""
     in_memory = _IN_MEMORY.is_dir() and not durable
     folder = Path(tempfile.mkdtemp(prefix="keystile-postgresql-", dir=_IN_MEMORY if in_memory else None))
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, USER, USER)
-        made = Server(folder, port, durable=durable)
+        made = Server(folder, port, durable=durable, settings=settings)
         made.start()
         try:
             yield made
