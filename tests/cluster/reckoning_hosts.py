@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from keystile import __version__, build
 from keystile.management.hosts import Hosts
@@ -137,13 +138,13 @@ async def _opened(database: Database, folder: Path, name: str) -> Host:
 
 
 @asynccontextmanager
-async def at_work(hosts: Sequence[Host], within: float) -> AsyncIterator[None]:
-    """They listen, poll and say who they are while the block lasts; they begin one after the other ``within`` seconds,
-    as hosts do that were not started at one moment."""
+async def at_work(works: Sequence[Callable[[], Coroutine[Any, Any, None]]], within: float) -> AsyncIterator[None]:
+    """They run while the block lasts; they begin one after the other in so many seconds, as hosts do that were not
+    started at one moment."""
     tasks = []
-    for host in hosts:
-        tasks += [asyncio.create_task(host.keeper.run()), asyncio.create_task(host.table.run())]
-        await asyncio.sleep(within / len(hosts))
+    for work in works:
+        tasks.append(asyncio.create_task(work()))
+        await asyncio.sleep(within / len(works))
     try:
         yield
     finally:

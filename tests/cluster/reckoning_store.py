@@ -7,14 +7,13 @@ clock only what hosts do one at a time.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 from keystile.keys.service import KeyService
@@ -22,8 +21,9 @@ from keystile.management.hosts import EVERY
 from keystile.storage.postgresql import changes
 from keystile.storage.postgresql.connection import SCHEMA, Connection
 from keystile.storage.postgresql.database import Database
-from keystile.storage.postgresql.keeper import CHANNEL
+from keystile.storage.postgresql.keeper import POLL
 from tests.cluster.reckoning_hosts import CONNECTIONS, Host, Watched, at_work, fill, hosts_of
+from tests.cluster.reckoning_server import Listener, own_memory, spent
 from tests.cluster.reckoning_sums import Fleet, Line, StoreCosts, Turn
 from tests.storage.postgres_server import Server, server
 
@@ -31,12 +31,13 @@ BY: Final[dict[str, Any]] = {"actor": "operator (command line)", "origin": "cons
 OWNER: Final = "reckoning@example.com"
 FEW, MANY = 10, 1000
 """Rows of a small and of a large transaction of uses."""
-ROWS: Final = {FEW: 2000, MANY: 10_000}
+ROWS: Final = {FEW: 1000, MANY: 8000}
 """Rows of all transactions of such a size."""
 LATER: Final = 0.3
 """Seconds in which the server writes what it has not written yet (wal_writer_delay is 0.2)."""
-ALONE, HEARD, FETCHED, ROUNDS, IDLE_SECONDS = 60, 60, 30, 5, 6.0
-"""Changes that nobody hears, that all hear, that all fetch; rounds of polls; seconds of doing nothing else."""
+ALONE, HEARD, FETCHED, ROUNDS, IDLE_SECONDS = 20, 12, 8, 5, 6.0
+"""Keys that are made, edited and deleted while nobody hears, while all hear, while all fetch; rounds of polls; seconds
+of nothing else."""
 DEAD_SHARE: Final = 0.2
 """Of a table's rows that have to be dead before PostgreSQL vacuums it (autovacuum_vacuum_scale_factor)."""
 _PATIENCE: Final = 30.0
@@ -45,41 +46,18 @@ Condition = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class StoreMeasured:
-    """``costs``, and what is told beside them: microseconds of a ``poll`` and of a ``refresh`` (a row said, all read),
-    seconds of the server for a host that reads ``whole``, bytes of a connection's own (``size``) and of WAL."""
+    """``costs``, and what is told beside them: microseconds to create, edit and delete a key that nobody hears of
+    (``by_kind``), of a ``poll`` and of a ``refresh`` (a row said, all read), seconds of the server for a host that
+    reads ``whole``, bytes of a connection's own (``size``) and of WAL for a change and for a row of uses."""
 
     costs: StoreCosts
+    by_kind: list[float]
     poll: float
     refresh: float
     whole: float
     size: float
     wal_change: float
     wal_use: float
-
-
-def spent(database: Server) -> float:
-    """Seconds of processor time of the server: of those of its processes that run, and of those that have ended."""
-    running = 0
-    pids = database.pids()
-    for pid in pids:
-        try:
-            running += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])  # nanoseconds
-        except FileNotFoundError:  # has ended meanwhile, ps itself not being one of them
-            continue
-    fields = Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()
-    return running / 1e9 + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
-
-
-def own_memory(database: Server) -> float:
-    """Bytes that each of its processes has for itself, on average: most of them serve a connection."""
-    sizes = []
-    for pid in database.pids()[1:]:
-        try:
-            said = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        except FileNotFoundError:
-            continue
-        sizes.append(sum(int(line.split()[1]) for line in said.splitlines() if line.startswith("Private_")))
-    return 1024 * sum(sizes) / len(sizes)
 
 
 async def measure_store(folder: Path, fleet: Fleet) -> StoreMeasured:
@@ -98,11 +76,12 @@ class _Measuring:
         self._database = database
         self._hosts = hosts
         self._fleet = fleet
-        self._service = KeyService(hosts[0].store)
+        self._service = KeyService(hosts[0].store, per_account=fleet.keys)
         self._asking = Connection(database)
         self._hour = int(time.time() // 3600)
         self._ids: list[str] = []
         self._now = time.time()
+        self._wal_row = 0.0  # bytes for a row of the transactions that were measured last
 
     async def all(self) -> StoreMeasured:
         try:
@@ -114,10 +93,10 @@ class _Measuring:
             await self._asking.close()
 
     async def _all(self) -> StoreMeasured:
-        alone, change_turn, wal_change = await self._alone()
-        before = await self._wal()
+        by_kind, change_turn, wal_change = await self._alone()
+        alone = fmean(by_kind)
         uses, uses_turn = await self._noted(self._use)
-        wal_use = (await self._wal() - before) / sum(ROWS.values())
+        wal_use = self._wal_row
         usage, usage_turn = await self._noted(self._count)
         vacuum = await self._cost(1, self._vacuum) / (DEAD_SHARE * self._fleet.keys)
         uses, usage = (Line(each.fixed, each.each + vacuum) for each in (uses, usage))
@@ -125,39 +104,42 @@ class _Measuring:
         notice = await self._notice(alone)
         poll = await self._each(lambda host: host.store.take_in())
         refresh = await self._each(lambda host: host.table.speak())
-        async with at_work(self._hosts, within=EVERY):
+        async with at_work([host.keeper.run for host in self._hosts], within=POLL):
             await _until(lambda: all(each.keeper.connected for each in self._hosts))
-            idle = await self._cost(1, lambda: asyncio.sleep(IDLE_SECONDS)) / 1e6 / (IDLE_SECONDS + LATER)
-            size = own_memory(self._server)
-            fetched = await self._cost(FETCHED, lambda: self._change(FETCHED, self._fetched))
+            fetched = fmean(await self._changes(FETCHED, self._fetched))
+            async with at_work([host.table.run for host in self._hosts], within=EVERY):
+                idle = await self._cost(1, lambda: asyncio.sleep(IDLE_SECONDS)) / 1e6 / (IDLE_SECONDS + LATER)
+                size = own_memory(self._server)
         fetch = max(0.0, (fetched - alone) / len(self._hosts) - notice)
         costs = StoreCosts(idle, alone, notice, fetch, uses, usage, change_turn, uses_turn, usage_turn)
-        return StoreMeasured(costs, poll, refresh, whole / 1e6, size, wal_change, wal_use)
+        return StoreMeasured(costs, by_kind, poll, refresh, whole / 1e6, size, wal_change, wal_use)
 
     # Changes
 
-    async def _alone(self) -> tuple[float, Turn, float]:
-        """What a change costs that nobody hears, how long it keeps its turn, and its bytes of WAL."""
+    async def _changes(self, keys: int, known: Callable[[], Condition] | None = None) -> list[float]:
+        """What it costs to create, edit and delete a key; what ``known`` says before each is waited for after it."""
+        create = partial(self._service.create, OWNER, scopes=["ViewContacts"], **BY)
+        edit = partial(self._service.edit, OWNER, scopes=["ModifyContacts"], **BY)
+        delete = partial(self._service.delete, OWNER, **BY)
+
+        async def all_of(change: Callable[[str], Awaitable[object]]) -> None:
+            for at in range(keys):
+                waiting = None if known is None else known()
+                await change(f"key {at}")
+                if waiting is not None:
+                    await _until(waiting)
+
+        return [await self._cost(keys, partial(all_of, change), later=0.0) for change in (create, edit, delete)]
+
+    async def _alone(self) -> tuple[list[float], Turn, float]:
+        """What changes cost that nobody hears, how long one keeps its turn, and its bytes of WAL."""
         watched = self._hosts[0].changes
-        await self._change(3)
+        await self._changes(2)
         watched.forget()
         before = await self._wal()
-        cost = await self._cost(ALONE, lambda: self._change(ALONE))
+        costs = await self._changes(ALONE)
         turn = Turn(Line(watched.seconds / watched.turns * 1e6, 0.0), _trips(watched))
-        return cost, turn, (await self._wal() - before) / ALONE
-
-    async def _change(self, times: int, known: Callable[[], Condition] | None = None) -> None:
-        """Create, edit and delete a key, and so on; what ``known`` says before each is waited for after it."""
-        for at in range(times):
-            waiting = None if known is None else known()
-            if at % 3 == 0:
-                await self._service.create(OWNER, "key", ["ViewContacts"], **BY)
-            elif at % 3 == 1:
-                await self._service.edit(OWNER, "key", scopes=["ModifyContacts"], **BY)
-            else:
-                await self._service.delete(OWNER, "key", **BY)
-            if waiting is not None:
-                await _until(waiting)
+        return costs, turn, (await self._wal() - before) / watched.turns
 
     async def _notice(self, alone: float) -> float:
         """Microseconds for one listener that is told of a change and asks nothing."""
@@ -170,7 +152,7 @@ class _Measuring:
         try:
             for each in listeners:
                 await each.begin()
-            cost = await self._cost(HEARD, lambda: self._change(HEARD, heard))
+            cost = fmean(await self._changes(HEARD, heard))
         finally:
             for each in listeners:
                 await each.end()
@@ -186,11 +168,13 @@ class _Measuring:
     async def _noted(self, note: Callable[[Host, list[str]], Awaitable[None]]) -> tuple[Line, Turn]:
         """What a transaction costs and how long it keeps its turn, by rows."""
         costs, times = [], []
+        await self._note(note, FEW, len(self._hosts))  # makes the connections
         for rows in (FEW, MANY):
             for host in self._hosts:
                 host.uses.forget()
-            count = ROWS[rows] // rows
+            count, before = ROWS[rows] // rows, await self._wal()
             cost = await self._cost(count, partial(self._note, note, rows, count))
+            self._wal_row = (await self._wal() - before) / ROWS[rows]
             seconds = sum(host.uses.seconds for host in self._hosts)
             costs.append((float(rows), cost))
             times.append((float(rows), seconds / count * 1e6))
@@ -220,17 +204,16 @@ class _Measuring:
         await asyncio.gather(*(work(host) for host in self._hosts))  # makes the connections
         return await self._cost(ROUNDS * len(self._hosts), rounds)
 
-    async def _cost(self, times: int, work: Callable[[], Awaitable[object]]) -> float:
-        """Microseconds of the server for each of so many things that ``work`` does."""
+    async def _cost(self, times: int, work: Callable[[], Awaitable[object]], later: float = LATER) -> float:
+        """Microseconds of the server for each of so many things that ``work`` does, and so many seconds after it."""
         before = spent(self._server)
         await work()
-        await asyncio.sleep(LATER)
+        await asyncio.sleep(later)
         return (spent(self._server) - before) / times * 1e6
 
     async def _vacuum(self) -> None:
-        await asyncio.to_thread(
-            self._server.run, f"VACUUM ANALYZE {SCHEMA}.usage, {SCHEMA}.last_uses", dict(self._database.options)["dbname"]
-        )
+        name = dict(self._database.options)["dbname"]
+        await asyncio.to_thread(self._server.run, f"VACUUM ANALYZE {SCHEMA}.usage, {SCHEMA}.last_uses", name)
 
     async def _read_whole(self) -> None:
         await changes.since(self._asking, None)
@@ -239,30 +222,6 @@ class _Measuring:
         """Bytes that have been written to it."""
         [(found,)] = await self._asking.ask("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
         return float(found)
-
-
-class Listener:
-    """A connection that hears of changes, and counts them."""
-
-    def __init__(self, database: Database) -> None:
-        self.heard = 0
-        self._connection = Connection(database)
-        self._task: asyncio.Task[None] | None = None
-
-    async def begin(self) -> None:
-        await self._connection.listen(CHANNEL)
-        self._task = asyncio.create_task(self._run())
-
-    async def end(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        await self._connection.close()
-
-    async def _run(self) -> None:
-        while True:
-            self.heard += await self._connection.notified(_PATIENCE)
 
 
 async def _until(condition: Condition) -> None:

@@ -17,9 +17,11 @@ from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
 from keystile.relay.record import FLUSH_SECONDS
 from keystile.relay.uses import PIECE, USES_SECONDS
+from keystile.storage.doorbell import LOCK_TIMEOUT
 
 ROUND_TRIP: Final = 0.3e-3
 """Seconds between a host and the database that are assumed; measured is on a Unix socket."""
+TURN: Final = "PostgreSQL's turn"
 _HALVINGS: Final = 60
 
 
@@ -97,18 +99,40 @@ class StoreCosts:
         """Until every host knows it."""
         return self.change + fleet.hosts * (self.notice + self.fetch)
 
-    def cores(self, fleet: Fleet, requests: float, changes: float) -> float:
-        """Load by so many requests and changes a second."""
-        uses, usage = written(fleet, requests, UseWriter), written(fleet, requests, UsageWriter)
+    def cores(self, fleet: Fleet, requests: float, changes: float, round_trip: float = ROUND_TRIP) -> float:
+        """Load by so many requests and changes a second; of notes no more than get their turn."""
+        every = self.period(fleet, requests, changes, round_trip)
+        uses, usage = written(fleet, requests, UseWriter, every), written(fleet, requests, UsageWriter, every)
         noting = uses.times * self.uses.at(uses.rows) + usage.times * self.usage.at(usage.rows)
-        return self.idle + (noting + changes * self.of_a_change(fleet)) / 1e6
+        taken = self.turn(fleet, requests, changes, every, round_trip)
+        return self.idle + (noting / max(1.0, taken) + changes * self.of_a_change(fleet)) / 1e6
 
-    def turn(self, fleet: Fleet, requests: float, changes: float, round_trip: float = ROUND_TRIP) -> float:
-        """The share of time in which somebody changes keys or notes uses: one excludes the other, over all hosts."""
-        uses, usage = written(fleet, requests, UseWriter), written(fleet, requests, UsageWriter)
+    def turn(
+        self, fleet: Fleet, requests: float, changes: float, every: float = 0.0, round_trip: float = ROUND_TRIP
+    ) -> float:
+        """The share of time in which somebody changes keys or notes uses: one excludes the other, over all hosts.
+
+        Above 1 where not all of it goes in. ``every``: as of ``written``.
+        """
+        uses, usage = written(fleet, requests, UseWriter, every), written(fleet, requests, UsageWriter, every)
         noting = uses.times * self.uses_turn.seconds(uses.rows, round_trip)
         noting += usage.times * self.usage_turn.seconds(usage.rows, round_trip)
         return noting + changes * self.change_turn.seconds(1, round_trip)
+
+    def period(self, fleet: Fleet, requests: float, changes: float, round_trip: float = ROUND_TRIP) -> float:
+        """Seconds between two notes of a host where all have to wait for their turn; 0 where none does.
+
+        Who waits longer writes more at once, which takes less of the turn. ``LOCK_TIMEOUT`` where even then it is too
+        much: from there on notes fail, and are tried again.
+        """
+
+        def room(every: float) -> float:
+            return -self.turn(fleet, requests, changes, every, round_trip)
+
+        if room(0.0) >= -1.0:
+            return 0.0
+        least = highest(room, -1.0, LOCK_TIMEOUT)
+        return LOCK_TIMEOUT if least is None else least
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +161,12 @@ def different(among: float, drawn: float) -> float:
     return among * -math.expm1(-drawn / among)
 
 
-def written(fleet: Fleet, requests: float, writer: type[BatchWriter]) -> Written:
+def written(fleet: Fleet, requests: float, writer: type[BatchWriter], every: float = 0.0) -> Written:
     """What ``writer`` of every host writes for so many requests a second, a row for each key that it was told of.
 
-    A relay tells of a key once in ``USES_SECONDS`` at most, and of ``PIECE`` keys at a flush; management of a host puts
-    together what its relays have told since it wrote last.
+    ``every``: seconds between two transactions, where the writer's own are less. A relay tells of a key once in
+    ``USES_SECONDS`` at most, and of ``PIECE`` keys at a flush; management of a host puts together what its relays have
+    told since it wrote last.
     """
     if requests <= 0:
         return Written(0.0, 0.0)
@@ -149,13 +174,14 @@ def written(fleet: Fleet, requests: float, writer: type[BatchWriter]) -> Written
     of_relay = min(fleet.keys, fleet.addresses / relays)
     told = min(different(of_relay, requests / relays * USES_SECONDS) / USES_SECONDS, PIECE / FLUSH_SECONDS)
     of_host = min(fleet.keys, fleet.addresses / fleet.hosts)
-    waiting = different(of_host, told * fleet.relays * writer.every)
+    every = max(every, writer.every)
+    waiting = different(of_host, told * fleet.relays * every)
     rows = min(max(1.0, waiting), writer.most_at_once)
-    return Written(fleet.hosts * waiting / writer.every / rows, rows)
+    return Written(fleet.hosts * waiting / every / rows, rows)
 
 
 def highest(load: Callable[[float], float], most: float, within: float) -> float | None:
-    """The greatest figure from 0 to ``within`` at which ``load``, which grows with it, is no more than ``most``.
+    """The greatest figure from 0 to ``within`` up to which ``load``, which grows with it, is no more than ``most``.
 
     None where it is never more; 0 where it always is.
     """
@@ -185,7 +211,7 @@ def limits(fleet: Fleet, slots: SlotCosts, store: StoreCosts, changes: float, co
             f"PostgreSQL's processor ({cores} {'core' if cores == 1 else 'cores'})",
             highest(lambda requests: store.cores(fleet, requests, changes), cores, within),
         ),
-        Limit("PostgreSQL's turn", highest(lambda requests: store.turn(fleet, requests, changes), 1.0, within)),
+        Limit(TURN, highest(lambda requests: store.turn(fleet, requests, changes, LOCK_TIMEOUT), 1.0, within)),
     ]
     return sorted(found, key=lambda limit: math.inf if limit.requests is None else limit.requests)
 
@@ -193,9 +219,12 @@ def limits(fleet: Fleet, slots: SlotCosts, store: StoreCosts, changes: float, co
 def most_changes(
     fleet: Fleet, store: StoreCosts, requests: float, cores: int, round_trip: float = ROUND_TRIP
 ) -> tuple[float, str]:
-    """Changes a second beside so many requests, and what they end at: the processor or the turn."""
+    """Changes a second beside so many requests, and what they end at: the processor or the turn.
+
+    Notes may wait for as long as they can meanwhile.
+    """
     room = (cores - store.cores(fleet, requests, 0.0)) * 1e6 / store.of_a_change(fleet)
-    taken = store.turn(fleet, requests, 0.0, round_trip)
+    taken = store.turn(fleet, requests, 0.0, LOCK_TIMEOUT, round_trip)
     turns = (1.0 - taken) / store.change_turn.seconds(1, round_trip)
     least = min((room, "processor"), (turns, "turn"))
     return max(0.0, least[0]), least[1]

@@ -8,6 +8,7 @@ import pytest
 
 from keystile.management.usage import UsageWriter
 from keystile.management.uses import UseWriter
+from keystile.storage.doorbell import LOCK_TIMEOUT
 from tests.cluster.reckoning_sums import (
     Fleet,
     Line,
@@ -118,7 +119,26 @@ def test_the_turn_is_longer_the_farther_the_database() -> None:
     far = replace(STORE, uses_turn=Turn(NOTHING, 4), change_turn=Turn(Line(1000.0, 0.0), 9))
     assert far.turn(FLEET, 10_000.0, 0.0, round_trip=0.001) == pytest.approx(400 * 4 * 0.001)
     assert far.turn(FLEET, 0.0, 10.0, round_trip=0.001) == pytest.approx(10 * (0.001 + 9 * 0.001))
-    assert far.turn(FLEET, 10_000.0, 10.0, 0.0) == pytest.approx(0.01)
+    assert far.turn(FLEET, 10_000.0, 10.0, round_trip=0.0) == pytest.approx(0.01)
+
+
+def test_where_turns_are_short_nobody_waits_for_one() -> None:
+    assert STORE.period(FLEET, 10_000.0, 10.0) == 0.0
+
+
+def test_hosts_that_wait_for_their_turn_write_more_at_once_until_all_goes_in() -> None:
+    """400 transactions a second of 5 ms are twice what goes in; half as many go in, and are written each 0.5 s."""
+    slow = replace(STORE, uses_turn=Turn(Line(5000.0, 0.0), 0))
+    assert slow.turn(FLEET, 10_000.0, 0.0) == pytest.approx(2.0)
+    assert slow.period(FLEET, 10_000.0, 0.0) == pytest.approx(0.5, rel=0.01)
+    assert slow.turn(FLEET, 10_000.0, 0.0, every=0.5) == pytest.approx(1.0)
+
+
+def test_rows_that_take_too_long_do_not_go_in_however_long_hosts_wait() -> None:
+    slow = replace(STORE, uses_turn=Turn(Line(0.0, 1000.0), 0))
+    assert slow.period(FLEET, 10_000.0, 0.0) == LOCK_TIMEOUT
+    alone = replace(slow, uses=Line(0.0, 500.0), usage=NOTHING)
+    assert alone.cores(FLEET, 10_000.0, 0.0) == pytest.approx(0.1 + 0.5)  # half of the turn is processor time
 
 
 def test_the_highest_load_that_is_carried() -> None:
@@ -130,7 +150,7 @@ def test_the_highest_load_that_is_carried() -> None:
 def test_what_gives_out_first_is_what_the_figures_say() -> None:
     """Each of the three in turn is made the weak one."""
     weak_slots = replace(SLOTS, ask=2000.0)
-    weak_turn = replace(STORE, uses_turn=Turn(Line(10_000.0, 0.0), 0))
+    weak_turn = replace(STORE, uses_turn=Turn(Line(0.0, 1000.0), 0))
     weak_store = replace(STORE, uses=Line(500.0, 2000.0))
     assert limits(FLEET, weak_slots, STORE, 1.0, 4)[0].what == "Valkey's core"
     assert limits(FLEET, SLOTS, weak_turn, 1.0, 4)[0].what == "PostgreSQL's turn"
