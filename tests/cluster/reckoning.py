@@ -112,11 +112,11 @@ def _tell_noting(fleet: Fleet, costs: StoreCosts, requests: float, gap: int) -> 
     every = costs.period(fleet, requests, 0.0)
     uses, usage = written(fleet, requests, UseWriter, every), written(fleet, requests, UsageWriter, every)
     taken = costs.turn(fleet, requests, 0.0, every)
-    late = "in time" if not every else f"each host every {every:.1f} s"
+    late = f"by each host every {every:.1f} s" if every else "as they come"
     print(
         f"one request of each address in {gap} s: {requests:,.0f} requests a second are {uses.rows_a_second:,.0f} rows "
-        f"of last uses and {usage.rows_a_second:,.0f} of sums, written "
-        f"{late if taken < 1.01 else 'never all of them'}: {100 * taken:.0f} % of the turn, "
+        f"of last uses and {usage.rows_a_second:,.0f} of sums, "
+        f"{f'written {late}' if taken < 1.01 else 'of which not all go in'}: {100 * taken:.0f} % of the turn, "
         f"{costs.cores(fleet, requests, 0.0):.2f} cores with idle hosts"
     )
 
@@ -138,7 +138,9 @@ def tell_what_gives_out(fleet: Fleet, slots: SlotCosts, store: StoreCosts) -> No
 def _limit(limit: Limit) -> str:
     if limit.requests is None:
         return f"{limit.what} not by requests"
-    return f"{limit.what} at {limit.requests:,.0f} requests a second" if limit.requests else f"{limit.what} at once"
+    if limit.requests < 1.0:
+        return f"{limit.what} before any request"
+    return f"{limit.what} at {limit.requests:,.0f} requests a second"
 
 
 def _cores(cores: int) -> str:
