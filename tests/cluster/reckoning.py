@@ -30,6 +30,7 @@ from tests.cluster.reckoning_sums import (
     Limit,
     SlotCosts,
     StoreCosts,
+    in_rhythm,
     limits,
     most_changes,
     written,
@@ -129,6 +130,7 @@ def tell_what_gives_out(fleet: Fleet, slots: SlotCosts, store: StoreCosts) -> No
             first, *others = limits(fleet, slots, store, changes, cores)
             rest = "; then ".join(map(_limit, others))
             print(f"with {changes:g} changes a second, PostgreSQL on {_cores(cores)}: {_limit(first)}; then {rest}")
+    print(f"last uses and sums are noted in their rhythm up to {in_rhythm(fleet, store):,.0f} requests a second")
     for requests in (1_000.0, 10_000.0):
         carried = [(cores, *most_changes(fleet, store, requests, cores)) for cores in CORES]
         said = ", ".join(f"{changes:.1f} with {_cores(cores)} ({by})" for cores, changes, by in carried)

@@ -216,6 +216,12 @@ def limits(fleet: Fleet, slots: SlotCosts, store: StoreCosts, changes: float, co
     return sorted(found, key=lambda limit: math.inf if limit.requests is None else limit.requests)
 
 
+def in_rhythm(fleet: Fleet, store: StoreCosts, round_trip: float = ROUND_TRIP) -> float:
+    """Requests a second up to which no host waits longer for its turn to note uses than it would by itself."""
+    most = highest(lambda requests: store.turn(fleet, requests, 0.0, 0.0, round_trip), 1.0, fleet.addresses)
+    return float(fleet.addresses) if most is None else most
+
+
 def most_changes(
     fleet: Fleet, store: StoreCosts, requests: float, cores: int, round_trip: float = ROUND_TRIP
 ) -> tuple[float, str]:

@@ -17,6 +17,7 @@ from tests.cluster.reckoning_sums import (
     Turn,
     different,
     highest,
+    in_rhythm,
     limits,
     most_changes,
     new_leases,
@@ -132,6 +133,13 @@ def test_hosts_that_wait_for_their_turn_write_more_at_once_until_all_goes_in() -
     assert slow.turn(FLEET, 10_000.0, 0.0) == pytest.approx(2.0)
     assert slow.period(FLEET, 10_000.0, 0.0) == pytest.approx(0.5, rel=0.01)
     assert slow.turn(FLEET, 10_000.0, 0.0, every=0.5) == pytest.approx(1.0)
+
+
+def test_up_to_where_hosts_write_in_their_rhythm() -> None:
+    """Where each request is a transaction of its own, of 5 ms, 200 go in."""
+    slow = replace(STORE, uses_turn=Turn(Line(5000.0, 0.0), 0))
+    assert in_rhythm(FLEET, slow) == pytest.approx(200, rel=0.01)
+    assert in_rhythm(FLEET, STORE) == FLEET.addresses
 
 
 def test_rows_that_take_too_long_do_not_go_in_however_long_hosts_wait() -> None:
