@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -27,6 +27,11 @@ SEEN_WITHIN = 300.0
 """Seconds for a million addresses to come, at 3,400 a second or more."""
 START = 90.0
 """Seconds that a gateway has to begin: some read 100,000 keys slowly."""
+SETTLED_WITHIN = 60.0
+"""Seconds that it may go on with its start after its first answer: some read 10,000 operations once more for a page."""
+LOOK = 0.25
+IDLE = 0.1
+"""Of a core, taken while nobody asks: with less the start is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class Bench:
             start = running.wait_for_answer(port, START, tls=case.tls, status=401)  # no key
             try:
                 check_policy(scene, port, tls=case.tls, behind=bool(case.addresses))
+                settle(lambda: add_up(running.cpu().values()).total)
                 with all_taken(case, port, load.secrets["any"]):
                     _warm_up(load, case, port)
                     turn = self._measure(step, running, port, start)
@@ -106,6 +112,21 @@ def _ended(running: Running) -> str:
     with suppress(subprocess.TimeoutExpired):
         return f"it ended with {running.process.wait(0.5)}: "
     return ""
+
+
+def settle(used: Callable[[], float]) -> None:
+    """Wait until who has begun is idle: what the rest of a start takes is the cost of no request.
+
+    ``used``: seconds of processor so far. Raises RuntimeError where it stays busy.
+    """
+    give_up, before = time.monotonic() + SETTLED_WITHIN, used()
+    while time.monotonic() < give_up:
+        time.sleep(LOOK)
+        now = used()
+        if now - before < IDLE * LOOK:
+            return
+        before = now
+    raise RuntimeError(f"busy for {SETTLED_WITHIN:g} s after its start, with nothing to do")
 
 
 def _warm_up(load: Load, case: Case, port: int) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from bench.load import Load
 from bench.open_loop import schedule
 from bench.plan import Step
 from bench.processes import Running, connect, free_port
-from bench.run import Bench, Stage, stage_of
+from bench.run import Bench, Stage, settle, stage_of
 
 from tests.bench.fakes import Plain
 
@@ -103,3 +104,18 @@ def test_a_gateway_that_should_log_must_have_logged(bench: Bench) -> None:
     assert bench.turn(Step(1, logged, Little("{}"))).load.requests
     with pytest.raises(RuntimeError, match="0 log lines for"):
         bench.turn(Step(1, logged, Little()))
+
+
+def test_a_start_is_over_when_it_takes_no_processor_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.run.LOOK", 0.01)
+    looks = iter([1.0, 1.5, 1.6, 1.6, 2.0])
+    settle(lambda: next(looks))
+    assert next(looks) == 2.0
+
+
+def test_who_stays_busy_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.run.LOOK", 0.01)
+    monkeypatch.setattr("bench.run.SETTLED_WITHIN", 0.05)
+    looks = count()
+    with pytest.raises(RuntimeError, match="after its start"):
+        settle(lambda: float(next(looks)))
