@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keystile.cluster.units import TOLD_SECONDS
+from keystile.cluster.units import SLOW_SECONDS, TOLD_SECONDS
 from keystile.limits.slots import FULL
 from tests.cluster.world import LEASE, NAMES
 
@@ -263,3 +263,43 @@ def test_what_is_passed_on_to_another_holder_changes_nothing(world) -> None:  # 
     two = w.hosts[1]
     two.holder.heard(b"g" + b"another!" + b"\x01" + A)
     assert two.holder.held == 0
+
+
+def _overtaken(w) -> None:  # type: ignore[no-untyped-def]
+    """What the first host gives is on its way when the last question of the second comes: the server stood still."""
+    one, two = w.hosts
+    _all_idle(w)
+    two.request(A)
+    two.wire.arrive()
+    while one.wire.back:
+        one.wire.come_back()  # it hears of it, and gives: nothing of that arrives
+    while two.wire.back:
+        two.wire.come_back()
+    w.now += 0.2
+    two.holder.ask_finally(two.slots.lease_of(A))
+
+
+def test_an_answer_that_took_long_is_not_believed_for_others_may_not_have_been_heard(world) -> None:  # type: ignore[no-untyped-def]
+    w = world(cap=4)
+    _, two = w.hosts
+    _overtaken(w)
+    w.now += SLOW_SECONDS + 0.01
+    two.wire.arrive()
+    while two.wire.back:
+        two.wire.come_back()
+    assert two.waiting[A] == 1
+    w.deliver()
+    assert len(two.rows[A]) == 1
+
+
+def test_of_answers_that_take_long_the_second_is_believed(world) -> None:  # type: ignore[no-untyped-def]
+    """A server that is far away, or busy all the time, keeps nobody waiting for ever."""
+    w = world(cap=4)
+    _, two = w.hosts
+    _lacking(w, two)
+    for waits in (1, 0):
+        two.holder.ask_finally(two.slots.lease_of(A))
+        w.now += SLOW_SECONDS + 0.01
+        w.deliver()
+        assert two.waiting[A] == waits
+    assert two.request(A) == FULL

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from keystile.config.model import SharedSlots, Waiting
+from keystile.limits.lease import Lease
 from keystile.relay.asking import Asking
 from tests.cluster.server import Server, free_port, needs_server
 from tests.cluster.server import running as serving
@@ -86,6 +88,49 @@ async def test_who_came_later_is_not_refused_by_the_patience_of_who_came_before(
         for _ in range(4):
             upstream.let_go.put_nowait(None)
         assert (await second.answer())[0] == 200
+
+
+@asynccontextmanager
+async def one_that_waits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Asking, Lease]]:
+    """A request that waits for a unit at a relay whose patience nobody outlasts; of all units none is free."""
+    monkeypatch.setattr("keystile.relay.asking.PATIENCE", 60.0)
+    async with two(folder) as (one, other, upstream, _):
+        key, its = one.key(), other.key()
+        for number in range(4):
+            await begin(one, key, number)
+        await until(lambda: len(upstream.requests) == 4)
+        waits = await begin(other, its, 4)
+        waiting = asking(other)
+        await until(lambda: bool(waiting._patience))
+        [name] = waiting._patience
+        yield waiting, waiting.slots.lease_of(name)
+        waits.reset()
+        await until(lambda: other.gateway.in_flight == 0)
+
+
+@needs_server
+async def test_who_stands_first_in_line_has_the_whole_patience_whoever_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who came before him has been served meanwhile: what he lacks has been told of a moment ago."""
+    async with one_that_waits(tmp_path, monkeypatch) as (waiting, lease):
+        waiting._patience[lease.name].cancel()
+        waiting._out_of_patience(lease.name, monotonic())  # of who stood there before
+        assert not lease.final
+        assert lease.name in waiting._patience
+
+
+@needs_server
+async def test_who_stood_still_himself_gives_others_their_time_anew_but_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with one_that_waits(tmp_path, monkeypatch) as (waiting, lease):
+        [(exchange, _)] = waiting._lines[lease.name]
+        waiting._lines[lease.name][0] = (exchange, monotonic() - 61.0)
+        for believes in (False, True):
+            waiting._patience[lease.name].cancel()
+            waiting._out_of_patience(lease.name, monotonic() - 1.0)
+            assert lease.final is believes
 
 
 @needs_server

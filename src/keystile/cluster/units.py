@@ -31,6 +31,8 @@ WANTED_SECONDS: Final = 0.5
 """For how long somebody who lacked a unit gets what comes free, as in ``scripts.ASK``. Longer than TRUST_SECONDS."""
 TOLD_SECONDS: Final = 0.25
 """For how long nobody is asked again after all have been told; well below WANTED_SECONDS."""
+SLOW_SECONDS: Final = 0.05
+"""An answer that took longer says that somebody stood still: then others may not have been heard in their time."""
 
 
 class Units(Sender):
@@ -56,7 +58,7 @@ class Units(Sender):
         if self.slots.clock() < lease.told_until:
             self._watcher.none_free(lease.name)  # all know already, and nobody has had one yet
             return
-        lease.asking = True
+        lease.asking, lease.asked = True, self.slots.clock()
         self.asked += 1
         name = self.name
         need = max(self._watcher.need(lease.name), 1)
@@ -88,15 +90,23 @@ class Units(Sender):
             lease.lacking = max(need - given, 1)
         if given:
             self._lent(lease, given, others)
-        elif told and not lease.final:
+        elif told and (not lease.final or self._doubts(lease)):
             self._watcher.none_free(lease.name)
         else:
             self.is_full(lease)
 
+    def _doubts(self, lease: Lease) -> bool:
+        """Whether an answer took so long that what others give may stand behind it; once, then it is believed."""
+        if lease.doubted or self.slots.clock() - lease.asked <= SLOW_SECONDS:
+            return False
+        lease.final, lease.doubted = False, True
+        return True
+
     def _lent(self, lease: Lease, units: int, others: bytes) -> None:
         """So many units are ours now; ``others``: who lacks some, 8 bytes each."""
         now = self.slots.clock()
-        lease.touched, lease.full_until, lease.final = now, NEVER, False
+        lease.touched, lease.full_until = now, NEVER
+        lease.final = lease.doubted = False
         self._set_held(lease, lease.held + units)
         self._note(lease, others)
         self._watcher.changed(lease.name)
@@ -114,7 +124,7 @@ class Units(Sender):
 
     def is_full(self, lease: Lease) -> None:
         """Believe that no unit of this address is free, until somebody says otherwise."""
-        lease.final = False
+        lease.final = lease.doubted = False
         lease.full_until = self.slots.clock() + TRUST_SECONDS
         self._watcher.changed(lease.name)
 

@@ -40,17 +40,19 @@ boot_time: Callable[[], float] = (
 class Lease:
     """The units of one address that this process holds.
 
-    ``peak``: most in use since the lease was looked at last; ``asking``: a question is on its way; ``full_until``:
-    until when it is believed that no unit is free anywhere; ``final``: the next answer says whether that is so;
-    ``told_until``: until when all others know that units are lacking here; ``lacking``: so many;
-    ``giving``: answers to givings that are not there yet; ``surplus``: units in use that go back one by
-    one as they come free; ``wanted``: others who lack one, each with the moment until which it is told; ``awaited``:
-    requests wait here; ``touched``: when the lender last saw these units.
+    ``peak``: most in use since the lease was looked at last; ``asking``: a question is on its way, sent at ``asked``;
+    ``full_until``: until when it is believed that no unit is free anywhere; ``final``: the next answer says whether
+    that is so; ``doubted``: one that said so was not believed; ``told_until``: until when all others know that units
+    are lacking here; ``lacking``: so many; ``giving``: answers to givings that are not there yet; ``surplus``: units in
+    use that go back one by one as they come free; ``wanted``: others who lack one, each with the moment until which it
+    is told; ``awaited``: requests wait here; ``touched``: when the lender last saw these units.
     """
 
     __slots__ = (
+        "asked",
         "asking",
         "awaited",
+        "doubted",
         "final",
         "full_until",
         "giving",
@@ -72,9 +74,11 @@ class Lease:
         self.used = 0
         self.peak = 0
         self.asking = False
+        self.asked = 0.0
         self.awaited = False
         self.full_until = NEVER
         self.final = False
+        self.doubted = False
         self.told_until = NEVER
         self.lacking = 0
         self.giving = 0

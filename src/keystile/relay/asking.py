@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from keystile.cluster.holder import Holder
 from keystile.cluster.link import Link
 from keystile.cluster.sender import Terms
+from keystile.cluster.units import SLOW_SECONDS
 from keystile.config.model import SharedSlots
 from keystile.limits.lease import LeasedSlots
 from keystile.relay.admit import admit
@@ -30,6 +31,8 @@ log = logging.getLogger("keystile.relay")
 
 #: Seconds for which a request waits after it is known that no unit is free but some may lie idle on other hosts.
 PATIENCE: Final = 0.2
+#: What a timer may be early by.
+_TICK: Final = 0.002
 
 
 class Asking:
@@ -110,11 +113,23 @@ class Asking:
     def none_free(self, name: bytes) -> None:
         """Others have been told; ask once more when they have had time to answer, and believe that."""
         if name not in self._patience:
-            self._patience[name] = self._gateway.loop.call_later(PATIENCE, self._out_of_patience, name)
+            self._have_patience(name, PATIENCE)
 
-    def _out_of_patience(self, name: bytes) -> None:
+    def _have_patience(self, name: bytes, seconds: float) -> None:
+        due = monotonic() + seconds
+        self._patience[name] = self._gateway.loop.call_later(seconds, self._out_of_patience, name, due)
+
+    def _out_of_patience(self, name: bytes, due: float) -> None:
+        """Who is first has waited so long, or only who stood before him; where we stood still, others may have, too."""
         del self._patience[name]
-        self.holder.ask_finally(self.slots.lease_of(name))
+        now, line, lease = monotonic(), self._lines.get(name), self.slots.lease_of(name)
+        left = line[0][1] + PATIENCE - now if line else 0.0
+        if now - due > SLOW_SECONDS and not lease.doubted:
+            left, lease.doubted = PATIENCE, True
+        if left > _TICK:
+            self._have_patience(name, left)
+        else:
+            self.holder.ask_finally(lease)
 
     def lapsed(self) -> None:
         """Cut every request that has a slot."""
@@ -163,11 +178,12 @@ class Asking:
         gateway = self._gateway
         if exchange.configuration:  # it is logged: by the rules that decide now
             exchange.configuration = gateway.configuration
+        is_early = self._is_early(exchange.note.peer.slot, came)  # before: what is believed ends while it is decided
         refusal = admit(gateway, exchange)
         if refusal is Refusal.COUNT_UNAVAILABLE and not self.refuses():
             self.holder.ask(self.slots.lease_of(exchange.note.peer.slot))
             return False
-        if refusal is Refusal.TOO_MANY_AT_ONCE and self._is_early(exchange.note.peer.slot, came):
+        if refusal is Refusal.TOO_MANY_AT_ONCE and is_early:
             self.none_free(exchange.note.peer.slot)
             return False
         exchange.waited = monotonic() - exchange.began
@@ -189,6 +205,7 @@ class Asking:
         lease = self.slots.lease_of(name)
         lease.awaited = name in self._lines
         lease.final = lease.final and lease.awaited  # the next who waits shall have the whole time
+        lease.doubted = lease.doubted and lease.awaited
         lease.heard = lease.cares()
         if lease.wanted and not lease.awaited:
             self.holder.share(lease)
