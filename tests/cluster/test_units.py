@@ -303,3 +303,27 @@ def test_of_answers_that_take_long_the_second_is_believed(world) -> None:  # typ
         w.deliver()
         assert two.waiting[A] == waits
     assert two.request(A) == FULL
+
+
+def test_what_nobody_waits_for_any_more_is_no_reason_to_refuse_who_comes_later(world) -> None:  # type: ignore[no-untyped-def]
+    """Who asked has had a unit of his own host. The answer, that none is free, is nobody's; its patience was all's."""
+    w = world(cap=4)
+    one, two = w.hosts
+    two.requests(A, 1)
+    one.requests(A, 3)
+    for _ in range(3):
+        one.finish(A)
+    two.request(A)
+    two.wire.arrive()
+    two.finish(A)
+    w.deliver()
+    while len(two.rows[A]) < two.slots.leases[A].held:
+        two.request(A)
+    assert w.in_flight(A) == 2, "the others lie idle on the first host"
+    two.lose_patience()
+    two.wire.arrive()
+    while two.wire.back:
+        two.wire.come_back()
+    assert two.request(A) != FULL
+    w.deliver()
+    assert len(two.rows[A]) == 3

@@ -81,6 +81,7 @@ class Host:
         self.waiting: Counter[bytes] = Counter()
         self.paused = False
         self.said: Counter[str] = Counter()
+        self.patient: set[bytes] = set()
 
     def connect(self) -> None:
         if self.wire is not None and self.wire.is_open:
@@ -140,7 +141,13 @@ class Host:
                 self.holder.share(lease)
 
     def none_free(self, name: bytes) -> None:
-        pass  # patience is the schedule's
+        self.patient.add(name)
+
+    def lose_patience(self) -> None:
+        """When that is, is the schedule's."""
+        patient, self.patient = self.patient, set()
+        for name in patient:
+            self.holder.ask_finally(self.slots.lease_of(name))
 
     def need(self, name: bytes) -> int:
         return self.waiting[name]

@@ -91,7 +91,8 @@ class Units(Sender):
         if given:
             self._lent(lease, given, others)
         elif told and (not lease.final or self._doubts(lease)):
-            self._watcher.none_free(lease.name)
+            if lease.awaited:  # else who asked has had one of this host, and patience would be for nobody
+                self._watcher.none_free(lease.name)
         else:
             self.is_full(lease)
 

@@ -112,7 +112,7 @@ class Asking:
 
     def none_free(self, name: bytes) -> None:
         """Others have been told; ask once more when they have had time to answer, and believe that."""
-        if name not in self._patience:
+        if name in self._lines and name not in self._patience:
             self._have_patience(name, PATIENCE)
 
     def _have_patience(self, name: bytes, seconds: float) -> None:
@@ -123,7 +123,9 @@ class Asking:
         """Who is first has waited so long, or only who stood before him; where we stood still, others may have, too."""
         del self._patience[name]
         now, line, lease = monotonic(), self._lines.get(name), self.slots.lease_of(name)
-        left = line[0][1] + PATIENCE - now if line else 0.0
+        if not line:
+            return
+        left = line[0][1] + PATIENCE - now
         if now - due > SLOW_SECONDS and not lease.doubted:
             left, lease.doubted = PATIENCE, True
         if left > _TICK:
