@@ -126,14 +126,6 @@ class Gateway:
                     found.append(int(entry.name))
         return found
 
-    def cpu(self) -> float:
-        """Seconds of processor time of its relays."""
-        ticks = 0
-        for pid in self.relays():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
     async def metrics(self) -> dict[str, float]:
         """What /metrics says, sums over labels."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.management)

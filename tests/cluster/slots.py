@@ -6,80 +6,25 @@ address than the cap. On one machine all hosts share its processors, so times ar
     traffic   8 clients for each address at random over the hosts; then 40, twice the cap
     faults    with the rule refuse, under traffic of 40 clients: a host killed, one paused for 5 s, one cut off from the
               server (its connection's port is closed by a relay of bytes between), the server paused, and restarted
-    cost      processor time of the relays per request, host beside valkey, in turns
+    cost      processor time of the relays per request, host beside valkey at the same time (``cost.py``)
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import uvloop
 
-from tests.cluster.ground import Account, Api, Client, Gateway, api
-from tests.cluster.pipe import Pipe
-from tests.cluster.server import Server, running
+from tests.cluster.cost import measure_cost
+from tests.cluster.four_hosts import Hosts, hosts
+from tests.cluster.ground import Account, Api, Client, Gateway
 from tests.relay.running import until
 
 CAP = 20
-ADDRESSES = 3
-TURNS = 14
-
-
-class Hosts:
-    """Four gateways, the API and the server."""
-
-    def __init__(self, gateways: list[Gateway], server: Server, pipes: list[Pipe]) -> None:
-        self.gateways, self.server, self.pipes = gateways, server, pipes
-
-    @asynccontextmanager
-    async def traffic(self, clients: int, delay: int = 10) -> AsyncIterator[Account]:
-        """So many clients for each address, as long as the block lasts."""
-        Api.highest.clear()
-        account = Account()
-        made = [
-            Client(f"10.0.0.{at % ADDRESSES + 1}", self.gateways, account, delay) for at in range(clients * ADDRESSES)
-        ]
-        tasks = [asyncio.create_task(client.run()) for client in made]
-        yield account
-        for client in made:
-            client.stopped = True
-        await asyncio.wait(tasks, timeout=20)
-
-    async def sums(self, *names: str) -> list[float]:
-        await asyncio.sleep(0.6)  # counters are handed over four times a second
-        said = [await gateway.metrics() for gateway in self.gateways]
-        return [sum(each.get(f"keystile_{name}", 0.0) for each in said) for name in names]
-
-
-@asynccontextmanager
-async def hosts(rule: str, workers: int = 1) -> AsyncIterator[Hosts]:
-    """``rule``: of when_unreachable; ``host`` for slots that each host counts alone."""
-    folder = Path(tempfile.mkdtemp(prefix="keystile-slots-"))
-    (folder / "server").mkdir()
-    _, upstream = await api()
-    gateways: list[Gateway] = []
-    with running(folder / "server") as server:
-        pipes = [Pipe(server.port) for _ in range(4)]
-        try:
-            for at, pipe in enumerate(pipes):
-                await pipe.open()
-                written = f"{{url: 'valkey://127.0.0.1:{pipe.port}', when_unreachable: {rule}}}"
-                gateways.append(Gateway(folder / str(at), "host" if rule == "host" else written, upstream, workers))
-            for gateway in gateways:
-                await gateway.ready()
-            yield Hosts(gateways, server, pipes)
-        finally:
-            for gateway in gateways:
-                gateway.stop()
 
 
 def judge(what: str, account: Account) -> bool:
@@ -150,24 +95,6 @@ async def _given_back(ground: Hosts, victim: Gateway) -> bool:
         task.cancel()
     victim.process.wait()
     return judge("  meanwhile", account)
-
-
-async def measure_cost() -> bool:
-    found: dict[str, list[float]] = {"host": [], "per_host": []}
-    async with hosts("host") as alone, hosts("per_host") as shared:
-        for _ in range(TURNS):
-            for rule, ground in (("host", alone), ("per_host", shared)):
-                before = sum(gateway.cpu() for gateway in ground.gateways)
-                async with ground.traffic(8, 2) as account:
-                    await asyncio.sleep(2)
-                spent = sum(gateway.cpu() for gateway in ground.gateways) - before
-                found[rule].append(spent / sum(account.ends.values()) * 1e6)
-    for rule, costs in found.items():
-        name = "slots: host" if rule == "host" else "slots: valkey"
-        print(f"{name}: {statistics.median(costs):.1f} µs CPU a request, turns {[round(cost, 1) for cost in costs]}")
-    more = [shared - alone for alone, shared in zip(found["host"], found["per_host"], strict=True)]
-    print(f"of the same turn, {statistics.median(more):.1f} µs more, turns {[round(each, 1) for each in more]}")
-    return True
 
 
 PARTS = {"traffic": measure_traffic, "faults": measure_faults, "cost": measure_cost}

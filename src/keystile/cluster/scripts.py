@@ -43,15 +43,11 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One script. ``digest`` is what EVALSHA calls it by."""
+    """One script. ``digest`` is what EVALSHA calls it by: SHA-1 of the text, as the server computes it."""
 
     name: str
     text: bytes
-
-    @property
-    def digest(self) -> bytes:
-        """SHA-1, as the server computes it."""
-        return sha1(self.text, usedforsecurity=False).hexdigest().encode("ascii")
+    digest: bytes
 
 
 def alive_key(token: bytes) -> bytes:
@@ -86,7 +82,8 @@ end
 
 
 def _script(name: str, flags: str, *parts: str) -> Script:
-    return Script(name, (flags + "".join(parts)).encode("ascii"))
+    text = (flags + "".join(parts)).encode("ascii")
+    return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode("ascii"))
 
 
 # KEYS epoch -> 1, or an error: hosts of another protocol count here.
