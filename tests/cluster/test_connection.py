@@ -44,6 +44,24 @@ async def test_answers_come_in_order_and_messages_between_them() -> None:
     server.close()
 
 
+async def test_what_an_answer_gives_rise_to_is_sent_with_it_in_one_write() -> None:
+    made, came, _, _, server = await pair(b":1\r\n:2\r\n")
+    left: list[int] = []
+
+    def go_on(reply: object) -> None:
+        if reply == 1 and not left:
+            asyncio.get_running_loop().call_soon(lambda: left.append(len(made._out)))
+            made.call(BEAT, [], [], str)
+            made.call(BEAT, [], [], str)
+
+    made.call(BEAT, [], [], go_on)
+    await asyncio.sleep(0.1)
+    assert left == [0], "nothing is left for another turn of the loop"
+    assert [data.count(b"EVALSHA") for data in came[:2]] == [1, 2]
+    made.close()
+    server.close()
+
+
 async def test_an_error_is_raised_where_an_answer_is_awaited() -> None:
     made, _, _, _, server = await pair(b"-WRONGPASS no\r\n")
     with pytest.raises(ServerError, match="WRONGPASS"):

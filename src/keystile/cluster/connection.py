@@ -3,7 +3,8 @@
 Law: bytes and the order of answers; what commands mean is ``holder.py``'s and ``link.py``'s. Parsed by hiredis, on an
 asyncio protocol of our own: a round trip took 111 µs where redis-py's client took 177.
 
-Commands of one turn of the loop leave in one write. Messages on channels come between answers, on the same connection
+Commands of one turn of the loop leave in one write; those that answers and messages give rise to, with the last of
+these, without another turn. Messages on channels come between answers, on the same connection
 (``>`` of RESP3), so that what was published before an answer is heard before it.
 """
 
@@ -30,6 +31,7 @@ class Connection(asyncio.Protocol):
         self._reader: Any = hiredis.Reader(replyError=ServerError)
         self._waiting: deque[Answered] = deque()
         self._out: list[bytes] = []
+        self._is_reading = False
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -39,12 +41,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answers and messages. What cannot be read ends the connection."""
+        self._is_reading = True
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
                 self._take(reply)
         except hiredis.ProtocolError:
             self.abort()
+        finally:
+            self._is_reading = False
+            self._flush()
 
     def _take(self, reply: object) -> None:
         if isinstance(reply, hiredis.PushNotification):
@@ -101,7 +107,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self, command: Sequence[bytes | int], answered: Answered) -> None:
         self._waiting.append(answered)
-        if not self._out:
+        if not self._out and not self._is_reading:
             self._loop.call_soon(self._flush)
         self._out.append(_packed(command))
 

@@ -180,6 +180,9 @@ class Units(Sender):
 
     def share(self, lease: Lease) -> None:
         """Nobody waits here for units of this address: give what is idle to those who have been waiting elsewhere."""
+        if not lease.wanted:
+            lease.heard = lease.cares()
+            return
         self._forget_wanting(lease)
         idle = lease.held - lease.used - self._watcher.need(lease.name)
         if lease.wanted and idle > 0 and self._is_holding():
