@@ -6,9 +6,9 @@ machine does in a second, it does to both: one after the other, the same program
 Each round starts all processes anew, since two that are the same differ by one or two per cent for as long as they
 live. In two rounds both count by themselves: what is found then is what this way of measuring adds.
 
-All that a relay spends is in: heartbeats, questions and what is given back, and the first second's questions are not
-left out of ``round trips`` but of the windows. Both share one machine, so each has half the requests it could have, and
-heartbeats weigh twice what they would.
+All that a relay spends is in: heartbeats, questions, what is given back. The windows begin a second after the traffic;
+the round trips of that second are counted. Both share one machine, so each has about half the requests that it could
+have, and heartbeats weigh twice what they would.
 
 Source of the clock: clock_getcpuclockid(3), all threads of a process, in nanoseconds.
 """
@@ -100,7 +100,7 @@ async def _round(rule: str, is_turned: bool) -> Round:
                     spent, served = (seen[at][which] - before[at][which] for which in (0, 1))
                     costs[at].append(spent / served * 1e6)
         now = await both[1].sums("slots_asked_total", "slots_commands_total")
-        return Round(*costs, other.ends.total(), now[0] - asked[0], now[1] - asked[1])
+        return Round(costs[0], costs[1], other.ends.total(), now[0] - asked[0], now[1] - asked[1])
 
 
 def _look(relays: Sequence[Sequence[int]], *served: int) -> list[tuple[float, int]]:

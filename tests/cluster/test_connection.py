@@ -51,8 +51,8 @@ async def test_what_an_answer_gives_rise_to_is_sent_with_it_in_one_write() -> No
     def go_on(reply: object) -> None:
         if reply == 1 and not left:
             asyncio.get_running_loop().call_soon(lambda: left.append(len(made._out)))
-            made.call(BEAT, [], [], str)
-            made.call(BEAT, [], [], str)
+            made.call(BEAT, [], [], lambda reply: None)
+            made.call(BEAT, [], [], lambda reply: None)
 
     made.call(BEAT, [], [], go_on)
     await asyncio.sleep(0.1)
