@@ -229,7 +229,6 @@ async def open_services(snapshot: Accepted, store: Store, look: GatewayView) -> 
     keys = _keys(store, settings)
     access = await _open_access(settings, keys, store)
     try:
-        await access.warm()
         documents = {path: snapshot.contents(path) for path in settings.documents}
         catalogue = Catalogue.of(settings, documents)
         yield Services(settings, keys, store, SmtpService(store), access, catalogue, look)

@@ -76,7 +76,6 @@ async def test_a_wrong_password_and_an_unknown_account_get_the_same_answer(
 
 async def test_an_unknown_account_makes_for_the_same_work(here: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     await here.account()
-    await here.access.warm()
     work: list[str] = []
     matches, hashed = here.passwords._matches, here.passwords._hash
 
@@ -361,7 +360,6 @@ async def test_a_token_neither_changes_a_password_nor_ends_sessions(here: Door) 
 
 async def test_an_access_opens_its_own_passwords(here: Door, tmp_path: Path) -> None:
     access = await Access.open(here.path, here.keys, here.store)
-    await access.warm()
     assert await access.session("0" * 64) is None
     await access.close()
 

@@ -4,9 +4,10 @@ import stat
 from collections.abc import AsyncIterator
 
 import pytest
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 
-from keystile.storage.passwords import PasswordRefused, Passwords, passwords_of
+from keystile.storage.passwords import PasswordRefused, Passwords, decoy, passwords_of
 from tests.storage.engines import Engine
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -156,13 +157,21 @@ async def test_a_password_may_hold_anything_that_can_be_sent(passwords: Password
 async def test_the_first_question_about_an_unknown_account_takes_no_longer(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await passwords.warm()
-
     async def never(_: str) -> str:
         raise AssertionError("a hash was made")
 
     monkeypatch.setattr(passwords, "_hash", never)
     assert await passwords.check(None, RIGHT) is None
+
+
+def test_what_an_unknown_account_is_compared_with_costs_as_much_as_a_password_and_is_none() -> None:
+    for hasher in (PasswordHasher(), QUICK, PasswordHasher(time_cost=2, memory_cost=64, hash_len=20, salt_len=10)):
+        made_up = decoy(hasher)
+        assert extract_parameters(made_up) == extract_parameters(hasher.hash(RIGHT))
+        assert not hasher.check_needs_rehash(made_up)
+        assert made_up != decoy(hasher)
+    with pytest.raises(VerifyMismatchError):  # it is compared to the end, and not refused for how it is written
+        QUICK.verify(decoy(QUICK), RIGHT)
 
 
 async def test_an_account_has_a_password_or_not(passwords: Passwords) -> None:

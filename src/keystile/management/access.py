@@ -90,10 +90,6 @@ class Access(Links, Tokens):
         await self._rows.close()
         await self._passwords.close()
 
-    async def warm(self) -> None:
-        """Make ready what the first attempt would otherwise pay for; to be called before anybody is served."""
-        await self._passwords.warm()
-
     @property
     def failures(self) -> int:
         """Attempts with a wrong password since the start."""

@@ -9,13 +9,16 @@ Sessions and one-time links lie in the same file (``access.py``): a new password
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.low_level import ARGON2_VERSION
 
 from keystile.storage.asking import Asking
 from keystile.storage.connection import Connection
@@ -51,7 +54,7 @@ class Passwords:
         self._hasher = hasher
         self._clock = clock
         self._threads = asyncio.Semaphore(2)
-        self._decoy: str | None = None
+        self._decoy = decoy(hasher)
 
     @classmethod
     async def open(
@@ -64,10 +67,6 @@ class Passwords:
     async def close(self) -> None:
         """Close the file."""
         await self._connection.close()
-
-    async def warm(self) -> None:
-        """Make ready what the first question about an unknown account needs, so that it takes no longer."""
-        await self._decoy_hash()
 
     async def set_password(
         self, account_id: str, password: str, *, version: int | None = None, link: bytes | None = None
@@ -101,7 +100,7 @@ class Passwords:
             return None
         await self._connection.renew()
         found = await self._connection.ask("SELECT hash, version FROM passwords WHERE account_id = ?", (account_id,))
-        hashed, version = found[0] if found else (await self._decoy_hash(), None)
+        hashed, version = found[0] if found else (self._decoy, None)
         async with self._threads:
             right = await asyncio.to_thread(self._matches, hashed, password)
         if not right or version is None:
@@ -142,16 +141,23 @@ class Passwords:
         async with self._threads:
             return await asyncio.to_thread(self._hasher.hash, _bytes(password))
 
-    async def _decoy_hash(self) -> str:
-        if self._decoy is None:
-            self._decoy = await self._hash("no account has this password")
-        return self._decoy
-
 
 def check_rules(password: str) -> None:
     """Raise PasswordRefused for a password that cannot be one."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         raise PasswordRefused(f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters")
+
+
+def decoy(hasher: PasswordHasher) -> str:
+    """Return what looks like a hash of this cost and is no password's: to compare with it takes as long as with one.
+
+    Made up rather than hashed: every start of the gateway would pay for that, and no password would be any righter.
+    """
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    salt, made_up = (
+        b64encode(secrets.token_bytes(length)).rstrip(b"=").decode() for length in (hasher.salt_len, hasher.hash_len)
+    )
+    return f"$argon2id$v={ARGON2_VERSION}${cost}${salt}${made_up}"
 
 
 def prepared(store: Path) -> Path:
