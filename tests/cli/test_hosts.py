@@ -87,9 +87,17 @@ def test_a_database_that_is_away_is_a_line_and_the_gateways_own_answer_is_shown(
     assert "the hosts cannot be looked at: the store postgresql://db/keys: the database cannot be reached" in said.err
 
 
-def test_a_store_in_a_file_and_a_file_with_faults_tell_of_no_hosts(tmp_path: Path) -> None:
+def test_a_file_with_faults_tells_of_no_hosts(file: Path) -> None:
+    file.write_text("nonsense: 1\n" + file.read_text("utf-8"), "utf-8")
+    assert hosts.look(file) is None
+    file.write_text("store: [a]\n" + UPSTREAM, "utf-8")
+    assert hosts.look(file) is None
+
+
+def test_a_store_in_a_file_tells_of_no_hosts_and_nothing_else_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(UPSTREAM, "utf-8")
-    assert hosts.look(file) is None
-    file.write_text("nonsense: 1\n" + UPSTREAM, "utf-8")
+    monkeypatch.delattr(hosts, "read_settings")
     assert hosts.look(file) is None

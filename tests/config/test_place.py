@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,19 @@ def test_where_the_text_is_no_settings_it_is_a_guess_and_says_so(tmp_path: Path,
     found, doubt = place(tmp_path, text)
     assert found == store
     assert "gateway.yaml" in doubt
+
+
+@pytest.mark.parametrize(("store", "is_in_database"), [("postgresql://db/keys?sslmode=require", True), ("null", False)])
+def test_a_store_in_a_database_is_told_from_a_file(tmp_path: Path, store: str, is_in_database: bool) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"store: {store}\n")
+    assert store_of(file).in_database == is_in_database
+
+
+def test_the_schema_is_not_asked() -> None:
+    """It takes a fifth of a second to import, which is most of what keystile status takes."""
+    program = "import sys, keystile.config.place; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 
 def test_an_absolute_place_is_one(tmp_path: Path) -> None:

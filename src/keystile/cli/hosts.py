@@ -57,6 +57,14 @@ class Others:
 
 def look(file: Path) -> Others | None:
     """The hosts of the store that ``file`` names; None where it is a file, or nobody can be asked."""
+    from keystile.config.faults import ConfigurationError
+    from keystile.config.place import store_of
+
+    try:
+        if not store_of(file).in_database:
+            return None  # found out without reading all that the file names
+    except ConfigurationError:
+        return None
     import asyncio  # not above: it brings ssl along, and "keystile --help" is to answer at once
 
     from keystile import app
@@ -66,8 +74,6 @@ def look(file: Path) -> Others | None:
         settings = read_settings(file, warnings=False)
     except CommandFailed:
         return None  # the gateway that runs was started with another text, and has answered
-    if settings.database is None:
-        return None
     try:
         return Others(*asyncio.run(app.look_at_hosts(settings)))
     except StoreError as error:

@@ -17,6 +17,7 @@ from keystile.config.log_fields import FIELDS
 from keystile.config.units import text, text_or_none
 
 STORE = "sqlite:///"
+DEFAULT_STORE = f"{STORE}keystile.db"
 LONGEST_NAME = 64
 """Characters of what a host is called."""
 NOT_YET = "is not yet served by this version"

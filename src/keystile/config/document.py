@@ -402,7 +402,7 @@ class Document(Section):
     )
     workers: Workers = setting("auto", description="How many relay processes: auto (one for each core) or 1 to 64.")
     store: Store = setting(
-        "sqlite:///keystile.db",
+        choices.DEFAULT_STORE,
         description="Where keys are kept: a file (four slashes for an absolute path), or a PostgreSQL database, such "
         "as postgresql://keystile@db.example.com/keystile; that needs keystile[postgresql].",
     )
