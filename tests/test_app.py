@@ -92,10 +92,24 @@ def test_servers_are_asked_as_requests_reach_them_and_only_where_the_settings_sa
     assert targets[2].context is None
 
 
+def loaded(*modules: str) -> set[str]:
+    """All that a process has loaded that has imported these."""
+    asked = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
 def test_a_relay_loads_nothing_that_only_management_and_commands_need() -> None:
     """Each would cost every relay memory, and a second at its start."""
-    asked = "import sys, keystile.process.relay, keystile.app; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
-    assert {"keystile", "uvloop", "httptools"} <= loaded
-    assert not loaded & {"aiohttp", "jinja2", "markdown_it", "pydantic", "yaml"}
+    needed = ("keystile.process.relay", "keystile.app", "keystile.relay.gateway", "keystile.relay.reaching")
+    found = {name.split(".")[0] for name in loaded(*needed)}
+    assert {"keystile", "uvloop", "httptools"} <= found
+    assert not found & {"aiohttp", "jinja2", "markdown_it", "pydantic", "yaml"}
+
+
+def test_commands_load_no_relay_and_no_page_and_management_all_that_its_checks_need() -> None:
+    """What is loaded late is another version's after an upgrade on disk."""
+    found = loaded("keystile.cli.main", "keystile.app", "keystile.config.load")
+    assert not {name for name in found if name.startswith(("keystile.relay", "keystile.management", "cryptography"))}
+    relays = ("gateway", "reaching", "terms", "upstreams")
+    assert {f"keystile.relay.{name}" for name in relays} <= loaded("keystile.process.management")

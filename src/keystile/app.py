@@ -3,7 +3,8 @@
 Law: wiring, and nothing else. A rule that would stand here belongs to the part that it is a rule of.
 
 What only some need is imported where it is used: a relay has no use for aiohttp, templates and the schema of
-gateway.yaml, which would cost each one 60 MiB and a second at its start, and a command that asks for a line neither.
+gateway.yaml, which would cost each one 60 MiB and a second at its start, and a command that asks for a line neither,
+nor for a relay.
 """
 
 from __future__ import annotations
@@ -16,16 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from keystile.config.model import Settings, Tls
-from keystile.keys.keyring import Keyring
 from keystile.keys.service import KeyService
 from keystile.keys.smtp import SmtpService
-from keystile.limits.servers import Pages, numbered
-from keystile.limits.slots import SlotTable
-from keystile.relay.gateway import Gateway, Rules
-from keystile.relay.reaching import reaching_of
-from keystile.relay.record import Channel
-from keystile.relay.terms import check_names, terms_of
-from keystile.relay.upstreams import host_field
 from keystile.routing.conflicts import check_conflicts, known_scopes
 from keystile.routing.table import RouteTable, habits_of, rows
 from keystile.storage import backup, engines
@@ -36,10 +29,14 @@ from keystile.storage.postgresql.database import Database
 from keystile.storage.store import Store
 
 if TYPE_CHECKING:
+    from keystile.limits.servers import Pages
+    from keystile.limits.slots import SlotTable
     from keystile.management.access import Access
     from keystile.management.context import Services
     from keystile.management.look import GatewayView
     from keystile.management.probing import Target
+    from keystile.relay.gateway import Gateway, Rules
+    from keystile.relay.record import Channel
     from keystile.storage.postgresql.tables import Sum
 
 # -- for commands: settings, routes, keys ---------------------------------------------------------------
@@ -177,6 +174,9 @@ def build_relay(
     servers: Pages | None = None,
 ) -> Gateway:
     """A relay from the accepted configuration. Must be called inside a running loop."""
+    from keystile.keys.keyring import Keyring
+    from keystile.relay.gateway import Gateway
+
     keyring = Keyring()
     settings = snapshot.settings
     follower = engines.follower_of(settings.store, database_of(settings), keyring)
@@ -186,6 +186,10 @@ def build_relay(
 
 def rules(accepted: Accepted) -> Rules:
     """What a relay works by. Raises OSError for certificates that cannot be used."""
+    from keystile.relay.gateway import Rules
+    from keystile.relay.reaching import reaching_of
+    from keystile.relay.terms import terms_of
+
     settings = accepted.settings
     terms = {tls: terms_of(tls, accepted.contents, time.time()) for tls in _policies(settings)}
     reaching = reaching_of(settings, accepted.file, accepted.contents)
@@ -198,6 +202,7 @@ def check_rules(wanted: Accepted, in_force: Accepted) -> None:
     A certificate that is new must also be valid now; one that is in force may have expired meanwhile. And it must be
     for a name that the file before it was for: a certificate of somebody else's is a mistake of whoever copied it.
     """
+    from keystile.relay.terms import check_names, terms_of
 
     def is_new(path: Path) -> bool:
         try:
@@ -238,7 +243,10 @@ async def open_services(snapshot: Accepted, store: Store, look: GatewayView) -> 
 
 def probe_targets(accepted: Accepted) -> list[Target]:
     """Every server that is to be asked whether it is well, reached as requests reach it. Raises OSError."""
+    from keystile.limits.servers import numbered
     from keystile.management.probing import Target
+    from keystile.relay.reaching import reaching_of
+    from keystile.relay.upstreams import host_field
 
     settings = accepted.settings
     reaching, numbers = reaching_of(settings, accepted.file, accepted.contents), numbered(settings)

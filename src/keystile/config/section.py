@@ -24,7 +24,8 @@ def needed(description: str, **bounds: Any) -> Any:
 class Section(BaseModel):
     """Any mapping of gateway.yaml: names that are not settings are faults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    # Deferred: with the document its sections are made ready, each once and not again in every section around it.
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:

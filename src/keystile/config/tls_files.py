@@ -10,9 +10,6 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from keystile.config import files, units
 from keystile.config.faults import Fault
 from keystile.config.written import Written
@@ -92,6 +89,9 @@ def _pair(written: Written, place: Loc, certificate: bytes, key: bytes) -> Itera
 
 def _is_for_somebody(content: bytes) -> bool:
     """Whether a certificate has a name by which clients can know its server; what cannot be read is told elsewhere."""
+    from cryptography import x509  # here: whoever has no TLS is not to wait for it
+    from cryptography.x509.oid import NameOID
+
     try:
         certificate = x509.load_pem_x509_certificate(content)
         return bool(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)

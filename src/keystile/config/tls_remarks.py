@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cryptography import x509
-
 from keystile.config import files, tls_files, units
 from keystile.config.document import Document, SlotsSection
 from keystile.config.listener_sections import LegacySection
@@ -74,6 +72,8 @@ def expiry(content: bytes, *, signers: bool = False) -> float | None:
 
     None where a certificate cannot be read (OpenSSL takes some that this library does not).
     """
+    from cryptography import x509  # here: whoever has no TLS is not to wait for it
+
     try:
         ends = [one.not_valid_after_utc.timestamp() for one in x509.load_pem_x509_certificates(content)]
     except ValueError:

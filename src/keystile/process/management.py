@@ -14,6 +14,10 @@ import asyncio
 import logging
 import socket
 
+from keystile.management import aiohttp_ahead  # noqa: F401 - before whatever imports aiohttp
+
+# isort: split
+
 from keystile.app import check_rules, load_settings, open_passwords, open_store
 from keystile.config.model import Settings
 from keystile.keys.service import KeyService
@@ -37,6 +41,7 @@ from keystile.process.offers import Offers
 from keystile.process.serving import Serving
 from keystile.process.telling import Telling
 from keystile.process.watch import Watch, began_at
+from keystile.relay import gateway, reaching, terms, upstreams  # noqa: F401 - what ``check_rules`` makes: of this version
 from keystile.storage.engines import open_hosts, open_keeper
 from keystile.storage.passwords import passwords_of
 

@@ -23,7 +23,10 @@ LONGEST_SECRET = 1024
 class Shape(BaseModel):
     """Any body: nothing is converted (``"1"`` is no number), nothing unknown is passed over."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    # Deferred: each is made ready by the first call that sends it, and no start waits for all of them.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 def _moment_or_null(value: object) -> float | None:
