@@ -6,6 +6,9 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$p; exit; }; done; echo no-python-3.11-or-newer)
+# What is compiled once is compiled for every process that a test starts: without bytecode on disk each takes a third
+# more of the processor. Some images say that none is to be written.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 # How many tests run at a time: many of them wait for processes, so three keep two cores busy (11.6 minutes; two tests
