@@ -16,6 +16,8 @@ BIN := $(VENV)/bin
 JOBS ?= 3
 # What make test-compiled runs: all that is compiled, and what starts whole gateways. TESTS=tests/relay for some of it.
 TESTS ?= $(addprefix tests/,wire relay limits routing keys process e2e)
+# File by file, in the order of tests/conftest.py: the longest first.
+MANY := --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Stamp files: set up again only when pyproject.toml has changed.
 RUNTIME := $(VENV)/.stamp-runtime
@@ -38,7 +40,7 @@ run: $(RUNTIME)
 	@$(BIN)/keystile demo
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest $(MANY) $(ARGS)
 
 check: $(DEVELOPMENT)
 	$(BIN)/ruff check src tests bench
@@ -74,7 +76,7 @@ compiled: $(BIN)/python
 
 # By its whole path: tests start processes in other directories, which would find the source instead, and tell no one.
 test-compiled: $(DEVELOPMENT) compiled
-	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadfile $(TESTS) $(ARGS)
+	PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m pytest $(MANY) $(TESTS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

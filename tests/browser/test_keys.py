@@ -6,7 +6,8 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from secrets import token_hex
 
 import pytest
 from playwright.async_api import expect
@@ -18,10 +19,18 @@ pytestmark = pytest.mark.timeout(180)
 KEY = re.compile(r"^[0-9A-F]{96}$")
 
 
-@pytest.fixture
-def where(tmp_path: Path) -> Iterator[Site]:
-    with site(tmp_path) as running:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("site")) as running:
         yield running
+
+
+@pytest.fixture
+def where(running: Site) -> Site:
+    """The gateway of all these tests, with an account of this one's own."""
+    owner = f"{token_hex(4)}@example.com"
+    running.gateway.create_account(owner)
+    return replace(running, owner=owner)
 
 
 async def create(visitor: Visitor, name: str) -> str:
@@ -136,7 +145,7 @@ async def test_the_whole_life_of_a_key(where: Site) -> None:
 
 async def test_the_sixteenth_key_is_explained(where: Site) -> None:
     for number in range(14):
-        where.gateway.create_key(f"k{number:02}", "ViewContacts")
+        where.gateway.create_key(f"k{number:02}", "ViewContacts", account=where.owner)
     async with browser() as opened, visiting(opened, where) as one:
         await one.sign_in()
         await create(one, "the fifteenth")
@@ -196,8 +205,10 @@ async def tab_to(visitor: Visitor, words: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_page_at_360_pixels_and_in_both_schemes(where: Site, scheme: str) -> None:
-    where.gateway.create_key("orders", "ViewContacts", "ModifyContacts", more=["--allow", "127.0.0.1"])
-    create_operator = ("accounts", "create", "boss@example.com", "--operator", "--password-stdin")
+    more = ["--allow", "127.0.0.1"]
+    where.gateway.create_key("orders", "ViewContacts", "ModifyContacts", more=more, account=where.owner)
+    boss = f"boss-{where.owner}"
+    create_operator = ("accounts", "create", boss, "--operator", "--password-stdin")
     assert where.gateway.run(*create_operator, stdin="a long password\n").code == 0
     paths = ["/keys", "/keys/new", "/history", "/usage", "/reference", "/account", "/operator", "/operator/accounts"]
     async with browser() as opened, visiting(
@@ -205,7 +216,7 @@ async def test_every_page_at_360_pixels_and_in_both_schemes(where: Site, scheme:
     ) as one:
         await one.page.goto(where.url)
         assert await one.violations() == []
-        await one.sign_in("boss@example.com", "a long password")
+        await one.sign_in(boss, "a long password")
         await create(one, "mine")
         await close(one)
         for path in paths:
@@ -219,19 +230,20 @@ async def test_every_page_at_360_pixels_and_in_both_schemes(where: Site, scheme:
 
 
 async def test_two_tabs_lose_nothing_of_each_other(where: Site) -> None:
-    where.gateway.create_key("shared", "ViewContacts")
+    where.gateway.create_key("shared", "ViewContacts", account=where.owner)
     async with browser() as opened, visiting(opened, where) as one:
         await one.sign_in()
         await one.page.get_by_role("link", name="Edit").first.click()
         form = one.page.get_by_role("dialog")
         await form.get_by_label("Name").fill("mine")
-        where.gateway.keys("edit", "shared", "--scope", "ViewContacts", "--scope", "ViewCampaigns")
+        more = ("--scope", "ViewContacts", "--scope", "ViewCampaigns")
+        where.gateway.keys("edit", "shared", *more, account=where.owner)
         await form.get_by_role("button", name="Save").click()
         await expect(form).to_contain_text("altered after you opened this form")
         await expect(form.get_by_label("Name")).to_have_value("mine")
         await form.get_by_role("button", name="Save").click()
         await expect(one.page.locator("#main").get_by_text("has been saved")).to_be_visible()
-        assert sorted(where.gateway.listed("mine")["scopes"]) == ["ViewCampaigns", "ViewContacts"]
+        assert sorted(where.gateway.listed("mine", account=where.owner)["scopes"]) == ["ViewCampaigns", "ViewContacts"]
 
 
 async def test_an_open_page_goes_on_after_management_was_killed(where: Site) -> None:

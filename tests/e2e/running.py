@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.e2e.commands import run_command
 from tests.process.running import until
 
 DOCUMENT = Path(__file__).parent.parent / "data" / "elasticemail-openapi.yaml"
@@ -78,7 +79,7 @@ class Gateway:
         self.management = 0
     def start(self) -> None:
         with self.out.open("ab") as out, self.err.open("ab") as err:
-            command = _command(self.file, "serve")
+            command = [sys.executable, "-m", "keystile", "-c", str(self.file), "serve"]
             self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=self.directory)
 
     def wait_until_ready(self) -> None:
@@ -105,15 +106,7 @@ class Gateway:
 
     def run(self, *words: str, stdin: str = "") -> Said:
         """What another command says while the gateway runs (or before)."""
-        done = subprocess.run(
-            _command(self.commands_file, *words),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=self.directory,
-            timeout=30,
-        )
-        said = Said(done.returncode, done.stdout, done.stderr)
+        said = Said(*run_command(["-c", str(self.commands_file), *words], stdin, self.directory, timeout=30))
         self.said.append(said)
         return said
 
@@ -138,14 +131,24 @@ class Gateway:
         given = [word for scope in scopes for word in ("--scope", scope)]
         return str(self.keys("create", name, *given, *more, account=account)["key"])
 
-    def listed(self, name: str) -> dict[str, Any]:
+    def listed(self, name: str, account: str = OWNER) -> dict[str, Any]:
         """A key as ``keys list`` shows it."""
-        (key,) = self.ask("keys", "list", "--account", OWNER, "--name", name)
+        (key,) = self.ask("keys", "list", "--account", account, "--name", name)
         assert isinstance(key, dict)
         return key
 
     def status(self) -> dict[str, Any]:
-        answer = self.ask("status")
+        """What ``keystile status`` is answered, asked on the same socket: it is what tests wait by."""
+        (place,) = self.directory.glob("**/*.control")
+        folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)  # a socket's address holds no deep path
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(10)
+                connection.connect(f"/proc/self/fd/{folder}/{place.name}")
+                connection.sendall(b"status")
+                answer = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+        finally:
+            os.close(folder)
         assert isinstance(answer, dict)
         return answer
 
@@ -181,10 +184,6 @@ class Gateway:
 def iso(moment: float) -> str:
     """Unix seconds as a date that commands take."""
     return datetime.fromtimestamp(moment, UTC).isoformat()
-
-
-def _command(file: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "keystile", "-c", str(file), *words]
 
 
 def answered(connection: http.client.HTTPConnection, method: str, path: str, **how: Any) -> tuple[int, bytes]:

@@ -106,7 +106,7 @@ def test_what_is_wrong_changes_nothing_and_is_told_with_its_line(gateway: Gatewa
         assert said.code == 1
         assert "gateway.yaml:" in said.err
         assert "limits.concurrent_requests_per_ip" in said.err
-    assert gateway.status()["configuration"] == 1  # asked with the broken file
+    assert gateway.ask("status")["configuration"] == 1  # asked with the broken file
     until(lambda: "limits.concurrent_requests_per_ip" in gateway.err.read_text(), within=20)
     secret = gateway_key(gateway)
     assert gateway.status()["configuration"] == 1
