@@ -43,7 +43,7 @@ async def browser() -> AsyncIterator[Browser]:
     """Chromium, for one test: Playwright wants the test's own loop."""
     path = needs_chromium()
     async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        running = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         try:
             yield running
         finally:

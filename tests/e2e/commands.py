@@ -1,7 +1,8 @@
 """Commands without a start of Python for each: one process has read the program, and a copy of it runs each command.
 
-Law: what a command does is the program's, from its words to its exit code, with its own standard files; only the start
-of the interpreter is not (tests/cli/test_main.py has that). What has been read is what lay on disk at the first command.
+Law: what a command does is the program's, from its words to its exit code, with standard files of its own; only the
+start of the interpreter is left out (tests/cli/test_main.py has that). What has been read is what lay on disk at the
+first command.
 
 ``python -m tests.e2e.commands FD``: answers on a socket of datagrams until that ends. Each carries the words, the
 folder and the environment, and four descriptors: standard input, output and error, and where to write the exit code.
