@@ -10,12 +10,8 @@ from keystile.storage.sqlite import SqliteStore
 from tests.storage.engines import Engine, SqliteEngine
 
 VALUES: dict[str, tuple[object, ...]] = {
-    "USED": ("k", 1.0, "192.0.2.1"),
-    "HAVE_TWO_SECRETS": ('["k"]',),
-    "USED_SECRET": ("k", b"a", b"b", 1.0, "192.0.2.1"),
     "USED_UNTIL_NOW": ("k",),
     "USED_BEFORE_IT": ("k",),
-    "COUNTED": ("k", 5, "", 1),
     "SAW_OLD": ("k", "1.0", "192.0.2.1", 1.0, 1),
     "FORGET_OLD": ("k",),
     "OLD_TLS": (1.0, 5, None),

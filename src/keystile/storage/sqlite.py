@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from pathlib import Path
 
-from keystile.storage.asking import Row
+from keystile.keys.store import UsageSum, Use
+from keystile.storage import noting
+from keystile.storage.asking import Asking, Row
 from keystile.storage.connection import Connection
 from keystile.storage.doorbell import LOCK_TIMEOUT, Doorbell
 from keystile.storage.errors import StoreError, told, unreadable
@@ -43,6 +45,12 @@ class SqliteStore(Store):
         """
         bell = await asyncio.to_thread(_prepared, path)
         return cls(path, bell, lock_timeout)
+
+    async def _note_uses(self, connection: Asking, uses: Sequence[Use]) -> None:
+        await noting.note_uses(connection, uses)
+
+    async def _note_usage(self, connection: Asking, sums: Sequence[UsageSum]) -> None:
+        await noting.note_usage(connection, sums)
 
     def _alone(self) -> AbstractAsyncContextManager[None]:
         return self._bell.locked_async(self._lock_timeout)

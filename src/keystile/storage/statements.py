@@ -1,4 +1,4 @@
-"""The statements that note and read last uses, usage and old TLS versions, as both engines understand them.
+"""The statements that read last uses and usage, and those that note old TLS versions, as both engines understand them.
 
 Law: SQL and nothing else. A row that is in the way is named by its table, since PostgreSQL asks for that; ``{}`` is
 where an engine says which rows are of the keys that one value names.
@@ -6,17 +6,6 @@ where an engine says which rows are of the keys that one value names.
 
 from __future__ import annotations
 
-USED = """INSERT INTO last_uses (key_id, at, address) SELECT id, ?2, ?3 FROM keys WHERE id = ?1
-    ON CONFLICT (key_id) DO UPDATE SET at = excluded.at, address = excluded.address
-    WHERE excluded.at > last_uses.at"""
-
-# Of a key that has one secret its last use says all. A row for each use of each secret would cost four times what that
-# of its key does: digests lie all over their table.
-HAVE_TWO_SECRETS = "SELECT key_id FROM digests WHERE until IS NOT NULL AND {}"
-USED_SECRET = """INSERT INTO secret_uses (digest, at, address) SELECT digest, ?4, ?5 FROM digests
-    WHERE key_id = ?1 AND digest BETWEEN ?2 AND ?3
-    ON CONFLICT (digest) DO UPDATE SET at = excluded.at, address = excluded.address
-    WHERE excluded.at > secret_uses.at"""
 # Before a key gets a new secret: its last use was that of the current one, but for times in which it had an old one,
 # and for what was before the current one came in the place of another at once.
 USED_UNTIL_NOW = """INSERT INTO secret_uses (digest, at, address) SELECT d.digest, u.at, u.address
@@ -28,8 +17,6 @@ USED_UNTIL_NOW = """INSERT INTO secret_uses (digest, at, address) SELECT d.diges
 # After that: until when uses are not the new secret's. Who shows uses leaves out what came from nowhere.
 USED_BEFORE_IT = """INSERT INTO secret_uses (digest, at, address) SELECT d.digest, u.at, ''
     FROM last_uses AS u JOIN digests AS d ON d.key_id = u.key_id WHERE u.key_id = ?1"""
-COUNTED = """INSERT INTO usage (key_id, hour, refusal, requests) SELECT id, ?2, ?3, ?4 FROM keys WHERE id = ?1
-    ON CONFLICT (key_id, hour, refusal) DO UPDATE SET requests = usage.requests + excluded.requests"""
 #: Addresses that are kept for each key that came over old TLS versions.
 OLD_ADDRESSES = 20
 SAW_OLD = """INSERT INTO old_tls (key_id, version, address, first_at, last_at, requests)

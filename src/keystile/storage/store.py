@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,6 @@ from typing import ClassVar, Self
 
 from keystile.keys.audit import AuditEvent, What
 from keystile.keys.key import Account, ApiKey, SmtpCredential
-from keystile.keys.secret import DIGEST_BYTES
 from keystile.keys.store import OldTls, OldTlsUse, Recent, UsageSum, Use
 from keystile.storage import rows, statements
 from keystile.storage.asking import Asking, Row
@@ -194,18 +193,14 @@ class Store(ABC):
     async def record_uses(self, uses: Iterable[Use]) -> None:
         """Keep last uses in one transaction; older ones than known, and those of keys that are gone, are dropped."""
         many = list(uses)
-        marked = [use for use in many if use[3]]
         async with self._noted() as connection:
-            await connection.many(statements.USED, [use[:3] for use in many])
-            found = await connection.ask(statements.HAVE_TWO_SECRETS.format(self.OF_KEYS), (_listed(marked),))
-            two = {key for (key,) in found}
-            of_secrets = [(key, *_digests_of(mark), at, address) for key, at, address, mark in marked if key in two]
-            await connection.many(statements.USED_SECRET, of_secrets)
+            await self._note_uses(connection, many)
 
     async def record_usage(self, sums: Iterable[UsageSum]) -> None:
         """Add sums of usage in one transaction; those of keys that are gone are dropped."""
+        many = list(sums)
         async with self._noted() as connection:
-            await connection.many(statements.COUNTED, list(sums))
+            await self._note_usage(connection, many)
 
     async def record_old_tls(self, seen: Iterable[OldTls]) -> None:
         """Add up who calls over old TLS versions; of each key only the ``OLD_ADDRESSES`` seen latest are kept."""
@@ -226,6 +221,14 @@ class Store(ABC):
         except StoreError as error:
             log.warning("the last use of SMTP credential %s cannot be kept: %s", credential_id, error)
 
+    @abstractmethod
+    async def _note_uses(self, connection: Asking, uses: Sequence[Use]) -> None:
+        """Do what ``record_uses`` says within a transaction. Raises ValueError for a mark that is none."""
+
+    @abstractmethod
+    async def _note_usage(self, connection: Asking, sums: Sequence[UsageSum]) -> None:
+        """Do what ``record_usage`` says within a transaction."""
+
     @asynccontextmanager
     async def _noted(self) -> AsyncIterator[Asking]:
         """One transaction of what is noted."""
@@ -245,14 +248,3 @@ class Store(ABC):
     async def _reading(self) -> rows.SqlReading:
         await self._reads.renew()
         return rows.SqlReading(self._reads)
-
-
-def _listed(uses: Iterable[Use]) -> str:
-    return json.dumps([use[0] for use in uses])
-
-
-def _digests_of(mark: str) -> tuple[bytes, bytes]:
-    """The first and the last digest that begin as ``mark`` (hexadecimal) says."""
-    start = bytes.fromhex(mark)
-    rest = DIGEST_BYTES - len(start)
-    return start + bytes(rest), start + b"\xff" * rest

@@ -13,18 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from argon2 import PasswordHasher
 
+from keystile.keys.store import UsageSum, Use
 from keystile.storage.access import AccessFile, AccessStore
-from keystile.storage.asking import Row
+from keystile.storage.asking import Asking, Row
 from keystile.storage.doorbell import LOCK_TIMEOUT
 from keystile.storage.errors import StoreError, StoreMismatch, StoreUnreadable, busy
 from keystile.storage.passwords import Passwords
-from keystile.storage.postgresql import changes, connection, migrate
+from keystile.storage.postgresql import changes, connection, migrate, noting
 from keystile.storage.postgresql.changes import News, Place
 from keystile.storage.postgresql.connection import Connection
 from keystile.storage.postgresql.database import Database
@@ -126,6 +127,12 @@ class PostgresStore(Store):
         if not self._is_prepared:
             await migrate.prepare(self.database)
             self._is_prepared = True
+
+    async def _note_uses(self, connection: Asking, uses: Sequence[Use]) -> None:
+        await noting.note_uses(connection, uses)
+
+    async def _note_usage(self, connection: Asking, sums: Sequence[UsageSum]) -> None:
+        await noting.note_usage(connection, sums)
 
     async def _commit_and_ring(self, logged: list[Row]) -> None:
         """Commit, and let this host know. What did happen though the commit failed, this host hears as others do."""
