@@ -170,7 +170,7 @@ class Both:
     @staticmethod
     async def _write(store: Store, batch: Batch) -> None:
         if batch and isinstance(batch[0][3], int):
-            await store.record_usage(batch)  # type: ignore[arg-type]
+            await store.record_usage(batch)
         else:
             await store.record_uses(batch)  # type: ignore[arg-type]
 
