@@ -37,6 +37,9 @@ SLOW_FOR = 48 * MIB
 """Bytes that a slow reader reads slowly."""
 STANDS_AFTER = 0.3
 """Seconds without progress after which a sender is said to have come to a stand."""
+RECEIVE_BUFFER = MIB
+"""Bytes that the kernel may keep for who receives here: left to itself it takes what ``tcp_rmem`` allows, which may be
+half of a body, and then it is not the relay that is measured."""
 _pool = Random(7).randbytes(MIB + PIECE)
 
 Way = Literal["up", "down"]
@@ -158,6 +161,7 @@ class Api:
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self.port = int(self._listening.getsockname()[1])
         self._work: Callable[[socket.socket, BufferedReader, bytes], None] = lambda *_: None
         self._failure: Exception | None = None
@@ -261,6 +265,7 @@ class Bench:
         """A connection on which a request's head has been sent."""
         lines = [method + b" /bodies HTTP/1.1", b"Host: localhost", b"X-Api-Key: " + self._key, *fields, b"", b""]
         with socket.create_connection(("127.0.0.1", self._port), timeout=60) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             connection.sendall(b"\r\n".join(lines))
             with reading(connection) as reader:
                 yield connection, reader
