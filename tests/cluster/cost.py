@@ -40,10 +40,16 @@ class Round:
     requests: int
     asked: float
     commands: float
+    times: tuple[list[float], list[float]] = ([], [])  # seconds of each request, as its client saw it, with each rule
 
     def more(self) -> list[float]:
         """What each window cost more where slots are shared."""
         return [shared - alone for alone, shared in zip(self.alone, self.shared, strict=True)]
+
+    def later(self, share: int) -> float:
+        """Milliseconds by which so many hundredths of the requests took longer where slots are shared."""
+        alone, shared = (statistics.quantiles(times, n=100)[share - 1] for times in self.times)
+        return (shared - alone) * 1e3
 
 
 def interval(groups: Sequence[Sequence[float]], dice: random.Random, times: int = RESAMPLES) -> tuple[float, float]:
@@ -68,6 +74,13 @@ async def measure_cost() -> bool:
             f"more in each second: {' '.join(f'{more:.1f}' for more in each.more())}"
         )
     requests = sum(each.requests for each in rounds)
+    for share in (50, 99):
+        later = [each.later(share) for each in rounds]
+        print(
+            f"added latency, {share} % of the requests: {statistics.median(later):.2f} ms (of each round, "
+            f"both at once: {' '.join(f'{each:.2f}' for each in later)}); "
+            f"host beside itself: {' '.join(f'{each.later(share):.2f}' for each in control)}"
+        )
     asked, commands = sum(each.asked for each in rounds) / requests, sum(each.commands for each in rounds) / requests
     alone = statistics.median([cost for each in rounds for cost in each.alone])
     shared = statistics.median([cost for each in rounds for cost in each.shared])
@@ -101,7 +114,8 @@ async def _round(rule: str, is_turned: bool) -> Round:
                     spent, served = (seen[at][which] - before[at][which] for which in (0, 1))
                     costs[at].append(spent / served * 1e6)
         now = await both[1].sums("slots_asked_total", "slots_commands_total")
-        return Round(costs[0], costs[1], other.ends.total(), now[0] - asked[0], now[1] - asked[1])
+        questions, commands = (new - old for new, old in zip(now, asked, strict=True))
+        return Round(costs[0], costs[1], other.ends.total(), questions, commands, (one.times, other.times))
 
 
 def _look(relays: Sequence[Sequence[int]], *served: int) -> list[tuple[float, int]]:

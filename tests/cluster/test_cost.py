@@ -26,3 +26,9 @@ def test_the_interval_holds_what_is_true_in_about_95_of_100() -> None:
         low, high = interval([[dice.gauss(6, 4) for _ in range(12)] for _ in range(8)], dice, 200)
         held += low <= 6 <= high
     assert 35 <= held <= 40
+
+
+def test_added_latency_is_told_by_its_hundredths() -> None:
+    times = [number / 1000 for number in range(1, 101)]
+    some = Round([], [], 100, 0, 0, (times, [each + 0.002 for each in times]))
+    assert (round(some.later(50), 6), round(some.later(99), 6)) == (2, 2)
