@@ -17,8 +17,7 @@ def lacks(what: str, *, not_even_in_ci: bool = False) -> NoReturn:
     """Skip the test, saying ``what`` is missing and where it comes from; fail it in CI, unless CI cannot have it."""
     if IN_CI and not not_even_in_ci:
         pytest.fail(f"{what}; .ci/run installs it")
-    # At home everything else is still tested: no tool, server or browser is needed for working on the rest.
-    pytest.skip(what)
+    pytest.skip(what)  # at home the rest is still tested: who works on it needs no other tool, server or browser
 
 
 def needs(is_there: object, what: str) -> pytest.MarkDecorator:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keystile.management.families import HELP, HISTOGRAMS, Place, place_of
-from keystile.relay.record import COUNTERS, GAUGES
+from keystile.relay.counters import COUNTERS, GAUGES
 
 
 @pytest.mark.parametrize(

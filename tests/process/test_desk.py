@@ -14,7 +14,7 @@ from keystile.config.model import Metrics
 from keystile.keys.service import KeyService
 from keystile.process import desk
 from keystile.process.memory import CounterPages
-from keystile.relay.record import GAUGES
+from keystile.relay.counters import GAUGES
 from keystile.storage.passwords import Passwords, passwords_of
 from keystile.storage.sqlite import SqliteStore
 from tests.management.coming_in import ANN, BY, CHEAP, PASSWORD

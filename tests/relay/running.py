@@ -36,10 +36,10 @@ from keystile.keys.keyring import Keyring, KeyRow
 from keystile.limits.lease import LeasedSlots
 from keystile.limits.slots import SlotTable
 from keystile.relay import end, exchange, search, waiting
+from keystile.relay.counters import COUNTERS
 from keystile.relay.exchange import Exchange
 from keystile.relay.gateway import Gateway, Rules
 from keystile.relay.reaching import reaching_of
-from keystile.relay.record import COUNTERS
 from keystile.relay.terms import terms_of
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower

@@ -28,7 +28,7 @@ from keystile.config.model import (
 from keystile.keys.keyring import KeyRow
 from keystile.keys.secret import digest, generate
 from keystile.limits.servers import DOWN, UNKNOWN, UP, Said
-from keystile.relay.record import COUNTERS
+from keystile.relay.counters import COUNTERS
 from keystile.relay.refusal import Refusal
 from keystile.relay.upstreams import host_field
 from keystile.wire import unix

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from keystile.wire.application import Bounds
 from keystile.wire.client import (
     HEAD,
     LINGER_BYTES,
     LINGER_SECONDS,
     PIPELINE_BOUND,
     REMEMBERED_HEAD,
-    Bounds,
     ClientConnection,
 )
 from keystile.wire.tls_transport import UNREAD

@@ -121,7 +121,7 @@ class KeptRequest:
 
 
 class KeepingApplication:
-    """Implements ``wire.client.Application``. ``requests``: the whole ones; ``holds``: they are not answered."""
+    """Implements ``wire.application.Application``. ``requests``: the whole ones; ``holds``: they are not answered."""
 
     def __init__(self, *, holds: bool = False, max_head_size: int = 2048, max_body_size: int = 1 << 40) -> None:
         self.clock = CoarseClock(1.0)

@@ -47,7 +47,8 @@ from keystile.relay.upstreams import UpstreamGroup
 from keystile.relay.waiting import NOBODY_WAITS, WaitingRoom
 from keystile.routing.table import RouteTable
 from keystile.storage.follow import KeyFollower
-from keystile.wire.client import Bounds, ClientConnection
+from keystile.wire.application import Bounds
+from keystile.wire.client import ClientConnection
 from keystile.wire.door import Door, Newcomer, TurnedAway, last_of
 from keystile.wire.faults import WireError
 from keystile.wire.outbox import Outbox
@@ -83,7 +84,7 @@ class Rules:
 
 
 class Gateway:
-    """A relay's shared things. Implements ``wire.client.Application``. Must be made inside a running loop."""
+    """A relay's shared things. Implements ``wire.application.Application``. Must be made inside a running loop."""
 
     def __init__(
         self,

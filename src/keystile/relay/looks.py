@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from keystile.relay.counters import MOST_LISTENERS
 from keystile.relay.entrance import Entrance
-from keystile.relay.record import MOST_LISTENERS
 from keystile.wire.client import ClientConnection
 
 if TYPE_CHECKING:

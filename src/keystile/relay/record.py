@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from keystile.config.log_fields import SPAN_FIELDS
 from keystile.config.model import AccessLog, KeyPolicy, Needs, Telemetry
 from keystile.keys.keyring import HeldKey
+from keystile.relay.counters import COUNTERS as COUNTERS  # a supervisor of any version looks for both of them here
+from keystile.relay.counters import GAUGES as GAUGES
+from keystile.relay.counters import MOST_LISTENERS, OF_SHARED_SLOTS, SINGLE, TLS_COUNTERS
 from keystile.relay.handshakes import Handshakes
-from keystile.relay.histogram import BOUNDS, OWN_BOUNDS, Histogram, names
+from keystile.relay.histogram import BOUNDS, OWN_BOUNDS, Histogram
 from keystile.relay.log_line import line_maker
 from keystile.relay.refusal import Refusal
 from keystile.relay.uses import KeyUses
 from keystile.routing.route import Route
 from keystile.wire.door import TurnedAway
 from keystile.wire.peer import Peer
-from keystile.wire.tls_gate import Reason
 
 if TYPE_CHECKING:
     from keystile.relay.asking import Asking
@@ -41,92 +43,7 @@ WAITING_SPANS: Final = 2_000
 #: Keys by version and address that came with a TLS version that ends, until the next batch.
 WAITING_OLD: Final = 5_000
 _OLD_TLS: Final = {"TLSv1": "1.0", "TLSv1.1": "1.1"}
-
 _REFUSALS: Final = tuple(Refusal)
-_FIXED: Final = (
-    "requests",
-    "bytes_in",
-    "bytes_out",
-    "cut",
-    "retries",
-    "connections",
-    "in_flight",
-    "log_lines_dropped",
-    "uses_dropped",
-    "usage_dropped",
-    "store_unreadable",
-    "keys_unavailable",
-    "connections_too_many",
-    "connections_untrusted",
-    "connections_bad_header",
-    "connections_cut_for_memory",
-    "websockets",
-    "websockets_open",
-    "bytes_held",
-    "handshakes",
-    "handshakes_resumed",
-    "handshakes_abandoned",
-    "upstream_retries",
-    "upstream_breaker_opened",
-    "upstream_queued",
-    "requests_shed",
-    "connections_shed",
-    "relays_holding_back",
-    "relays_shedding",
-    "loop_lag_microseconds",
-    "spans_dropped",
-    "route_counts_dropped",
-    "upstream_connections_idle",
-    "upstream_connections_opened",
-    "upstream_connect_failures",
-    "slots_asked",
-    "slots_commands",
-    "slots_cut",
-    "slots_leased",
-    "slots_unreachable",
-)
-#: Listeners whose requests in flight are counted apart: all from the last of these on together.
-MOST_LISTENERS: Final = 32
-_AT_LISTENERS: Final = tuple(f"in_flight_at_{place}" for place in range(MOST_LISTENERS))
-#: Connections by the version of TLS that they came with, None for plain HTTP: the names of their counters.
-TLS_COUNTERS: Final = {
-    None: "tls_none",
-    "TLSv1": "tls_1_0",
-    "TLSv1.1": "tls_1_1",
-    "TLSv1.2": "tls_1_2",
-    "TLSv1.3": "tls_1_3",
-}
-#: Names of the counters that a relay keeps, in the order in which it stores them.
-COUNTERS: Final = (
-    *_FIXED,
-    *(f"status_{status}xx" for status in range(1, 6)),
-    *(f"refused_{refusal.name.lower()}" for refusal in _REFUSALS),
-    *TLS_COUNTERS.values(),
-    *(f"handshakes_refused_{reason.name.lower()}" for reason in Reason),
-    *names("own", OWN_BOUNDS),
-    *names("upstream", BOUNDS),
-    *names("waited", BOUNDS),
-    *_AT_LISTENERS,
-)
-#: Those that say how things are now: a dead relay's do not count on.
-GAUGES: Final = frozenset(
-    {
-        "connections",
-        "in_flight",
-        "store_unreadable",
-        "keys_unavailable",
-        "websockets_open",
-        "bytes_held",
-        "upstream_queued",
-        "relays_holding_back",
-        "relays_shedding",
-        "loop_lag_microseconds",
-        "upstream_connections_idle",
-        "slots_leased",
-        "slots_unreachable",
-        *_AT_LISTENERS,
-    }
-)
 
 
 class _Refused:
@@ -203,8 +120,7 @@ class Recorder:
         self.upstream_idle = 0
         self.upstream_opened = 0
         self.upstream_connect_failures = 0
-        #: Of ``slots: valkey://…``: questions, all commands, requests cut, units held, and whether nobody lends.
-        self.shared = [0, 0, 0, 0, 0]
+        self.shared = dict.fromkeys(OF_SHARED_SLOTS, 0)
         self.in_flight_at = [0] * MOST_LISTENERS
         self._epoch = time.time() - monotonic()  # the wall clock is asked with each batch, not at each request
         self.uses.go_by(monotonic(), self._epoch)
@@ -222,7 +138,13 @@ class Recorder:
     def count_shared(self, asking: Asking) -> None:
         """What there is to say of slots that are counted over many hosts."""
         holder = asking.holder
-        self.shared = [holder.asked, holder.commands, asking.cut, holder.held, int(asking.slots.lends_nothing())]
+        self.shared = {
+            "slots_asked": holder.asked,
+            "slots_commands": holder.commands,
+            "slots_cut": asking.cut,
+            "slots_leased": holder.held,
+            "slots_unreachable": int(asking.slots.lends_nothing()),
+        }
 
     def record(self, exchange: Exchange) -> None:
         """Once per exchange, at its end."""
@@ -313,42 +235,11 @@ class Recorder:
 
     def counters(self, connections: int, in_flight: int, store_unreadable: bool) -> list[int]:
         """The counters in the order of ``COUNTERS``."""
+        here = {"connections": connections, "in_flight": in_flight, "store_unreadable": int(store_unreadable)}
+        single = {**self._of_requests(), **self._of_connections(), **self._of_upstreams(), **here}
         statuses = self.statuses
         return [
-            self.requests,
-            self.bytes_in,
-            self.bytes_out,
-            self.cut,
-            self.retries,
-            connections,
-            in_flight,
-            self.log_lines_dropped,
-            self.uses.dropped,
-            self.uses.requests_dropped,
-            int(store_unreadable),
-            int(self.keys_unavailable),
-            *self.turned_away.values(),
-            self.cut_for_memory,
-            self.tunnels_opened,
-            self.tunnels_open,
-            self.bytes_held,
-            self._handshakes.done_ones,
-            self._handshakes.resumed,
-            self._handshakes.abandoned,
-            self.retried_elsewhere,
-            self.servers_left_out,
-            self.waiting_for_server,
-            self.requests_shed,
-            self.connections_shed,
-            int(self.level > 0),
-            int(self.level > 1),
-            int(self.lag * 1e6),
-            self.spans_dropped,
-            self.route_counts_dropped,
-            self.upstream_idle,
-            self.upstream_opened,
-            self.upstream_connect_failures,
-            *self.shared,
+            *(single[name] for name in SINGLE),
             *(sum(statuses[hundred : hundred + 100]) for hundred in range(100, 600, 100)),
             *self.refused.values(),
             *self.came_with.values(),
@@ -358,6 +249,51 @@ class Recorder:
             *self.waited.values(),
             *self.in_flight_at,
         ]
+
+    def _of_requests(self) -> dict[str, int]:
+        return {
+            "requests": self.requests,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "cut": self.cut,
+            "log_lines_dropped": self.log_lines_dropped,
+            "spans_dropped": self.spans_dropped,
+            "uses_dropped": self.uses.dropped,
+            "usage_dropped": self.uses.requests_dropped,
+            "route_counts_dropped": self.route_counts_dropped,
+            "keys_unavailable": int(self.keys_unavailable),
+            "websockets": self.tunnels_opened,
+            "websockets_open": self.tunnels_open,
+            "bytes_held": self.bytes_held,
+            "requests_shed": self.requests_shed,
+            "relays_holding_back": int(self.level > 0),
+            "relays_shedding": int(self.level > 1),
+            "loop_lag_microseconds": int(self.lag * 1e6),
+        }
+
+    def _of_connections(self) -> dict[str, int]:
+        return {
+            "connections_too_many": self.turned_away[TurnedAway.TOO_MANY],
+            "connections_untrusted": self.turned_away[TurnedAway.UNTRUSTED],
+            "connections_bad_header": self.turned_away[TurnedAway.BAD_HEADER],
+            "connections_cut_for_memory": self.cut_for_memory,
+            "connections_shed": self.connections_shed,
+            "handshakes": self._handshakes.done_ones,
+            "handshakes_resumed": self._handshakes.resumed,
+            "handshakes_abandoned": self._handshakes.abandoned,
+        }
+
+    def _of_upstreams(self) -> dict[str, int]:
+        return {
+            "retries": self.retries,
+            "upstream_retries": self.retried_elsewhere,
+            "upstream_breaker_opened": self.servers_left_out,
+            "upstream_queued": self.waiting_for_server,
+            "upstream_connections_idle": self.upstream_idle,
+            "upstream_connections_opened": self.upstream_opened,
+            "upstream_connect_failures": self.upstream_connect_failures,
+            **self.shared,
+        }
 
     def flush(self, connections: int, in_flight: int, store_unreadable: bool, *, last: bool = False) -> bool:
         """Hand everything over. What the channel does not take is dropped and counted, but for what is told of keys.

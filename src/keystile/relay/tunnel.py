@@ -27,7 +27,7 @@ HALF_CLOSED_SECONDS: Final = 10.0
 
 
 class Tunnel:
-    """Implements ``ServedRequest``, ``wire.client.Tunnel`` and ``ForwardedRequest``."""
+    """Implements ``ServedRequest``, ``wire.application.Tunnel`` and ``ForwardedRequest``."""
 
     answered = False
     upgrades = False

@@ -23,7 +23,8 @@ from typing import Any, Final, Protocol
 
 from keystile.limits.crowd import EXEMPT
 from keystile.limits.descriptors import EXHAUSTED
-from keystile.wire.client import Application, ClientConnection
+from keystile.wire.application import Application
+from keystile.wire.client import ClientConnection
 from keystile.wire.peer import Address, parse_address
 from keystile.wire.plain_door import BACKLOG, HELD_BACKLOG, accepted_from, shorten
 from keystile.wire.proxy_protocol import MAX_V2, BadProxyHeader, ProxyHeader, read_proxy_header
