@@ -11,8 +11,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
-# How many tests run at a time: many of them wait for processes, so three keep two cores busy (11.6 minutes; two tests
-# at a time: 17). JOBS=0 for one process, as a debugger needs it.
+# How many tests run at a time: many of them wait for processes, so three keep two cores busy. JOBS=0 for one process,
+# as a debugger needs it.
 JOBS ?= 3
 # What make test-compiled runs: all that is compiled, and what starts whole gateways. TESTS=tests/relay for some of it.
 TESTS ?= $(addprefix tests/,wire relay limits routing keys process e2e)

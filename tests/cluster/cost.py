@@ -11,7 +11,7 @@ the round trips of that second are counted. Both share one machine, so each has 
 have: heartbeats weigh about twice what they would, and questions less, since fewer requests are in flight at once
 (0.008 to 0.011 round trips a request, where hosts that had the machine to themselves had 0.014).
 
-Source of the clock: clock_getcpuclockid(3), all threads of a process, in nanoseconds.
+Latencies are those of all requests, of the first second too. Source of the clock: ``tests/processor.py``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from __future__ import annotations
 import asyncio
 import random
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.cluster.four_hosts import hosts
+from tests.processor import cpu_of
 
 ROUNDS, CONTROLS, WINDOWS = 8, 2, 12
 CLIENTS, DELAY = 8, 2
@@ -120,9 +120,4 @@ async def _round(rule: str, is_turned: bool) -> Round:
 
 def _look(relays: Sequence[Sequence[int]], *served: int) -> list[tuple[float, int]]:
     """Seconds of processor time, and requests, of either."""
-    return [(sum(map(_spent, pids)), requests) for pids, requests in zip(relays, served, strict=True)]
-
-
-def _spent(pid: int) -> float:
-    """Seconds of processor time of a process: the clock that glibc's clock_getcpuclockid names."""
-    return time.clock_gettime(~pid << 3 | 2)
+    return [(sum(map(cpu_of, pids)), requests) for pids, requests in zip(relays, served, strict=True)]

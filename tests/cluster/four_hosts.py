@@ -47,11 +47,10 @@ class Hosts:
 @asynccontextmanager
 async def hosts(rule: str, workers: int = 1) -> AsyncIterator[Hosts]:
     """``rule``: of when_unreachable; ``host`` for slots that each host counts alone."""
-    folder = Path(tempfile.mkdtemp(prefix="keystile-slots-"))
-    (folder / "server").mkdir()
     _, upstream = await api()
     gateways: list[Gateway] = []
-    with running(folder / "server") as server:
+    with tempfile.TemporaryDirectory(prefix="keystile-slots-") as made, running(_within(made)) as server:
+        folder = Path(made)
         pipes = [Pipe(server.port) for _ in range(4)]
         try:
             for at, pipe in enumerate(pipes):
@@ -64,3 +63,9 @@ async def hosts(rule: str, workers: int = 1) -> AsyncIterator[Hosts]:
         finally:
             for gateway in gateways:
                 gateway.stop()
+
+
+def _within(folder: str) -> Path:
+    made = Path(folder) / "server"
+    made.mkdir()
+    return made

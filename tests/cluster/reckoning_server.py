@@ -13,6 +13,7 @@ from pathlib import Path
 from keystile.storage.postgresql.connection import Connection
 from keystile.storage.postgresql.database import Database
 from keystile.storage.postgresql.keeper import CHANNEL
+from tests.processor import cpu_of
 from tests.storage.postgres_server import Server
 
 _LOOK_SECONDS = 10.0
@@ -20,15 +21,12 @@ _LOOK_SECONDS = 10.0
 
 def spent(database: Server) -> float:
     """Seconds of processor time of the server: of those of its processes that run, and of those that have ended."""
-    running = 0
-    pids = database.pids()
+    running, pids = 0.0, database.pids()
     for pid in pids:
-        try:
-            running += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])  # nanoseconds
-        except FileNotFoundError:  # has ended meanwhile, ps itself not being one of them
-            continue
+        with suppress(OSError):  # it has ended meanwhile
+            running += cpu_of(pid)
     fields = Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()
-    return running / 1e9 + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return running + (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def own_memory(database: Server) -> float:

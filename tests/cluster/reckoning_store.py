@@ -25,6 +25,7 @@ from keystile.storage.postgresql.keeper import POLL
 from tests.cluster.reckoning_hosts import CONNECTIONS, Host, Watched, at_work, fill, hosts_of
 from tests.cluster.reckoning_server import Listener, own_memory, spent
 from tests.cluster.reckoning_sums import Fleet, Line, StoreCosts, Turn
+from tests.relay.running import until
 from tests.storage.postgres_server import Server, server
 
 BY: Final[dict[str, Any]] = {"actor": "operator (command line)", "origin": "console"}
@@ -40,7 +41,6 @@ ALONE, HEARD, FETCHED, ROUNDS, IDLE_SECONDS = 20, 12, 8, 5, 6.0
 of nothing else."""
 DEAD_SHARE: Final = 0.2
 """Of a table's rows that have to be dead before PostgreSQL vacuums it (autovacuum_vacuum_scale_factor)."""
-_PATIENCE: Final = 30.0
 Condition = Callable[[], bool]
 
 
@@ -105,7 +105,7 @@ class _Measuring:
         poll = await self._each(lambda host: host.store.take_in())
         refresh = await self._each(lambda host: host.table.speak())
         async with at_work([host.keeper.run for host in self._hosts], within=POLL):
-            await _until(lambda: all(each.keeper.connected for each in self._hosts))
+            await until(lambda: all(each.keeper.connected for each in self._hosts))
             fetched = fmean(await self._changes(FETCHED, self._fetched))
             async with at_work([host.table.run for host in self._hosts], within=EVERY):
                 idle = await self._cost(1, lambda: asyncio.sleep(IDLE_SECONDS)) / 1e6 / (IDLE_SECONDS + LATER)
@@ -127,7 +127,7 @@ class _Measuring:
                 waiting = None if known is None else known()
                 await change(f"key {at}")
                 if waiting is not None:
-                    await _until(waiting)
+                    await until(waiting)
 
         return [await self._cost(keys, partial(all_of, change), later=0.0) for change in (create, edit, delete)]
 
@@ -222,13 +222,6 @@ class _Measuring:
         """Bytes that have been written to it."""
         [(found,)] = await self._asking.ask("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
         return float(found)
-
-
-async def _until(condition: Condition) -> None:
-    """Raises TimeoutError."""
-    async with asyncio.timeout(_PATIENCE):
-        while not condition():  # noqa: ASYNC110 - it is of a hundred hosts, none of which sets an event
-            await asyncio.sleep(0.002)
 
 
 def _trips(*watched: Watched) -> int:

@@ -6,7 +6,6 @@ Law: each script's cost in the server's own processor time, commands sent back t
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 from keystile.cluster import batches, scripts
@@ -16,6 +15,7 @@ from keystile.limits.lease import Lease
 from tests.cluster.reckoning_sums import Fleet, SlotCosts
 from tests.cluster.server import Server, running
 from tests.cluster.test_scripts import connect, run
+from tests.processor import cpu_of
 
 EACH = 30_000
 TOKEN, HOLDER = b"token", b"holder-0"
@@ -58,16 +58,11 @@ class _Measuring:
 
     async def _cost(self, script: Script, commands: list[tuple[list[bytes], list[bytes]]]) -> float:
         """Microseconds of the server for one command."""
-        before = self._spent()
+        before = cpu_of(self._server.process.pid)
         for first in range(0, len(commands), 500):
             some = commands[first : first + 500]
             await asyncio.gather(*(run(self._made, script, keys, args) for keys, args in some))
-        return (self._spent() - before) / len(commands) * 1e6
-
-    def _spent(self) -> float:
-        """Seconds of processor time of the server."""
-        fields = Path(f"/proc/{self._server.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return (cpu_of(self._server.process.pid) - before) / len(commands) * 1e6
 
     async def _memory(self) -> int:
         said = str(await self._made.ask(b"INFO", b"memory"))

@@ -31,7 +31,9 @@ LONGEST = 1 << 16
 
 def run_command(words: Sequence[str], stdin: str, folder: Path, timeout: float) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of ``keystile WORDS``. Raises TimeoutError."""
-    said = json.dumps([list(words), str(folder), dict(os.environ)]).encode()
+    said = json.dumps([list(words), str(folder), dict(os.environ), timeout]).encode()
+    if len(said) > LONGEST:
+        raise ValueError(f"{len(said)} bytes for a command and its environment; {LONGEST} at most")
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin.encode())
         given.seek(0)
@@ -81,11 +83,11 @@ def _serve(line: socket.socket) -> None:
             os.close(file)
 
 
-def _run(said: tuple[list[str], str, dict[str, str]], files: list[int]) -> None:
+def _run(said: tuple[list[str], str, dict[str, str], float], files: list[int]) -> None:
     """Be one command, and end."""
     from keystile.cli.main import main
 
-    words, folder, environment = said
+    words, folder, environment, timeout = said
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in range(3):
         os.dup2(files[number], number)
@@ -93,6 +95,8 @@ def _run(said: tuple[list[str], str, dict[str, str]], files: list[int]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    # Nobody waits for it any longer than that: then it ends, and its locks with it.
+    signal.setitimer(signal.ITIMER_REAL, max(timeout, 0.001))
     try:
         code = main(words)
     except SystemExit as ended:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import run_command
+from tests.e2e.commands import LONGEST, run_command
+from tests.process.running import until
 
 
 def test_a_command_has_its_words_folder_input_and_environment_and_says_how_it_ended(
@@ -29,3 +32,25 @@ def test_a_command_has_its_words_folder_input_and_environment_and_says_how_it_en
 def test_a_command_that_does_not_end_in_time_is_told(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError, match="keystile check"):
         run_command(["check"], "", tmp_path, 0.0)
+
+
+def test_a_command_that_nobody_waits_for_any_more_ends_and_keeps_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    with pytest.raises(TimeoutError, match="logs"):
+        run_command(["logs", "-f", "log"], "", tmp_path, 0.5)
+    until(lambda: not at_work_in(tmp_path))
+
+
+def test_a_command_that_is_too_long_to_be_sent_whole_is_not_sent(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at most"):
+        run_command(["check", "x" * LONGEST], "", tmp_path, 1)
+
+
+def at_work_in(folder: Path) -> list[str]:
+    """The processes whose working directory it is."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.readlink(process / "cwd") == str(folder):
+                found.append(process.name)
+    return found

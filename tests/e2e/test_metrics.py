@@ -18,6 +18,7 @@ import yaml
 from aiohttp import web
 
 from keystile import __version__, build
+from keystile.management.families import HELP
 from tests.e2e.api import answering
 from tests.e2e.running import Gateway, make_certificate, serving, settings
 from tests.lacking import needs
@@ -28,11 +29,12 @@ PROMTOOL = shutil.which("promtool")
 NAME = re.compile(r"\bkeystile_\w+")
 SAMPLE = re.compile(r"^(keystile_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
-#: Of a store in a database; ``tests/storage`` and ``tests/management`` hold what they say.
+#: Names that only a store in a database has samples of: ``tests/storage`` and ``tests/management`` hold what they say.
 OF_A_DATABASE = {
-    *(f"keystile_store_{name}" for name in ("connected", "known_age_seconds", "changes_by_polling_total")),
-    "keystile_store_change_delay_seconds_bucket",
-    *(f"keystile_hosts{name}" for name in ("", "_other_configuration", "_other_program")),
+    name
+    for family in HELP
+    if re.match(r"store_(connected|known_age|changes?_)|hosts", family)
+    for name in (f"keystile_{family}", f"keystile_{family}_bucket")
 }
 # In a package that starts a server when it is installed, so not for everybody; .ci/run installs it.
 needs_promtool = needs(PROMTOOL, "promtool (Debian: prometheus) is not installed")

@@ -19,6 +19,7 @@ from aiohttp import web
 from tests.e2e.api import answering
 from tests.e2e.running import Gateway, serving, settings
 from tests.process.running import is_alive, until
+from tests.processor import cpu_of
 
 MOST_CPU = 0.5
 """Seconds of CPU that a relay without a free descriptor may take in one second: it has nothing to do."""
@@ -48,11 +49,6 @@ def at_most(pid: int, what: int, most: int) -> Iterator[None]:
             resource.prlimit(pid, what, before)
 
 
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def test_without_a_free_descriptor_a_relay_neither_spins_nor_stays_so(gateway: Gateway) -> None:
     [relay] = gateway.pids("relay")
     open_ones = len(os.listdir(f"/proc/{relay}/fd"))
@@ -60,9 +56,9 @@ def test_without_a_free_descriptor_a_relay_neither_spins_nor_stays_so(gateway: G
         for _ in range(40):
             clients.enter_context(socket.create_connection(("127.0.0.1", gateway.ports[0]), timeout=30))
         until(lambda: len(os.listdir(f"/proc/{relay}/fd")) >= open_ones + 10)
-        before = _cpu(relay)
+        before = cpu_of(relay)
         time.sleep(1)
-        assert _cpu(relay) - before < MOST_CPU
+        assert cpu_of(relay) - before < MOST_CPU
     until(lambda: gateway.call(path="/x") == (200, b"ok"), within=30)
     assert gateway.status()["slots_taken"] == 0
     assert gateway.pids("relay") == [relay]

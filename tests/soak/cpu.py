@@ -22,8 +22,9 @@ from statistics import median
 from bench import backend
 from bench.processes import Running, free_port
 
+from tests.processor import cpu_of
 from tests.soak.client import Client
-from tests.soak.gateway import RealGateway, cpu_of, fill
+from tests.soak.gateway import RealGateway, fill
 from tests.soak.upstream import Upstream
 
 CONNECTIONS = 64

@@ -222,11 +222,6 @@ def stop(pid: int) -> None:
             return
 
 
-def cpu_of(pid: int) -> float:
-    """Seconds of CPU that a process has used (from the scheduler's nanoseconds)."""
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
-
-
 async def fill(store: Path, count: int, scopes: tuple[str, ...] = (SCOPE,)) -> list[bytes]:
     """Make a store with one account and so many keys (k0, k1 …) in one transaction; returns their secrets."""
     made = [secrets.generate() for _ in range(count)]

@@ -32,8 +32,9 @@ from typing import cast
 from bench import backend
 from bench.processes import Running, free_port
 
+from tests.processor import cpu_of
 from tests.soak.client import request
-from tests.soak.gateway import RealGateway, cpu_of, fill
+from tests.soak.gateway import RealGateway, fill
 from tests.soak.share import share
 from tests.soak.upstream import Upstream
 

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 
+from tests.processor import cpu_of
 from tests.soak.client import ENDED, Client
-from tests.soak.gateway import RealGateway, cpu_of, fill
+from tests.soak.gateway import RealGateway, fill
 from tests.soak.idle import raise_descriptors
 
 TOOL = "slowhttptest"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processor import cpu_of
 from tests.soak import share
-from tests.soak.gateway import cpu_of
 
 BUSY = "while True: pass"
 

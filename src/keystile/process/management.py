@@ -41,7 +41,7 @@ from keystile.process.offers import Offers
 from keystile.process.serving import Serving
 from keystile.process.telling import Telling
 from keystile.process.watch import Watch, began_at
-from keystile.relay import gateway, reaching, terms, upstreams  # noqa: F401 - what ``check_rules`` makes: of this version
+from keystile.relay import gateway, reaching, terms, upstreams  # noqa: F401 - of this version: after an upgrade it is too late
 from keystile.storage.engines import open_hosts, open_keeper
 from keystile.storage.passwords import passwords_of
 

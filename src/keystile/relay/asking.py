@@ -31,7 +31,7 @@ log = logging.getLogger("keystile.relay")
 
 #: Seconds for which a request waits after it is known that no unit is free but some may lie idle on other hosts.
 PATIENCE: Final = 0.2
-#: What a timer may be early by.
+#: Seconds by which a timer may be early.
 _TICK: Final = 0.002
 
 

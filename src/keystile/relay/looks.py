@@ -1,6 +1,7 @@
 """What a relay looks at once a second: its servers, its clients, and connections whose time is over.
 
-Law: everything here happens by the clock and beside requests (``Gateway._tick`` calls it); nothing decides on one.
+Law: everything here happens by the clock and beside requests (``Gateway._tick`` calls it; where memory is short
+``relief.py`` cuts by it); nothing decides on one.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class RequestFields:
         self.note: object | None = None
 
 
-#: What is done with a field: a rule (True: and pass it on), or ``None`` for "leave it out".
+#: What is done with a field; True where its line is passed on, as it is where there is no rule.
 Rule = Callable[[RequestFields, bytes, bytes], bool]
 
 
