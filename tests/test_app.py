@@ -107,6 +107,18 @@ def test_a_relay_loads_nothing_that_only_management_and_commands_need() -> None:
     assert not found & {"aiohttp", "jinja2", "markdown_it", "pydantic", "yaml"}
 
 
+def test_management_that_is_ready_reads_a_configuration_with_nothing_that_lies_on_disk_by_then() -> None:
+    """An upgrade may have put another version there, of this program or of a library."""
+    file = Path(__file__).parent / "data" / "elasticemail-gateway.yaml"
+    asked = (
+        "import sys; from pathlib import Path; import keystile.process.management; from keystile import app\n"
+        "app.make_ready_to_read(); before = set(sys.modules)\n"
+        f"app.load_settings(Path({str(file)!r})); print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    assert {name.split(".")[0] for name in done.stdout.split()} <= sys.stdlib_module_names
+
+
 def test_commands_load_no_relay_and_no_page_and_management_all_that_its_checks_need() -> None:
     """What is loaded late is another version's after an upgrade on disk."""
     found = loaded("keystile.cli.main", "keystile.app", "keystile.config.load")

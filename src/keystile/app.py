@@ -50,6 +50,12 @@ def load_settings(file: Path) -> Settings:
     return load(file, read_document=read_operations, check_operations=check_conflicts)
 
 
+def make_ready_to_read() -> None:
+    """Load all that ``load_settings`` takes, so that it is of this version whatever lies on disk by then."""
+    from keystile.config.load import load  # noqa: F401
+    from keystile.routing.openapi import read_operations  # noqa: F401
+
+
 def route_table(settings: Settings) -> RouteTable:
     """The route table of these settings."""
     return RouteTable(settings.operations, habits_of(settings.upstreams))

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from keystile.management.batches import BatchWriter
+from keystile.management.usage import Sum, UsageWriter
 from keystile.storage.errors import unreadable
 
 
@@ -80,6 +82,17 @@ def test_what_is_no_batch_is_counted() -> None:
     letters = Letters()
     letters.add(b"\xff")
     assert (letters.waiting, letters.dropped) == ("", 1)
+
+
+def test_a_batch_that_is_nested_too_deep_or_has_a_number_without_end_is_dropped_too() -> None:
+    usage = UsageWriter(Nothing())
+    usage.add(b"[" * 100_000)
+    usage.add(b'[["k", Infinity, "", 1]]')
+    assert usage.dropped == 2
+
+
+class Nothing:
+    async def record_usage(self, sums: Iterable[Sum]) -> None: ...
 
 
 class Few(Letters):

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,23 @@ class Running:
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    @contextmanager
+    def one_at_each(self) -> Iterator[dict[int, socket.socket]]:
+        """A connection of each relay, by the relay's pid.
+
+        As many are opened as it takes: while a relay has no processor, the others fetch what waits for it.
+        """
+        held: dict[int, socket.socket] = {}
+        with ExitStack() as opened:
+
+            def is_held() -> bool:
+                for connection in [opened.enter_context(self.connect()) for _ in range(4)]:
+                    held.setdefault(int(self.say("pid", connection)), connection)
+                return held.keys() == set(self.pids("relay"))
+
+            until(is_held)
+            yield held
 
     def say(self, words: str, connection: socket.socket | None = None) -> str:
         if connection is None:

@@ -48,17 +48,15 @@ def test_no_process_shows_more_than_numbers_and_names_on_its_command_line(gatewa
 
 def test_a_killed_relay_is_replaced_and_no_connection_is_refused(gateway: Start) -> None:
     running = gateway().wait_until_ready()
-    idle = [running.connect() for _ in range(30)]
-    owners = [int(running.say("pid", connection)) for connection in idle]
-    before = running.pids("relay")
-    os.kill(before[0], signal.SIGKILL)
-    for _ in range(50):
-        assert running.say("pid")  # none refused, none lost, while it is down
-    until(lambda: len(running.pids("relay")) == 2 and before[0] not in running.pids("relay"))
-    for connection, owner in zip(idle, owners, strict=True):
-        if owner != before[0]:
+    with running.one_at_each() as idle:
+        killed = next(iter(idle))
+        os.kill(killed, signal.SIGKILL)
+        for _ in range(50):
+            assert running.say("pid")  # none refused, none lost, while it is down
+        until(lambda: len(running.pids("relay")) == 2 and killed not in running.pids("relay"))
+        del idle[killed]
+        for owner, connection in idle.items():
             assert int(running.say("pid", connection)) == owner
-        connection.close()
     assert running.status()["restarts"] == 1
 
 
@@ -197,19 +195,14 @@ def test_a_signal_to_the_whole_group_still_drains(gateway: Start) -> None:
 
 def test_a_relay_stopped_with_the_mutex_is_ended_and_the_others_count_on(gateway: Start) -> None:
     running = gateway().wait_until_ready()
-    connections = [running.connect() for _ in range(30)]
-    owners = [int(running.say("pid", connection)) for connection in connections]
-    victim = owners[0]
-    assert len(set(owners)) == 2, "one relay accepted all connections"
-    connections[0].sendall(b"mutex\n")
-    time.sleep(0.2)
-    os.kill(victim, signal.SIGSTOP)
-    other = next(c for c, owner in zip(connections, owners, strict=True) if owner != victim)
-    until(lambda: int(running.say("take", other)) >= 0, within=2.0)
-    until(lambda: victim not in running.pids("relay"), within=2.0)
+    with running.one_at_each() as held:
+        victim, other = held
+        held[victim].sendall(b"mutex\n")
+        time.sleep(0.2)
+        os.kill(victim, signal.SIGSTOP)
+        until(lambda: int(running.say("take", held[other])) >= 0, within=2.0)
+        until(lambda: victim not in running.pids("relay"), within=2.0)
     assert f"relay {victim} is stopped while it counts for all" in running.errors.read_text()
-    for connection in connections:
-        connection.close()
 
 
 def test_while_one_relay_is_stopped_the_others_serve(gateway: Start) -> None:
@@ -224,13 +217,10 @@ def test_while_one_relay_is_stopped_the_others_serve(gateway: Start) -> None:
 
 def test_a_relay_that_stays_silent_is_ended_so_that_nobody_waits_without_bound(gateway: Start) -> None:
     running = gateway(parts="impatient").wait_until_ready()
-    connections = [running.connect() for _ in range(30)]
-    owners = [int(running.say("pid", connection)) for connection in connections]
-    victim = owners[0]
-    os.kill(victim, signal.SIGSTOP)
-    assert connections[0].recv(100) == b"", "the connection to the silent relay ends"
-    until(lambda: victim not in running.pids("relay"), within=2.0)
-    until(lambda: len(running.pids("relay")) == 2)
+    with running.one_at_each() as held:
+        victim = next(iter(held))
+        os.kill(victim, signal.SIGSTOP)
+        assert held[victim].recv(100) == b"", "the connection to the silent relay ends"
+        until(lambda: victim not in running.pids("relay"), within=2.0)
+        until(lambda: len(running.pids("relay")) == 2)
     assert f"relay {victim} gave no sign of life for 1.5 s: killed" in running.errors.read_text()
-    for connection in connections:
-        connection.close()

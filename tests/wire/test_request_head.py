@@ -227,6 +227,9 @@ def test_what_is_remembered_of_names_is_bounded() -> None:
     for i in range(5000):
         reader.read(b"1\r\nHost: a\r\nN%d: y\r\n\r\n" % i)
     assert max(map(len, reader._rules)) <= 2048
+    for i in range(100):
+        assert reader.read(b"1\r\nHost: a\r\n%b%d: y\r\n\r\n" % (b"N" * 64, i)).kept.endswith(b"%d: y\r\n" % i)
+    assert max(map(len, [*reader._rules[0], *reader._rules[1]])) <= 64
     assert len(reader.read(b"1\r\nHost: a\r\nX-Api-Key: y\r\n\r\n").withheld) == 1
 
 
@@ -352,6 +355,11 @@ def test_a_plain_head_of_known_names_is_not_given_to_llhttp(monkeypatch: pytest.
     with pytest.raises(WireError):
         knowing.read(plain.replace(b"Accept", b"Unheard-Of"))
     assert asked
+
+
+def test_a_long_head_says_the_same_on_either_side_of_the_bound() -> None:
+    for size in range(4050, 4100):
+        _agree(b"1\r\nHost: a\r\nAccept: %b\r\n\r\n" % (b"x" * size))
 
 
 def test_a_path_is_the_target() -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
+from keystile.management import told
 from keystile.management.batches import BatchWriter
 
 Seen = tuple[str, str, str, float, int]
@@ -35,7 +36,7 @@ class OldTlsWriter(BatchWriter):
 
     def _take(self, payload: bytes) -> None:
         batch = [
-            ((str(key), str(version), str(address)), float(at), int(n))
+            ((told.text(key), told.text(version), told.text(address)), told.moment(at), told.count(n))
             for key, version, address, at, n in json.loads(payload)
         ]
         for place, at, requests in batch:

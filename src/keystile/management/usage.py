@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Protocol
 
+from keystile.management import told
 from keystile.management.batches import BatchWriter
 from keystile.management.exposures import REFUSAL
 
@@ -37,7 +38,11 @@ class UsageWriter(BatchWriter):
         self._waiting: Counter[tuple[str, int, str]] = Counter()
 
     def _take(self, payload: bytes) -> None:
-        for place, requests in [((str(key), int(hour), str(why)), int(n)) for key, hour, why, n in json.loads(payload)]:
+        batch = [
+            ((told.text(key), told.hour(hour), told.text(why)), told.count(n))
+            for key, hour, why, n in json.loads(payload)
+        ]
+        for place, requests in batch:
             if place in self._waiting or len(self._waiting) < self.most_waiting:
                 self._waiting[place] += requests
             else:

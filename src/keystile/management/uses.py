@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
+from keystile.management import told
 from keystile.management.batches import BatchWriter
 
 Use = tuple[str, float, str, str]
@@ -59,5 +60,4 @@ class UseWriter(BatchWriter):
 
 def _use(key: object, at: object, address: object, mark: object) -> Use:
     """One use as it was sent. Raises ValueError, or TypeError for another number of values."""
-    bytes.fromhex(str(mark))
-    return str(key), float(str(at)), str(address), str(mark)
+    return told.text(key), told.moment(at), told.text(address), told.mark(mark)

@@ -18,7 +18,7 @@ from keystile.management import aiohttp_ahead  # noqa: F401 - before whatever im
 
 # isort: split
 
-from keystile.app import check_rules, load_settings, open_passwords, open_store
+from keystile.app import check_rules, load_settings, make_ready_to_read, open_passwords, open_store
 from keystile.config.model import Settings
 from keystile.keys.service import KeyService
 from keystile.limits.servers import ServerTable
@@ -74,6 +74,7 @@ async def work(charge: Charge, line: Line) -> None:
             async with serving.by(watch.accepted, is_first=is_first):
                 is_first = False
                 line.ready()
+                await asyncio.to_thread(make_ready_to_read)  # now, when nobody waits for it any more
                 await _until_one_is_set(line.stop, watch.changed)
         await serving.ended()
         desk.replaced = line.how == REPLACED

@@ -26,8 +26,12 @@ from keystile.wire.trace_context import BOTH, trace_context
 
 #: All that the fields of a head hold where nobody can read them in two ways, but for the ends of the lines.
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
-#: Spellings of names that are remembered. Clients use few; whoever invents many gains nothing and costs no memory.
+#: Spellings of names that are remembered, and how long each may be. Clients use few and short ones; whoever invents
+#: others gains nothing and costs little memory.
 _REMEMBERED_NAMES: Final = 2048
+_REMEMBERED_NAME: Final = 64
+#: Longer blocks are given to llhttp at once: it reads them faster.
+_PLAIN_BLOCK: Final = 4096
 _NONE: Final[frozenset[bytes]] = frozenset()
 
 
@@ -70,6 +74,8 @@ class RequestHeadReader:
         value of printable ASCII that neither begins nor ends with a space; nothing is chunked. What is refused is
         refused by the other way, which knows why.
         """
+        if len(block) > _PLAIN_BLOCK:
+            return None
         lines = block.split(b"\r\n")
         if (
             len(lines) - 3 > self._max_fields
@@ -143,9 +149,10 @@ class RequestHeadReader:
 
     def _learn(self, rules: dict[bytes, Rule | None], name: bytes, trusted: bool) -> Rule | None:
         rule = rule_of(name, self._withheld, self._believed if trusted else None, self._more)
-        if len(rules) >= _REMEMBERED_NAMES:
-            rules.clear()
-        rules[name] = rule
+        if len(name) <= _REMEMBERED_NAME:
+            if len(rules) >= _REMEMBERED_NAMES:
+                rules.clear()
+            rules[name] = rule
         return rule
 
 
