@@ -184,6 +184,7 @@ def test_a_store_and_its_passwords_are_not_taken_for_each_other(path: Path) -> N
 def test_a_store_of_a_newer_version_is_not_touched(path: Path) -> None:
     prepare(path, STORE, nullcontext())
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE schema_rule")
         connection.execute("PRAGMA user_version = 999")
     with pytest.raises(StoreUnreadable, match="newer Keystile: schema 999"):
         prepare(path, STORE, nullcontext())
@@ -314,6 +315,7 @@ def test_a_look_changes_nothing_and_tells_an_older_store_from_a_newer_one(path: 
             connection.execute(f"PRAGMA user_version = {version}")
         assert look_at(path, STORE) == version
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE schema_rule")
         connection.execute(f"PRAGMA user_version = {newest + 1}")
     with pytest.raises(StoreUnreadable, match="of a newer Keystile"):
         look_at(path, STORE)

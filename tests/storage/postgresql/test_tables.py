@@ -9,7 +9,7 @@ from keystile.storage.postgresql.tables import ACCESS_TABLES, KEYS_TABLES, summe
 from tests.storage.engines import PostgresEngine
 from tests.storage.ground import writing
 
-NOT_COPIED = {"meta", "changes", "sqlite_sequence", "schema_version", "hosts"}
+NOT_COPIED = {"meta", "changes", "sqlite_sequence", "schema_version", "schema_rule", "hosts"}
 
 
 async def test_every_table_and_column_of_both_engines_is_known(engine: PostgresEngine, tmp_path: Path) -> None:
