@@ -110,7 +110,8 @@ def _count(case: Case, sources: Path, scene: Scene, directory: Path, rounds: int
         [relay] = [pid for pid in running.tree() if b"callgrind" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         secrets = secrets_of(scene.keys)
         with all_taken(case, port, secrets["any"], READY_WITHIN):
-            requests = [rendered(SAME_TARGET, {**FIELDS, "X-Api-Key": secrets[case.secret]})]
+            fields = {**FIELDS, "X-Api-Key": secrets[case.secret], **({"Connection": "close"} if case.anew else {})}
+            requests = [rendered(SAME_TARGET, fields)]
             load = Turns(port, varied_requests(scene.keys) if case.load == "varied" else requests, case)
             load.run(20)  # until everything that is kept is kept
             _control("--instr=on", relay)
@@ -127,31 +128,38 @@ def _allow_lag(file: Path, sources: Path) -> None:
 
 
 class Turns:
-    """Connections that all ask, are all answered, and ask again: one of ``requests`` after the other."""
+    """Connections that all ask, are all answered, and ask again: one of ``requests`` after the other.
+
+    Where the case wants it, every request on a new connection.
+    """
 
     def __init__(self, port: int, requests: Sequence[bytes], case: Case) -> None:
         self._requests = cycle(requests)
         self._expected = b"HTTP/1.1 %d " % (case.refused or 200)
-        self._sockets = [_connect(port, case.tls) for _ in range(CONNECTIONS)]
+        self._port, self._case = port, case
+        self._tls = ssl.create_default_context()
+        self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+        self._sockets = self._connected()
 
     def run(self, rounds: int) -> None:
         """So many requests on every connection; RuntimeError where one is not answered as it is to be."""
         for _ in range(rounds):
+            if self._case.anew:
+                for each in self._sockets:
+                    each.close()
+                self._sockets = self._connected()
             for each in self._sockets:
                 each.sendall(next(self._requests))
             for each in self._sockets:
                 _read(each, self._expected)
 
+    def _connected(self) -> list[socket.socket]:
+        return [self._connect() for _ in range(CONNECTIONS)]
 
-def _connect(port: int, tls: bool) -> socket.socket:
-    plain = socket.create_connection(("127.0.0.1", port), timeout=READY_WITHIN)
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if not tls:
-        return plain
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(plain)
+    def _connect(self) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", self._port), timeout=READY_WITHIN)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._tls.wrap_socket(plain) if self._case.tls else plain
 
 
 def _read(sock: socket.socket, expected: bytes) -> None:

@@ -43,6 +43,29 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLOb
     return ends
 
 
+def test_a_client_is_given_one_ticket_and_with_it_the_next(files: tuple[Path, Path]) -> None:
+    context, client = server_context(*files), client_context()
+    session = None
+    for resumed in (False, True, True):
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        asking = client.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
+        serving = context.wrap_bio(to_server, to_client, server_side=True)
+        for end in (asking, serving, asking):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+        assert not to_client.pending
+        serving.do_handshake()
+        ticket = to_client.read()
+        assert len(ticket) == 5 + int.from_bytes(ticket[3:5], "big"), "one record (RFC 8446 section 5.1)"
+        to_client.write(ticket)
+        with suppress(ssl.SSLWantReadError):
+            asking.read()
+        session = asking.session
+        assert session is not None
+        assert session.has_ticket
+        assert serving.session_reused is resumed
+
+
 @pytest.mark.parametrize(("floor", "best"), [("1.2", "TLSv1.3"), ("1.3", "TLSv1.3")])
 def test_the_best_common_version_is_spoken(files: tuple[Path, Path], floor: str, best: str) -> None:
     client, server = handshake(server_context(*files, floor), client_context())  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ RFC 8446 sections 4.1.2, 4.2.1 and 5.1; RFC 6066 section 3 (names); RFC 5246 app
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -21,11 +22,13 @@ MAX_HELLO: Final = 32 * 1024
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _MAX_RECORD: Final = 16 * 1024
-_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
+_SERVER_NAME, _SUPPORTED_VERSIONS = 0, 43
+_KIND_AND_SIZE: Final = struct.Struct(">HH")
 _METHODS: Final = tuple(
     method + b" " for method in b"GET POST PUT DELETE HEAD OPTIONS PATCH CONNECT TRACE PRI".split()
 )
-_KNOWN: Final = {int(version): version for version in Version}
+_NEWEST_FIRST: Final = tuple((int(version), version) for version in sorted(Version, reverse=True))
+_KNOWN: Final = dict(_NEWEST_FIRST)
 
 
 class Instead(Enum):
@@ -46,12 +49,10 @@ class BadHello(Exception):
 @dataclass(frozen=True, slots=True)
 class ClientHello:
     """``offered``: the known versions it names, highest first; without ``supported_versions`` the one it names as
-    its highest. ``server_name`` in lower case. ``ciphers``: numbers, in its order, unknown ones included."""
+    its highest. ``server_name`` in lower case."""
 
     offered: tuple[Version, ...]
     server_name: str | None
-    ciphers: tuple[int, ...]
-    alpn: bool
 
     @property
     def highest(self) -> Version | None:
@@ -158,24 +159,24 @@ def _hello(body: bytes) -> ClientHello:
     return ClientHello(
         _legacy_version(version) if supported is None else _versions(supported),
         None if name is None else _name(name),
-        tuple(_pairs(ciphers)),
-        _ALPN in extensions,
     )
 
 
 def _extensions(block: bytes) -> dict[int, bytes]:
-    reader = _Reader(block)
+    """By kind. Without the reader: a hello has a dozen, and each would cost six calls."""
     found: dict[int, bytes] = {}
-    while reader.more():
-        kind = reader.number(2)
+    place, end = 0, len(block)
+    while place < end:
+        if place + 4 > end:
+            raise _Short
+        kind, size = _KIND_AND_SIZE.unpack_from(block, place)
         if kind in found:  # RFC 8446 section 4.2: at most one of each
             raise _Short
-        found[kind] = reader.block(2)
+        place += 4 + size
+        found[kind] = block[place - size : place]
+    if place > end:
+        raise _Short
     return found
-
-
-def _pairs(block: bytes) -> list[int]:
-    return [int.from_bytes(block[place : place + 2], "big") for place in range(0, len(block), 2)]
 
 
 def _legacy_version(number: int) -> tuple[Version, ...]:
@@ -189,7 +190,8 @@ def _versions(extension: bytes) -> tuple[Version, ...]:
     block = reader.block(1)
     if reader.more() or len(block) % 2:
         raise _Short
-    return tuple(sorted({_KNOWN[each] for each in _pairs(block) if each in _KNOWN}, reverse=True))
+    named = struct.unpack(f">{len(block) // 2}H", block)
+    return tuple([version for number, version in _NEWEST_FIRST if number in named])
 
 
 def _name(extension: bytes) -> str | None:
@@ -218,9 +220,7 @@ def _ssl_2_hello(data: bytes) -> ClientHello | None:
     reader = _Reader(data[2 : 2 + size])
     reader.take(1)
     version, ciphers, session, challenge = (reader.number(2) for _ in range(4))
-    kinds = reader.take(ciphers)
-    reader.take(session + challenge)
+    reader.take(ciphers + session + challenge)
     if reader.more() or ciphers % 3:
         raise _Short
-    three = [int.from_bytes(kinds[place : place + 3], "big") for place in range(0, ciphers, 3)]
-    return ClientHello(_legacy_version(version), None, tuple(each for each in three if each <= 0xFFFF), False)
+    return ClientHello(_legacy_version(version), None)
