@@ -140,3 +140,25 @@ def test_a_peer_knows_the_other_end_of_its_socket() -> None:
 def test_a_peer_knows_its_text_and_its_tls() -> None:
     peer = Peer(ipaddress.ip_address("2001:db8::1"), tls="TLSv1.3", trusted=True, slot=b"12345678")
     assert (peer.text, peer.tls, peer.trusted, peer.slot) == ("2001:db8::1", "TLSv1.3", True, b"12345678")
+
+
+_digits = st.sampled_from(
+    ["0", "1", "9", "00", "01", "10", "255", "256", "", "1 ", " 1", "+1", "-0", "0x1", "1e0", "\u0661", "\0"]
+)
+
+
+@given(
+    st.one_of(
+        st.lists(st.one_of(_digits, st.integers(0, 300).map(str)), min_size=3, max_size=5).map(".".join),
+        st.text(max_size=20).filter(lambda text: ":" not in text),
+        st.from_regex(r"[0-9.]{1,16}\n?", fullmatch=True),
+    )
+)
+def test_without_a_colon_it_is_what_ipaddress_takes_for_an_ipv4_address(text: str) -> None:
+    try:
+        expected = ipaddress.IPv4Address(text)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"\w"):
+            parse_address(text)
+    else:
+        assert parse_address(text) == expected

@@ -160,19 +160,19 @@ class Door:
         elif self.proxy_protocol:
             Newcomer(self, accepted)
         else:
-            self._begin(accepted, name, None)
+            self._begin(accepted, name, str(ip), None)
 
     def announced(self, accepted: socket.socket, header: ProxyHeader) -> None:
         """The header of a trusted proxy has been read: from now on the connection is its client's."""
         crowd = self.keeper.crowd
-        name = EXEMPT
+        name, who = EXEMPT, str(header.source or parse_address(_peer_name(accepted)))
         if header.source is not None:
             name = self.keeper.crowd_name(header.source)
             crowd.leave(EXEMPT)
             if not crowd.enter(name):
                 self._turn_away(accepted, TurnedAway.TOO_MANY)
                 return
-        self._begin(accepted, name, header)
+        self._begin(accepted, name, who, header)
 
     def disappointed(self, accepted: socket.socket, detail: str | None) -> None:
         """A trusted proxy did not say what it must (``detail``), or said nothing and left (None)."""
@@ -186,12 +186,11 @@ class Door:
         accepted.close()
         self.keeper.turned_away(why, detail)
 
-    def _begin(self, accepted: socket.socket, name: bytes, header: ProxyHeader | None) -> None:
+    def _begin(self, accepted: socket.socket, name: bytes, who: str, header: ProxyHeader | None) -> None:
         client = self._make()
         client.counted = name
         client.announced = header
-        source = None if header is None else header.source
-        self.keeper.spawn(self._connect(accepted, client, str(source or parse_address(_peer_name(accepted)))))
+        self.keeper.spawn(self._connect(accepted, client, who))
 
     async def _connect(self, accepted: socket.socket, client: ClientConnection, who: str) -> None:
         """Hand the socket to the loop; with TLS this takes as long as the handshake."""
