@@ -13,7 +13,7 @@ from bench.table import MEASURE, Latency, Spread
 from bench.turn import STRAIGHT
 
 LINE = 28.0
-NAMES, FIGURES = 90.0, 330.0
+NAMES, FIGURES = 150.0, 330.0
 DOT = 5.5
 STEPS = (1, 2, 5)
 
