@@ -33,7 +33,8 @@ from keystile.relay.credentials import Presented
 from keystile.relay.end import end, free_slot
 from keystile.relay.forward import caller_lines, request_block, without_cors, without_hsts
 from keystile.relay.own_answers import refusal_fields
-from keystile.relay.refusal import REASONS, Refusal, of_fault, problem
+from keystile.relay.problem import problem
+from keystile.relay.refusal import REASONS, Refusal, of_fault
 from keystile.relay.search import Search
 from keystile.relay.tunnel import Tunnel
 from keystile.relay.upstreams import UpstreamGroup
@@ -424,16 +425,16 @@ class Exchange:
         request_id = self.request_id
         head, before, after = problem(refusal, request_id, detail=self.detail, as_service=as_service)
         more = refusal_fields(self.gateway, self) if self.fields.origin else b""
-        self._say(refusal.status, head, more + self.fields_of_refusal, b"%b%b%b" % (before, request_id, after))
+        self._say(refusal.status, head, more + self.fields_of_refusal, (before, request_id, after))
 
     def own_answer(self, status: int, fields: bytes, body: bytes) -> None:
         """An answer of the gateway itself: ``fields`` are lines, each ended with CRLF; 204 has no body."""
         length = b"Content-Length: %d\r\n" % len(body) if status != 204 else b""
         head = b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: " % (status, REASONS[status], fields, length)
-        self._say(status, head, b"", body)
+        self._say(status, head, b"", (body,))
 
-    def _say(self, status: int, head: bytes, fields: bytes, body: bytes) -> None:
-        """``head``: as far as the request's id; ``fields``: lines that come after it."""
+    def _say(self, status: int, head: bytes, fields: bytes, body: tuple[bytes, ...]) -> None:
+        """``head``: as far as the request's id; ``fields``: lines that come after it; ``body``: in pieces."""
         client = self.client
         self.status = status
         self.answered = True
@@ -443,19 +444,10 @@ class Exchange:
         keep_alive = client.state == ANSWER and not self.upgrades and not self.gateway.draining
         self.keep_alive = keep_alive = keep_alive and self.fields.keep_alive
         free_slot(self)
-        self.gateway.outbox.put(
-            client.transport,
-            b"%b%b\r\n%b%b%b\r\n%b"
-            % (
-                head,
-                self.request_id,
-                client.own_lines,
-                fields,
-                b"" if keep_alive and self.fields.minor_version else _connection_line(keep_alive),
-                b"" if self.method == b"HEAD" else body,
-            ),
-            self,
-        )
+        connection = b"" if keep_alive and self.fields.minor_version else _connection_line(keep_alive)
+        message = (head, self.request_id, b"\r\n", client.own_lines, fields, connection, b"\r\n")
+        # Put together at once: a format takes three times as long.
+        self.gateway.outbox.put(client.transport, b"".join(message if self.method == b"HEAD" else message + body), self)
 
     def broken(self, error: WireError) -> None:
         """The request's body cannot be read."""

@@ -37,9 +37,10 @@ from keystile.relay.groups import groups_of
 from keystile.relay.handshakes import Handshakes
 from keystile.relay.looks import Looks
 from keystile.relay.own_answers import answer_at_the_entrance, answer_health, answer_preflight
+from keystile.relay.problem import problem
 from keystile.relay.reaching import Reaching
 from keystile.relay.record import FLUSH_SECONDS, Channel, Recorder
-from keystile.relay.refusal import Refusal, of_fault, problem
+from keystile.relay.refusal import Refusal, of_fault
 from keystile.relay.shed import Shedder
 from keystile.relay.trace import TracedExchange
 from keystile.relay.tunnel import Tunnel
