@@ -291,6 +291,28 @@ async def test_a_missing_scope_is_named(path: str, scopes: tuple[str, ...], miss
         assert len(upstream.requests) == (missing is None)
 
 
+async def test_a_missing_scope_is_named_anew_where_the_call_or_the_key_is_another() -> None:
+    """On one connection, with the same fields each time: what is missing is worked out once for the same."""
+    async with RecordingUpstream() as upstream, running(upstream.port, **MORE) as relay:
+        key = relay.key("ViewFiles")
+        client = await RawClient.connect(relay.port)
+        for path, scopes, missing in (
+            ("/v4/contacts", ("ViewFiles",), "ViewContacts"),
+            ("/v4/files/a", ("ViewFiles",), "Export"),
+            ("/v4/contacts", ("ViewFiles",), "ViewContacts"),
+            ("/either", ("ViewFiles",), "A"),
+            ("/either", ("A",), "one of B, C"),
+            ("/v4/files/a", ("A",), "Export and ViewFiles"),
+            ("/v4/files/a", ("Export",), "ViewFiles"),
+        ):
+            relay.keyring.remove("key1")
+            relay.add(key, scopes)
+            for _ in range(3):
+                await client.send(request(path, key=key))
+                answer = Answer(*await client.answer())
+                assert f"This call needs {missing}, which".encode() in answer.body
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from keystile.relay.problem import REMEMBERED, _answers, problem
+from keystile.relay.problem import REMEMBERED, _problems, problem
 from keystile.relay.refusal import RETRY_AFTER, Refusal
 
 
@@ -12,8 +12,8 @@ def said_by(
     refusal: Refusal, request_id: bytes, *, detail: str | None = None, as_service: bool = False
 ) -> tuple[bytes, bytes]:
     """Head, as far as the request's id, and body."""
-    head, before, after = problem(refusal, request_id, detail=detail, as_service=as_service)
-    return head, before + request_id + after
+    said = problem(refusal, request_id, detail=detail, as_service=as_service)
+    return said.head, said.before + request_id + said.after
 
 
 def test_problem_types_are_urns_and_one_slug_means_one_status() -> None:
@@ -49,7 +49,7 @@ def test_what_is_remembered_of_refusals_is_bounded() -> None:
     for number in range(REMEMBERED * 3):
         _, body = said_by(Refusal.ADDRESS_NOT_ALLOWED, b"abc", detail=f"from {number}")
         assert json.loads(body)["detail"] == f"from {number}"
-    assert len(_answers) <= REMEMBERED
+    assert len(_problems) <= REMEMBERED
 
 
 def test_ids_of_every_length_give_an_answer_of_that_length() -> None:

@@ -43,7 +43,20 @@ _HASH: Final = 0x23
 class Note:
     """What was derived from one ``RequestFields``: see the module."""
 
-    __slots__ = ("block", "block_group", "block_key", "method", "path", "peer", "presented", "route", "table")
+    __slots__ = (
+        "block",
+        "block_group",
+        "block_key",
+        "lacking",
+        "lacking_of",
+        "lacking_on",
+        "method",
+        "path",
+        "peer",
+        "presented",
+        "route",
+        "table",
+    )
 
     def __init__(self, peer: Peer, presented: Presented | Refusal) -> None:
         self.peer = peer
@@ -55,6 +68,10 @@ class Note:
         self.method = self.path = b""
         self.table: object = None
         self.route: Route | None = None
+        # What the last key that lacked a permission was told, which scopes it had and what it asked for.
+        self.lacking = ""
+        self.lacking_of: object = None
+        self.lacking_on: object = None
 
 
 def note_of(gateway: Gateway, fields: RequestFields, socket_peer: Peer) -> Note:
@@ -233,7 +250,11 @@ def _no_route(exchange: Exchange, found: Route | NoRoute) -> Refusal:
 
 
 def _scope_missing(exchange: Exchange, route: Route, key: HeldKey) -> Refusal:
-    exchange.detail = _said_of_missing(route.needs.all_of, route.needs.any_of, key.scopes)
+    note, scopes = exchange.note, key.scopes
+    if note.lacking_of is not scopes or note.lacking_on is not route:
+        note.lacking = _said_of_missing(route.needs.all_of, route.needs.any_of, scopes)
+        note.lacking_of, note.lacking_on = scopes, route
+    exchange.detail = note.lacking
     return _SCOPE_MISSING
 
 

@@ -423,18 +423,20 @@ class Exchange:
         # Their clients know the service's own errors; other routes' clients know those of the API behind.
         as_service = self.route is not None and self.route.upstream == MANAGEMENT_UPSTREAM
         request_id = self.request_id
-        head, before, after = problem(refusal, request_id, detail=self.detail, as_service=as_service)
+        said = problem(refusal, request_id, detail=self.detail, as_service=as_service)
         more = refusal_fields(self.gateway, self) if self.fields.origin else b""
-        self._say(refusal.status, head, more + self.fields_of_refusal, (before, request_id, after))
+        self._say(refusal.status, said.head, more + self.fields_of_refusal, said.before, request_id, said.after)
 
     def own_answer(self, status: int, fields: bytes, body: bytes) -> None:
         """An answer of the gateway itself: ``fields`` are lines, each ended with CRLF; 204 has no body."""
         length = b"Content-Length: %d\r\n" % len(body) if status != 204 else b""
         head = b"HTTP/1.1 %d %b\r\n%b%bX-Request-Id: " % (status, REASONS[status], fields, length)
-        self._say(status, head, b"", (body,))
+        self._say(status, head, b"", body)
 
-    def _say(self, status: int, head: bytes, fields: bytes, body: tuple[bytes, ...]) -> None:
-        """``head``: as far as the request's id; ``fields``: lines that come after it; ``body``: in pieces."""
+    def _say(
+        self, status: int, head: bytes, fields: bytes, body: bytes, middle: bytes = b"", after: bytes = b""
+    ) -> None:
+        """``head``: as far as the request's id; ``fields``: lines that come after it; the body in pieces."""
         client = self.client
         self.status = status
         self.answered = True
@@ -445,9 +447,14 @@ class Exchange:
         self.keep_alive = keep_alive = keep_alive and self.fields.keep_alive
         free_slot(self)
         connection = b"" if keep_alive and self.fields.minor_version else _connection_line(keep_alive)
-        message = (head, self.request_id, b"\r\n", client.own_lines, fields, connection, b"\r\n")
-        # Put together at once: a format takes three times as long.
-        self.gateway.outbox.put(client.transport, b"".join(message if self.method == b"HEAD" else message + body), self)
+        if self.method == b"HEAD":
+            body = middle = after = b""
+        self.gateway.outbox.put(
+            client.transport,
+            b"%b%b\r\n%b%b%b\r\n%b%b%b"
+            % (head, self.request_id, client.own_lines, fields, connection, body, middle, after),
+            self,
+        )
 
     def broken(self, error: WireError) -> None:
         """The request's body cannot be read."""

@@ -516,8 +516,11 @@ class Gateway:
         """Say in a word that there are too many connections, and close this one."""
         refusal = Refusal.TOO_MANY_CONNECTIONS
         request_id = next(self._ids)
-        head, before, after = problem(refusal, request_id)
-        client.write(b"%b%b\r\nConnection: close\r\n\r\n%b%b%b" % (head, request_id, before, request_id, after))
+        said = problem(refusal, request_id)
+        client.write(
+            b"%b%b\r\nConnection: close\r\n\r\n%b%b%b"
+            % (said.head, request_id, said.before, request_id, said.after)
+        )
         client.transport.close()
         self.recorder.refused[refusal] += 1
         self.turned_away(TurnedAway.TOO_MANY, client.peer.text)

@@ -14,41 +14,59 @@ from keystile.relay.refusal import REASONS, Refusal
 #: Answers that are kept: one for each refusal, what it says in detail (an address, missing permissions) and the length
 #: of the request's id, which is mostly our own.
 REMEMBERED: Final = 512
-#: Of an answer, by refusal, detail, the length of the request's id, and whether it is the service's.
-_answers: dict[tuple[int, str, int, bool], tuple[bytes, bytes, bytes]] = {}
 
 
-def problem(
-    refusal: Refusal, request_id: bytes, *, detail: str | None = None, as_service: bool = False
-) -> tuple[bytes, bytes, bytes]:
+class Problem:
     """A refusal's answer in pieces: its head up to the request's id, and its body before and after that.
 
-    The head goes on after the id with CRLF, what else it may say, and an empty line. ``request_id``: letters, digits
-    and hyphens; ``detail``: one sentence instead of the usual one; ``as_service``: the member ``Error`` besides, in
-    which the service's own calls say what is wrong. A flood of refusals should cost little: what they say is made once.
+    The head goes on after the id with CRLF, what else it may say, and an empty line. ``said`` is the detail, ``size``
+    the length of the ids that it is for, ``as_service`` whether it is for the service's own clients.
     """
+
+    __slots__ = ("after", "as_service", "before", "head", "said", "size")
+
+    def __init__(self, refusal: Refusal, said: str, size: int, as_service: bool) -> None:
+        members: dict[str, object] = {
+            "type": f"urn:keystile:problem:{refusal.slug}",
+            "title": refusal.title,
+            "status": refusal.status,
+            "detail": said,
+            "request_id": "",
+        }
+        self.said = said
+        self.size = size
+        self.as_service = as_service
+        self.before: bytes = json.dumps(members).removesuffix('"}').encode("ascii")
+        self.after: bytes = (f'", "Error": {json.dumps(said)}}}' if as_service else '"}').encode("ascii")
+        self.head: bytes = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nX-Request-Id: " % (
+            refusal.status,
+            REASONS[refusal.status],
+            refusal.lines,
+            len(self.before) + size + len(self.after),
+        )
+
+
+_problems: dict[tuple[int, str, int, bool], Problem] = {}
+#: Of each refusal, by its number, the last one: a flood mostly says the same.
+_last: list[Problem | None] = [None] * len(Refusal)
+
+
+def problem(refusal: Refusal, request_id: bytes, *, detail: str | None = None, as_service: bool = False) -> Problem:
+    """What ``refusal`` says. A flood of refusals should cost little: it is made once.
+
+    ``request_id``: letters, digits and hyphens; ``detail``: one sentence instead of the usual one; ``as_service``: the
+    member ``Error`` besides, in which the service's own calls say what is wrong.
+    """
+    number: int = refusal.number
     said = detail or refusal.detail
     size = len(request_id)
-    return _answers.get((refusal.number, said, size, as_service)) or _answer(refusal, said, size, as_service)
-
-
-def _answer(refusal: Refusal, said: str, size: int, as_service: bool) -> tuple[bytes, bytes, bytes]:
-    members: dict[str, object] = {
-        "type": f"urn:keystile:problem:{refusal.slug}",
-        "title": refusal.title,
-        "status": refusal.status,
-        "detail": said,
-        "request_id": "",
-    }
-    before = json.dumps(members).removesuffix('"}').encode("ascii")
-    after = (f'", "Error": {json.dumps(said)}}}' if as_service else '"}').encode("ascii")
-    head = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nX-Request-Id: " % (
-        refusal.status,
-        REASONS[refusal.status],
-        refusal.lines,
-        len(before) + size + len(after),
-    )
-    if len(_answers) >= REMEMBERED:
-        _answers.clear()  # whoever makes us say new things again and again gains nothing and costs no memory
-    made = _answers[refusal.number, said, size, as_service] = head, before, after
-    return made
+    last = _last[number]
+    if last is not None and last.size == size and last.as_service == as_service and last.said == said:
+        return last
+    found = _problems.get((number, said, size, as_service))
+    if found is None:
+        if len(_problems) >= REMEMBERED:
+            _problems.clear()  # whoever makes us say new things again and again gains nothing and costs no memory
+        found = _problems[number, said, size, as_service] = Problem(refusal, said, size, as_service)
+    _last[number] = found
+    return found
