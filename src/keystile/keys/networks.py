@@ -22,13 +22,14 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import Final
 
 Address = IPv4Address | IPv6Address
 # ipaddress also takes netmasks and host masks behind the slash; here it is a prefix length.
-_PREFIX = re.compile(r"[0-9]{1,3}")
-_MAPPED_BITS = 96
-_FIRST_V6 = 1 << 32
-_FIRST_MAPPED = _FIRST_V6 + int(IPv6Address("::ffff:0:0"))
+_PREFIX: Final = re.compile(r"[0-9]{1,3}")
+_MAPPED_BITS: Final = 96
+_FIRST_V6: Final = 1 << 32
+_FIRST_MAPPED: Final = _FIRST_V6 + int(IPv6Address("::ffff:0:0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Networks:
         return bool(self.bounds)
 
 
-EVERYWHERE = Networks()
+EVERYWHERE: Final = Networks()
 
 
 @dataclass(frozen=True, slots=True)

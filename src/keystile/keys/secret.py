@@ -15,17 +15,18 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from typing import Final
 from zlib import crc32
 
-SECRET_LENGTH = 96
-DIGEST_BYTES = 32
-HINT_LENGTH = 5
-_BODY_LENGTH = 88
-_DIGITS = b"0123456789ABCDEF"
-_RUNS = re.compile(r"[0-9A-Fa-f]{96,}")
-_MANAGEMENT_TOKEN = re.compile(r"kst_[0-9A-Fa-f]{16,}")
+SECRET_LENGTH: Final = 96
+DIGEST_BYTES: Final = 32
+HINT_LENGTH: Final = 5
+_BODY_LENGTH: Final = 88
+_DIGITS: Final = b"0123456789ABCDEF"
+_RUNS: Final = re.compile(r"[0-9A-Fa-f]{96,}")
+_MANAGEMENT_TOKEN: Final = re.compile(r"kst_[0-9A-Fa-f]{16,}")
 # Lengths of SHA-384 and SHA-512 in hexadecimal: in lower case these may stand in a log.
-_OTHER_DIGESTS = (96, 128)
+_OTHER_DIGESTS: Final = (96, 128)
 
 
 def generate() -> str:

@@ -31,32 +31,34 @@ from array import array
 from collections.abc import Iterator
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from keystile.limits import mutex
 from keystile.limits.mutex import Mutex
 
-FULL = -1
+FULL: Final = -1
 """The address has as many requests in flight as it may."""
-CROWDED = -2
+CROWDED: Final = -2
 """No free row where this address could stand: very many addresses have requests in flight at once."""
-UNAVAILABLE = -3
+UNAVAILABLE: Final = -3
 """The mutex was not to be had within ``mutex.PATIENCE``; its holder is stopped, or the host is choked."""
 
-WINDOW = 64
+WINDOW: Final = 64
 """Rows, from the one that a name hashes to, in which the name may stand."""
 
-_MAGIC = b"KSTSLOT1"
-LAYOUT = _MAGIC.decode()
+_number_of: Final = struct.Struct("=Q").unpack
+_MAGIC: Final = b"KSTSLOT1"
+LAYOUT: Final = _MAGIC.decode()
 """What has to be the same for two versions of this file to share a table; another layout gets another magic."""
-_HEADER = struct.Struct("=8sII16sI")  # magic, rows, columns, hash key, 1 if the lock word shows its owner
-_HEADER_SIZE = 4096
-_MUTEX_AT = 128
-_OWNERS_AT = 512
-_MOST_COLUMNS = (_HEADER_SIZE - _OWNERS_AT) // 4 // 4 * 4
-_LANES = 0xFFFF
-_USUAL_STRIDE = 4  # words of a row: 16 columns
-_FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL if sys.platform == "linux" else 0
+_HEADER: Final = struct.Struct("=8sII16sI")  # magic, rows, columns, hash key, 1 if the lock word shows its owner
+_HEADER_SIZE: Final = 4096
+_MUTEX_AT: Final = 128
+_OWNERS_AT: Final = 512
+_MOST_COLUMNS: Final = (_HEADER_SIZE - _OWNERS_AT) // 4 // 4 * 4
+_LANES: Final = 0xFFFF
+_USUAL_STRIDE: Final = 4  # words of a row: 16 columns
+_FLOCK: Final = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL if sys.platform == "linux" else 0
 
 
 class NoColumn(Exception):
@@ -158,7 +160,7 @@ class SlotTable:
         otherwise FULL (the hint then is ``full_row``), CROWDED or UNAVAILABLE, and nothing is taken. Blocks for
         ``mutex.PATIENCE`` at most.
         """
-        number = int.from_bytes(name, sys.byteorder)
+        number = _number_of(name)[0]
         # What this process holds by itself nobody else changes, and a row with a count keeps its name: a flood of
         # requests beyond the cap costs the others no turn at the mutex.
         if row >= 0 and self._counts[row * self.columns + self.column] >= cap and self._names[row] == number:
@@ -218,7 +220,7 @@ class SlotTable:
             return row
         for row in range(window, window + WINDOW):
             if not self._total(row):
-                self._names[row] = int.from_bytes(name, sys.byteorder)
+                self._names[row] = _number_of(name)[0]
                 return row
         return -1
 
@@ -274,7 +276,7 @@ class SlotTable:
 
     def count(self, name: bytes, row: int = -1) -> int:
         """Slots taken by one name; ``row``: where it stood last, if known."""
-        if row < 0 or self._names[row] != int.from_bytes(name, sys.byteorder):
+        if row < 0 or self._names[row] != _number_of(name)[0]:
             row = self._find(name, self._window(name))
         return self._total(row) if row >= 0 else 0
 

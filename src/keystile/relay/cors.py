@@ -7,10 +7,12 @@ exist only.
 
 from __future__ import annotations
 
+from typing import Final
+
 from keystile.config.model import Cors
 
 #: Answer fields that are ours alone on a route with a policy: browsers refuse a second Access-Control-Allow-Origin.
-PREFIX = b"access-control-"
+PREFIX: Final = b"access-control-"
 
 
 def allows(cors: Cors, origin: bytes) -> bool:

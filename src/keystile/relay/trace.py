@@ -10,7 +10,7 @@ system's at the start of each relay.
 from __future__ import annotations
 
 from random import getrandbits
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from keystile.relay.admit import Note
 from keystile.relay.exchange import Exchange
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keystile.relay.gateway import Gateway
 
 #: Of a trace id, the bits by which it is decided whether a trace that begins here is recorded.
-_DECIDING = (1 << 56) - 1
+_DECIDING: Final = (1 << 56) - 1
 
 
 class TracedExchange(Exchange):

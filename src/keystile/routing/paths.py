@@ -15,35 +15,36 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 Segments = tuple[bytes, ...]
 
 # Printable ASCII without the space and without  # % / ; ? \
-_PLAIN_BYTE = rb"[!\"$&-.0-:<->@-\[\]-~]"
+_PLAIN_BYTE: Final = rb"[!\"$&-.0-:<->@-\[\]-~]"
 # A segment that ends in a dot is not plain: it is a dot segment, or a name that Windows reads without the dot.
-_PLAIN = re.compile(rb"/|(?:/" + _PLAIN_BYTE + rb"++(?<!\.))++/?").fullmatch
+_PLAIN: Final = re.compile(rb"/|(?:/" + _PLAIN_BYTE + rb"++(?<!\.))++/?").fullmatch
 # What escapes stand for that leave nothing to disagree on once they are decoded: bytes that would be plain, but dots.
-_PLAINLY_ESCAPED = {
+_PLAINLY_ESCAPED: Final = {
     digits: bytes([number])
     for number in range(0x21, 0x7F)
     if number not in b"#%./;?\\"
     for digits in {b"%02X" % number, b"%02x" % number, b"%X%x" % divmod(number, 16), b"%x%X" % divmod(number, 16)}
 }
-_NEVER_RAW = re.compile(rb"[^!\"$->@-\[\]-~]")  # not printable ASCII, or one of # ? \
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_NEVER_DECODED = re.compile(rb"[\x00-\x1f\x7f\\]")
+_NEVER_RAW: Final = re.compile(rb"[^!\"$->@-\[\]-~]")  # not printable ASCII, or one of # ? \
+_BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_NEVER_DECODED: Final = re.compile(rb"[\x00-\x1f\x7f\\]")
 # Spaces beside the dots count too: some file systems drop them.
-_DOT_SEGMENT = re.compile(rb"/ *\.\.? *(?:[;/]|\Z)")
+_DOT_SEGMENT: Final = re.compile(rb"/ *\.\.? *(?:[;/]|\Z)")
 # Escapes of / % ; ? # and of anything beyond ASCII, a bare semicolon, and a dot or space that ends a segment: only
 # these can be read in two ways.
-_READ_IN_TWO_WAYS = re.compile(rb"%(?:2[35Ff]|3[BbFf]|[89A-Fa-f])|;|(?:\.|%2[0Ee])(?:/|\Z)")
-_LAST_DOT_OR_SPACE = re.compile(rb"[. ](?:/|\Z)")
+_READ_IN_TWO_WAYS: Final = re.compile(rb"%(?:2[35Ff]|3[BbFf]|[89A-Fa-f])|;|(?:\.|%2[0Ee])(?:/|\Z)")
+_LAST_DOT_OR_SPACE: Final = re.compile(rb"[. ](?:/|\Z)")
 
 # Each reading is looked up in the route table, so their number bounds what one request can cost. A name with
 # every special character at once has about twenty; only nested escapes (%252525…) have more.
-MOST_READINGS = 32
-_DOT = ord(".")
+MOST_READINGS: Final = 32
+_DOT: Final = ord(".")
 # Numbers: bytes look for bytes in them by way of an exception, which takes ten times as long.
 _HASH, _PERCENT, _SEMICOLON, _QUESTION_MARK = b"#%;?"
 

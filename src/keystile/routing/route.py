@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from keystile.config.model import Cors, Needs
 
@@ -44,5 +44,5 @@ class NoRoute:
     allow: bytes = b""
 
 
-NOT_FOUND = NoRoute("not_found", "there is nothing at this path")
-AMBIGUOUS = NoRoute("ambiguous", "this path can also be read as another one that needs something else")
+NOT_FOUND: Final = NoRoute("not_found", "there is nothing at this path")
+AMBIGUOUS: Final = NoRoute("ambiguous", "this path can also be read as another one that needs something else")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from keystile.config.model import Operation, Upstream
 from keystile.routing.conflicts import EVERY, RouteConflict, check_conflicts, fold_template
@@ -18,8 +19,8 @@ from keystile.routing.route import AMBIGUOUS, NoRoute, Route
 from keystile.routing.template import Template, parse_template
 from keystile.routing.tree import NEVER, Tree
 
-_METHOD = re.compile(r"[A-Z][A-Z0-9-]*").fullmatch
-_SLASH = ord("/")
+_METHOD: Final = re.compile(r"[A-Z][A-Z0-9-]*").fullmatch
+_SLASH: Final = ord("/")
 
 
 @dataclass(frozen=True, slots=True)

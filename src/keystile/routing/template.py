@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from keystile.routing.paths import BadPath, is_plain, segments
 
-_PARAMETER = re.compile(r"\{\w[\w.$~-]*\}").fullmatch
-_BEYOND_ASCII = re.compile(rb"[^\x00-\x7f]")
+_PARAMETER: Final = re.compile(r"\{\w[\w.$~-]*\}").fullmatch
+_BEYOND_ASCII: Final = re.compile(rb"[^\x00-\x7f]")
 
 
 class BadTemplate(ValueError):

@@ -11,14 +11,15 @@ longest first, and where that lacks the method no shorter one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from keystile.routing.route import NOT_FOUND, NoRoute, Route
 from keystile.routing.template import Template
 
 # Never forwarded, not even by a row without methods: TRACE echoes the identity fields that the gateway adds
 # (RFC 9110, 9.3.8), CONNECT has no path.
-NEVER = frozenset({b"TRACE", b"CONNECT"})
-USUAL = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT")
+NEVER: Final = frozenset({b"TRACE", b"CONNECT"})
+USUAL: Final = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT")
 
 
 class Leaf:

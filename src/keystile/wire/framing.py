@@ -13,13 +13,13 @@ from keystile.wire.faults import Fault, WireError
 from keystile.wire.grammar import CHUNK_LINE, TRAILER
 
 #: Bytes a chunk's size line may have. Extensions have no use here; the bound stops those that come as bodies.
-MAX_CHUNK_LINE = 256
+MAX_CHUNK_LINE: Final = 256
 #: Bytes that all extensions of one body may have together (a body made of extensions is an attack: CVE-2023-39326).
-MAX_EXTENSIONS = 16 * 1024
+MAX_EXTENSIONS: Final = 16 * 1024
 #: Bytes that the trailer section may have.
-MAX_TRAILERS = 8 * 1024
+MAX_TRAILERS: Final = 8 * 1024
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
