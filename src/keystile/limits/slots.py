@@ -108,6 +108,7 @@ class SlotTable:
         self.column = -1
         #: The row of the address that was last found to have as many as it may: a hint for its next try.
         self.full_row = -1
+        self._last_name, self._last_number = b"", 0
         self._all = memoryview(self._map)
         names_end = _HEADER_SIZE + self.rows * 8
         self._names = self._all[_HEADER_SIZE:names_end].cast("Q")
@@ -160,7 +161,9 @@ class SlotTable:
         otherwise FULL (the hint then is ``full_row``), CROWDED or UNAVAILABLE, and nothing is taken. Blocks for
         ``mutex.PATIENCE`` at most.
         """
-        number = _number_of(name)[0]
+        if name != self._last_name:  # a flood comes from one address, over many connections
+            self._last_name, self._last_number = name, _number_of(name)[0]
+        number = self._last_number
         # What this process holds by itself nobody else changes, and a row with a count keeps its name: a flood of
         # requests beyond the cap costs the others no turn at the mutex.
         if row >= 0 and self._counts[row * self.columns + self.column] >= cap and self._names[row] == number:
