@@ -103,7 +103,7 @@ def _count(case: Case, sources: Path, scene: Scene, directory: Path, rounds: int
     valgrind = f"valgrind -q --tool=callgrind --instr-atstart=no --callgrind-out-file={out}"
     wrapper.write_text(WRAPPER.format(valgrind=valgrind, python=sys.executable))
     wrapper.chmod(0o755)
-    os.environ |= {"PYTHONPATH": str(sources), "PYTHONUTF8": "1"}
+    os.environ |= {"PYTHONPATH": str(sources.resolve()), "PYTHONUTF8": "1"}  # the gateway starts elsewhere
     start = [sys.executable, "-c", SUPERVISOR.format(wrapper=str(wrapper)), file]
     with Running(start, 1, directory, "keystile") as running:
         running.wait_for_answer(port, READY_WITHIN, tls=case.tls)
