@@ -1,7 +1,8 @@
 """``python -m bench.instructions``: instructions that the relay executes for one request, counted by valgrind.
 
 Law: counts; no clock. Where a machine's speed changes from one second to the next, CPU time cannot show a few per
-cent, and a count can: it is the same to about 0.3 % each time. It sees neither the kernel's part nor what caches and
+cent, and a count can: it is the same to about 2 % each time, less the more requests (``--rounds``), since what is done
+once a second falls on few of them under valgrind. It sees neither the kernel's part nor what caches and
 branches cost, so it compares Keystile with another version of itself (``--sources``), not with other gateways.
 
 Source: valgrind's manual, chapters 6.3 (callgrind_control) and 6.5 (``Ir``).

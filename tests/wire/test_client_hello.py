@@ -82,6 +82,36 @@ def test_garbage_is_known_without_waiting_for_more(data: bytes) -> None:
     assert raised.value.kind is Instead.GARBAGE
 
 
+def with_extensions(extensions: bytes) -> bytes:
+    body = b"\x03\x03" + bytes(32) + b"\0" + b"\0\x02\x13\x01" + b"\x01\0"
+    body += len(extensions).to_bytes(2, "big") + extensions
+    message = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
+
+
+@pytest.mark.parametrize(
+    ("extensions", "is_one"),
+    [
+        (b"", True),
+        (b"\0\x2b\0\x03\x02\x03\x04", True),
+        (b"\0\x2b\0\x03\x02\x03\x04\0\x10\0\0", True),
+        (b"\0\x2b\0\x04\x02\x03\x04", False),  # longer than what is there
+        (b"\0\x2b\0\x03\x02\x03\x04\0\x10\0", False),  # the last one has half a length
+        (b"\0\x2b\0\x03\x02\x03\x04\0", False),
+        (b"\0\x2b\0\x03\x02\x03\x04" * 2, False),  # twice (RFC 8446 section 4.2)
+        (b"\0\x10\0\0" * 2, False),
+        (b"\0\x2b\0\x04\x03\x03\x04\0", False),  # half a version
+    ],
+)
+def test_extensions_end_where_they_say_and_stand_once(extensions: bytes, is_one: bool) -> None:
+    data = with_extensions(extensions)
+    if is_one:
+        assert read_client_hello(data) is not None
+        return
+    with pytest.raises(BadHello):
+        read_client_hello(data)
+
+
 def test_a_hello_that_never_ends_is_garbage() -> None:
     part = b"\x16\x03\x01\x00\x04\x01\x00\x7f\x00" + b"\x16\x03\x01\x00\x01a" * MAX_HELLO
     assert read_client_hello(part[: MAX_HELLO - 1]) is None

@@ -7,17 +7,18 @@ and nothing that waits beside it would be written.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from keystile.keys.secret import DIGEST_BYTES
 
-LONGEST_TEXT = 1024
-_MOST_REQUESTS = 1 << 53
-_MOST_HOURS = 1 << 31  # a column of PostgreSQL's has so many
+_LONGEST_TEXT: Final = 1024
+_MOST_REQUESTS: Final = 1 << 53
+_MOST_HOURS: Final = 1 << 31  # a column of PostgreSQL's has so many
 
 
 def text(value: object) -> str:
     """An id, an address, a version or a problem type. Raises ValueError."""
-    if isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isascii() and value.isprintable():
+    if isinstance(value, str) and len(value) <= _LONGEST_TEXT and value.isascii() and value.isprintable():
         return value
     raise ValueError("not a short text of printable ASCII")
 
