@@ -16,7 +16,7 @@ from keystile.wire.client import LINGER
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.forwarded import told_by
 from keystile.wire.framing import ChunkedReader
-from keystile.wire.peer import Address, client_behind, is_trusted
+from keystile.wire.peer import Address, Trusted, client_behind
 from keystile.wire.proxy_protocol import BadProxyHeader, ProxyHeader, read_proxy_header
 from keystile.wire.request_head import RequestHeadReader
 from tests.fuzz import reference
@@ -34,7 +34,7 @@ SECRET = b"0" * 96
 BOUNDS = Bounds()
 
 _PROXY, _STRANGER = ip_address("127.0.0.1"), ip_address("198.51.100.7")
-_TRUSTED = (ip_network("127.0.0.0/8"),)
+_TRUSTED = Trusted([ip_network("127.0.0.0/8")])
 _READER = RequestHeadReader(withheld=["X-Api-Key"], max_fields=BOUNDS.fields)
 _SOCKETS = socket.socketpair()  # an upstream connection asks its socket whether something lies in it: nothing does
 
@@ -205,7 +205,7 @@ def caller(data: bytes) -> None:
         assert believed(_STRANGER, [left, own]) == _STRANGER, "a stranger was believed"
         alone = believed(_PROXY, [own])
         assert not getattr(alone, "ipv4_mapped", None)
-        if is_trusted(alone, _TRUSTED):
+        if _TRUSTED.holds(alone):
             continue  # whoever stands further left may still count
         assert believed(_PROXY, [left, own]) == alone, "a line before changed who is calling"
         assert believed(_PROXY, [left + b", " + own]) == alone, "what stands before a comma changed who is calling"

@@ -23,8 +23,8 @@ def row(key_id: str = "k", secret: str = "new", **facts: Any) -> KeyRow:
     return plain._replace(**facts)
 
 
-def overlapping(until: float, imported: int = 0, **facts: Any) -> KeyRow:
-    return row(old_digest=of("old"), old_until=until, old_imported=imported, **facts)
+def overlapping(until: float, **facts: Any) -> KeyRow:
+    return row(old_digest=of("old"), old_until=until, old_imported=0, **facts)
 
 
 def test_a_key_is_found_by_the_digest_of_its_secret() -> None:
@@ -61,11 +61,10 @@ def test_an_old_secret_ends_with_its_key() -> None:
 
 
 def test_an_overlap_that_has_ended_is_forgotten() -> None:
-    keyring = Keyring([overlapping(100.0, imported=1)])
-    keyring.drop_ended(99.0)
-    during = keyring.has_imported
-    keyring.drop_ended(100.0)
-    assert (during, keyring.has_imported) == (True, False)
+    keyring = Keyring([overlapping(100.0)])
+    assert not keyring.drop_ended(99.0)
+    assert keyring.find(of("old"), 0.0)
+    assert keyring.drop_ended(100.0)
     assert keyring.find(of("old"), 0.0) is None
 
 
@@ -87,13 +86,6 @@ def test_a_removed_key_is_gone_with_both_secrets() -> None:
     keyring.remove("never was")
     assert [keyring.find(of("new"), 0.0), keyring.find(of("old"), 0.0), keyring.get("k")] == [None] * 3
     assert len(keyring) == 0
-
-
-def test_imported_keys_are_counted() -> None:
-    keyring = Keyring([row(), row("i", "other", imported=1)])
-    assert keyring.has_imported
-    keyring.put(row("i", "other2"))
-    assert not keyring.has_imported
 
 
 def test_a_digest_that_moved_to_another_key_stays_when_the_first_is_removed_late() -> None:
@@ -144,8 +136,6 @@ class Known:
     expires: float | None
     old: str | None
     until: float
-    imported: bool
-    old_imported: bool
 
 
 SECRETS = [f"s{number}" for number in range(12)]
@@ -175,27 +165,17 @@ class KeyringAgainstAModel(RuleBasedStateMachine):
         secrets=st.permutations(SECRETS),
         expires=st.none() | st.integers(0, 50),
         until=st.none() | st.integers(0, 50),
-        imported=st.booleans(),
-        old_imported=st.booleans(),
     )
-    def put(
-        self,
-        key_id: str,
-        secrets: list[str],
-        expires: int | None,
-        until: int | None,
-        imported: bool,
-        old_imported: bool,
-    ) -> None:
+    def put(self, key_id: str, secrets: list[str], expires: int | None, until: int | None) -> None:
         others = [known for other, known in self.model.keys.items() if other != key_id]
         taken = {known.digest for known in others} | {known.old for known in others}
         new, old = [secret for secret in secrets if secret not in taken][:2]
-        facts: dict[str, Any] = {"expires": expires, "imported": int(imported)}
+        facts: dict[str, Any] = {"expires": expires}
         if until is not None:
-            facts |= {"old_digest": of(old), "old_until": until, "old_imported": int(old_imported)}
+            facts |= {"old_digest": of(old), "old_until": until, "old_imported": 0}
         self.keyring.put(row(key_id, new, **facts))
-        overlap = (old, float(until), old_imported) if until is not None else (None, 0.0, False)
-        self.model.keys[key_id] = Known(new, expires, overlap[0], overlap[1], imported, overlap[2])
+        overlap = (old, float(until)) if until is not None else (None, 0.0)
+        self.model.keys[key_id] = Known(new, expires, *overlap)
 
     @rule(key_id=st.sampled_from("abc"))
     def remove(self, key_id: str) -> None:
@@ -215,12 +195,7 @@ class KeyringAgainstAModel(RuleBasedStateMachine):
 
     @invariant()
     def counts_the_same(self) -> None:
-        known = self.model.keys.values()
         assert len(self.keyring) == len(self.model.keys)
-        imported = any(each.imported or (each.old_imported and self.now < each.until) for each in known)
-        if self.now:  # ended overlaps are only dropped as time goes on
-            assert self.keyring.has_imported >= imported
-        assert self.keyring.has_imported or not imported
 
 
 TestKeyringAgainstAModel = KeyringAgainstAModel.TestCase

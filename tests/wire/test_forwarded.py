@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keystile.wire.forwarded import Told, told_by
-from keystile.wire.peer import parse_address
+from keystile.wire.peer import Trusted, parse_address
 
 PROXY = ipaddress.ip_address("10.0.0.1")
-TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+TRUSTED = Trusted([ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")])
 
 
 def told(*lines: str, socket_ip: str = "10.0.0.1") -> Told:
@@ -87,7 +87,7 @@ def test_a_quoted_value_hides_no_element(inside: str) -> None:
 
 def test_an_untrusted_peer_is_the_client_whatever_it_says() -> None:
     assert caller("for=1.2.3.4, for=10.0.0.2", socket_ip="9.9.9.9") == "9.9.9.9"
-    assert str(told_by(PROXY, [b"for=1.2.3.4"], ()).address) == "10.0.0.1"
+    assert str(told_by(PROXY, [b"for=1.2.3.4"], Trusted()).address) == "10.0.0.1"
 
 
 def test_the_scheme_and_host_are_those_that_the_callers_own_element_names() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
+from keystile.wire.peer import Address, Network, Peer, Trusted, client_behind, parse_address, text_of
 
 PROXY = ipaddress.ip_address("10.0.0.1")
-TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+TRUSTED = Trusted([ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")])
 
 
 def behind(*lines: str, socket_ip: str = "10.0.0.1") -> str:
@@ -85,7 +85,7 @@ def test_bytes_that_are_no_text_are_garbage() -> None:
 def test_an_untrusted_peer_is_the_client_whatever_it_says() -> None:
     assert behind("1.2.3.4, 10.0.0.2", socket_ip="9.9.9.9") == "9.9.9.9"
     assert behind("1.2.3.4", socket_ip="::ffff:9.9.9.9") == "9.9.9.9"
-    assert str(client_behind(PROXY, [b"1.2.3.4"], ())) == "10.0.0.1"
+    assert str(client_behind(PROXY, [b"1.2.3.4"], Trusted())) == "10.0.0.1"
 
 
 def test_without_a_word_the_proxy_itself_is_the_caller() -> None:
@@ -110,7 +110,7 @@ def test_what_stands_left_of_the_client_never_counts(forged: list[str], true: li
 
 def parsed_is_trusted(text: str) -> bool:
     try:
-        return is_trusted(parse_address(text), TRUSTED)
+        return TRUSTED.holds(parse_address(text))
     except ValueError:
         return False
 
@@ -118,7 +118,7 @@ def parsed_is_trusted(text: str) -> bool:
 @given(st.ip_addresses(v=4))
 def test_a_mapped_address_is_the_ipv4_address(ip: Address) -> None:
     assert parse_address(f"::ffff:{ip}") == ip == parse_address(str(ip))
-    assert is_trusted(parse_address(f"::ffff:{ip}"), [ipaddress.ip_network(f"{ip}/32")])
+    assert Trusted([ipaddress.ip_network(f"{ip}/32")]).holds(parse_address(f"::ffff:{ip}"))
 
 
 def test_a_zone_is_cut_off() -> None:
@@ -162,3 +162,24 @@ def test_without_a_colon_it_is_what_ipaddress_takes_for_an_ipv4_address(text: st
             parse_address(text)
     else:
         assert parse_address(text) == expected
+
+
+_networks = st.builds(
+    lambda ip, length: ipaddress.ip_network((ip, length % (ip.max_prefixlen + 1)), strict=False),
+    st.ip_addresses(),
+    st.integers(0, 128),
+)
+
+
+@given(st.ip_addresses(), st.lists(_networks, max_size=4), st.integers(0, 128))
+def test_who_is_trusted_is_who_lies_in_a_network(ip: Address, networks: list[Network], length: int) -> None:
+    around = ipaddress.ip_network((ip, length % (ip.max_prefixlen + 1)), strict=False)
+    edges = [around[0], around[-1], *(edge for each in networks for edge in (each[0], each[-1]))]
+    for some in (networks, [*networks, around]):
+        for each in (ip, *edges):
+            assert Trusted(some).holds(each) == any(each in network for network in some)
+
+
+@given(st.ip_addresses())
+def test_an_address_is_written_as_it_always_is(ip: Address) -> None:
+    assert text_of(ip) == str(ip)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
+from itertools import product
 from typing import Literal, get_args
 
 import pytest
@@ -304,12 +306,14 @@ def _knowing(make: Callable[[], RequestHeadReader]) -> RequestHeadReader:
 _READERS = [(make, _knowing(make)) for make in _readers()]
 
 
-def _said(reader: RequestHeadReader, block: bytes, trusted: bool) -> object:
+def _said(reader: RequestHeadReader, block: bytes, trusted: bool, last: RequestFields | None = None) -> object:
     try:
-        fields = reader.read(block, trusted=trusted)
+        fields = reader.read(block, trusted=trusted, last=last)
     except WireError as error:
         return error.fault, error.detail
-    return [getattr(fields, name) for name in RequestFields.__slots__]
+    trace = fields.trace and (fields.trace.traceparent, fields.trace.tracestate)
+    others = set(RequestFields.__slots__) - {"reading", "trace"}
+    return [trace, *(getattr(fields, name) for name in sorted(others))]
 
 
 def _agree(block: bytes) -> None:
@@ -343,6 +347,58 @@ def test_a_changed_byte_is_seen_by_both(data: st.DataObject) -> None:
     block[at : at + data.draw(st.integers(0, 1))] = data.draw(st.binary(min_size=1, max_size=1))
     if block.find(b"\r\n\r\n") == len(block) - 4:
         _agree(bytes(block))
+
+
+_common_lines = st.sampled_from(
+    [b"Host: a", b"Accept: a", b"Accept: b", b"X-Api-Key: a", b"Connection: close", b"Connection: keep-alive, accept",
+     b"Content-Length: 5", b"Transfer-Encoding: chunked", b"X-Forwarded-For: 1.2.3.4", b"Forwarded: for=1.2.3.4",
+     b"traceparent: " + _TRACEPARENT, b"tracestate: a=1"]
+)  # fmt: skip
+_some_lines = st.lists(_common_lines | st.tuples(_known_names, _colons, _plain_values).map(b"".join), max_size=8)
+
+
+@given(_some_lines, st.lists(st.tuples(st.integers(0, 7), st.none() | _common_lines | _known_lines.map(b"".join))),
+       st.sampled_from([b"0", b"1"]), st.sampled_from([b"0", b"1"]))  # fmt: skip
+def test_what_the_last_head_said_changes_nothing(
+    lines: list[bytes], changes: list[tuple[int, bytes | None]], version: bytes, next_version: bytes
+) -> None:
+    """A head that follows another on its connection, and differs from it in some lines."""
+    block = b"\r\n".join([version, *lines, b"", b""])
+    for at, line in changes:
+        lines[at : at + 1] = [] if line is None else [line]
+    following = b"\r\n".join([next_version, *lines, b"", b""])
+    if any(each.find(b"\r\n\r\n") != len(each) - 4 for each in (block, following)):
+        return
+    for make, knowing in _READERS:
+        for trusted, trusted_next in product((False, True), repeat=2):
+            with suppress(WireError):
+                last = knowing.read(block, trusted=trusted)
+                said = _said(knowing, following, trusted_next, last)
+                assert said == _said(make(), following, trusted_next), (block, following)
+
+
+def test_lines_that_stay_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, knowing = _READERS[2]
+    head = b"1\r\nHost: a\r\nAccept: %b\r\nX-Api-Key: y\r\n\r\n"
+    last = knowing.read(head % b"b")
+    assert last.reading is not None
+    monkeypatch.setattr(last.reading, "of", [last.reading.of[0], None, None])  # as if a key were a field like any other
+    after = knowing.read(head % b"c", last=last)
+    assert (after.host, after.withheld, after.kept) == (b"a", (), b"Accept: c\r\nX-Api-Key: y\r\n")
+    longer = knowing.read(b"1\r\nHost: a\r\nAccept: c\r\nX-Api-Key: y\r\nConnection: close\r\n\r\n", last=last)
+    assert longer.withheld
+    assert longer.named
+
+
+def test_another_readers_lines_are_looked_at_again() -> None:
+    """The next configuration may withhold what this one passes on; and who is trusted is asked for others."""
+    head = b"1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\nX-Api-Key: y\r\n\r\n"
+    other = RequestHeadReader(withheld=["X-Other"])
+    last = _READERS[0][1].read(head, trusted=True)
+    for reader in (other, _READERS[0][1]):
+        for _ in range(2):  # at first names are new to it
+            assert reader.read(head, last=last).forwarded_for == ()
+    assert other.read(head, last=last).withheld == ()
 
 
 def test_a_plain_head_of_known_names_is_not_given_to_llhttp(monkeypatch: pytest.MonkeyPatch) -> None:

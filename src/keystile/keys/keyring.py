@@ -52,7 +52,6 @@ class HeldKey:
         "digest",
         "expires",
         "id",
-        "imported",
         "name",
         "networks",
         "old_digest",
@@ -72,7 +71,6 @@ class HeldKey:
         self.networks = networks
         self.expires: float = inf if row.expires is None else row.expires
         self.digest = row.old_digest if old and row.old_digest is not None else row.digest
-        self.imported = bool(row.old_imported if old else row.imported)
         self.old_digest = row.old_digest
         self.used_at: float = NEVER
         self.used_from = ""
@@ -90,18 +88,15 @@ class _Overlap(NamedTuple):
 
 
 class Keyring:
-    """All keys by digest and by id. ``has_imported``: some secret may lack check digits, so look it up."""
+    """All keys by digest and by id."""
 
     def __init__(self, rows: Iterable[KeyRow] = ()) -> None:
-        self.has_imported = False
         self._by_digest: dict[bytes, HeldKey] = {}
         self._by_id: dict[str, HeldKey] = {}
         self._overlaps: dict[bytes, _Overlap] = {}
-        self._imported = 0
         self._shared = _Shared()
         for row in rows:
             self._take(row)
-        self._count_imported()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -124,33 +119,28 @@ class Keyring:
         """Take a key in, or in place of what is held under its id."""
         self.remove(row.id)
         self._take(row)
-        self._count_imported()
 
     def remove(self, key_id: str) -> None:
         """Forget a key and every digest of it; an unknown id is no error."""
         held = self._by_id.pop(key_id, None)
         if held is None:
             return
-        self._imported -= held.imported
         # A digest may by now belong to another key, that was put before this one was removed.
         if self._by_digest.get(held.digest) is held:
             del self._by_digest[held.digest]
         self._drop_overlap(held)
-        self._count_imported()
 
     def load_rows(self, rows: Iterable[KeyRow]) -> None:
         """Hold exactly these keys. When ``rows`` raises on the way, everything stays as it was."""
         fresh = Keyring(rows)
         self._by_digest, self._by_id, self._overlaps = fresh._by_digest, fresh._by_id, fresh._overlaps
-        self._imported, self._shared = fresh._imported, fresh._shared
-        self._count_imported()
+        self._shared = fresh._shared
 
     def drop_ended(self, now: float) -> bool:
         """Forget the overlaps that have ended, and say whether there were any; called once a second."""
         ended = [each for each in self._overlaps.values() if now >= each.until]
         for overlap in ended:
             self._drop_overlap(overlap.key)
-        self._count_imported()
         return bool(ended)
 
     def _find_overlap(self, secret_digest: bytes, now: float) -> HeldKey | None:
@@ -166,10 +156,8 @@ class Keyring:
         held = self._shared.held(row)
         self._by_digest[row.digest] = held
         self._by_id[row.id] = held
-        self._imported += held.imported
         if row.old_digest is not None and row.old_until is not None:
             self._overlaps[row.old_digest] = _Overlap(self._shared.held(row, old=True), row.old_until)
-            self._imported += bool(row.old_imported)
 
     def _drop_overlap(self, held: HeldKey) -> None:
         if held.old_digest is None:
@@ -177,10 +165,6 @@ class Keyring:
         overlap = self._overlaps.get(held.old_digest)
         if overlap is not None and overlap.key.id == held.id:
             del self._overlaps[held.old_digest]
-            self._imported -= overlap.key.imported
-
-    def _count_imported(self) -> None:
-        self.has_imported = self._imported > 0
 
 
 class _Shared:

@@ -77,7 +77,7 @@ def slot_name(ip: IPv4Address | IPv6Address, ipv6_prefix_length: int, key: bytes
         if ip.ipv4_mapped is None:
             return _name_of_ipv6(int(ip), ipv6_prefix_length, key)
         ip = ip.ipv4_mapped
-    return b"\0\0\0\1" + ip.packed
+    return b"\0\0\0\1" + int(ip).to_bytes(4, "big")
 
 
 def _name_of_ipv6(number: int, prefix_length: int, key: bytes) -> bytes:

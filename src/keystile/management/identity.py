@@ -112,7 +112,7 @@ def secure(request: web.Request) -> bool:
     if request.secure:
         return True
     ip = _socket_ip(request)
-    trusted = ip is not None and peer.is_trusted(ip, services(request).settings.trusted_proxies)
+    trusted = ip is not None and peer.Trusted(services(request).settings.trusted_proxies).holds(ip)
     return ip is not None and trusted and _told(request, ip).proto.lower() == b"https"
 
 
@@ -233,9 +233,10 @@ def _is_api(request: web.Request) -> bool:
 def _told(request: web.Request, ip: peer.Address) -> Told:
     """What trusted proxies say of the client, in the one field that the settings name; the other is never read."""
     settings = services(request).settings
+    trusted = peer.Trusted(settings.trusted_proxies)
     if settings.client_address_field == "Forwarded":
-        return told_by(ip, _lines(request, "Forwarded"), settings.trusted_proxies)
-    address = peer.client_behind(ip, _lines(request, "X-Forwarded-For"), settings.trusted_proxies)
+        return told_by(ip, _lines(request, "Forwarded"), trusted)
+    address = peer.client_behind(ip, _lines(request, "X-Forwarded-For"), trusted)
     return Told(address, b",".join(_lines(request, "X-Forwarded-Proto")).rpartition(b",")[2].strip())
 
 

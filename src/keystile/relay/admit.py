@@ -198,10 +198,7 @@ def _authenticate(gateway: Gateway, presented: Presented) -> HeldKey | Refusal:
         follower.catch_up()
     if follower.unreadable_since is not None and monotonic() - follower.unreadable_since > gateway.trust_without_store:
         return Refusal.KEYS_UNAVAILABLE
-    keyring = gateway.keyring
-    if not presented.checked and not keyring.has_imported:
-        return _INVALID_KEY
-    return keyring.find(presented.digest, time()) or _INVALID_KEY
+    return gateway.keyring.find(presented.digest, time()) or _INVALID_KEY
 
 
 def _take_slot(gateway: Gateway, exchange: Exchange) -> Refusal | None:

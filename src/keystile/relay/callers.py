@@ -13,7 +13,7 @@ from keystile.keys.networks import number_of
 from keystile.limits.crowd import EXEMPT
 from keystile.limits.slots import SlotTable
 from keystile.wire.forwarded import told_by
-from keystile.wire.peer import Address, Peer, client_behind, is_trusted, parse_address
+from keystile.wire.peer import Address, Peer, Trusted, client_behind, parse_address
 from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_fields import RequestFields
 from keystile.wire.tls import peer_subject
@@ -23,7 +23,7 @@ class Callers:
     """``slots``: gives addresses the names under which they are counted."""
 
     def __init__(self, settings: Settings, slots: SlotTable) -> None:
-        self._trusted = settings.trusted_proxies
+        self._trusted = Trusted(settings.trusted_proxies)
         self._prefix_length = settings.limits.ipv6_prefix_length
         self._slots = slots
 
@@ -58,7 +58,7 @@ class Callers:
 
     def crowd_name(self, ip: Address) -> bytes:
         """By which name connections from ``ip`` are counted; trusted proxies are not."""
-        return EXEMPT if is_trusted(ip, self._trusted) else self._slot_name(ip)
+        return EXEMPT if self._trusted.holds(ip) else self._slot_name(ip)
 
     def _peer(
         self,
@@ -73,7 +73,7 @@ class Callers:
             ip,
             tls=tls,
             subject=subject,
-            trusted=may_be_trusted and is_trusted(ip, self._trusted),
+            trusted=may_be_trusted and self._trusted.holds(ip),
             slot=self._slot_name(ip),
             number=number_of(ip),
             socket=socket,

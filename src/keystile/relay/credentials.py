@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from keystile.keys.secret import digest, has_check_digits
+from keystile.keys.secret import digest
 from keystile.relay.refusal import Refusal
 from keystile.wire.request_fields import RequestFields
 
@@ -21,12 +21,14 @@ MAX_SECRET: Final = 512
 
 
 class Presented:
-    """A presented secret: ``digest`` (32 bytes) and whether its check digits are right. The secret is not kept."""
+    """A presented secret: its ``digest`` (32 bytes). The secret is not kept.
 
-    __slots__ = ("checked", "digest")
+    Its check digits are not looked at: to find no key under a digest costs less (0.3 µs) than to recompute them (0.5).
+    """
+
+    __slots__ = ("digest",)
 
     def __init__(self, secret: bytes) -> None:
-        self.checked = has_check_digits(secret)
         self.digest = digest(secret)
 
 

@@ -84,7 +84,7 @@ def _framing(fields: RequestFields) -> bytes:
 
 def _forwarded_for(fields: RequestFields, proxy: Peer) -> bytes:
     """What a trusted proxy says of its client, and the proxy itself at the end."""
-    addresses = b", ".join([*fields.forwarded_for, proxy.text.encode("ascii")])
+    addresses = b", ".join([*fields.forwarded_for, proxy.name])
     proto = fields.forwarded_proto or (b"https" if proxy.tls else b"http")
     return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (addresses, proto)
 

@@ -284,7 +284,7 @@ class ClientConnection(asyncio.Protocol):
         """The fields in ``block``. A kept-alive client mostly repeats them: then they are not parsed again."""
         if block == self._last_block and self._last_fields is not None:
             return self._last_fields
-        fields = self.application.reader.read(block, trusted=self.peer.trusted)
+        fields = self.application.reader.read(block, trusted=self.peer.trusted, last=self._last_fields)
         if len(block) <= REMEMBERED_HEAD:
             self._last_block = block
             self._last_fields = fields

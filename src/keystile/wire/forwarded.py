@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from keystile.wire.grammar import HOST, TOKEN
-from keystile.wire.peer import MAX_HOPS, Address, Network, is_trusted, parse_hop
+from keystile.wire.peer import MAX_HOPS, Address, Trusted, parse_hop
 
 #: Commas that one element may hold within quotes; behind more of them it is not looked for.
 MAX_COMMAS: Final = 8
@@ -35,14 +35,14 @@ class Told(NamedTuple):
     host: bytes = b""
 
 
-def told_by(socket_ip: Address, lines: Sequence[bytes], trusted: Sequence[Network]) -> Told:
+def told_by(socket_ip: Address, lines: Sequence[bytes], trusted: Trusted) -> Told:
     """The right-most ``for`` that is not a trusted proxy. ``lines``: the values of all fields, in order.
 
     Never raises: at an element that cannot be read, the last trusted hop is the caller.
     """
     told = Told(socket_ip)
     for hop, element in enumerate(_elements(lines)):
-        if hop > MAX_HOPS or not is_trusted(told.address, trusted):
+        if hop > MAX_HOPS or not trusted.holds(told.address):
             return told
         try:
             told = _hop(element)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
-from socket import AF_INET, inet_pton
+from collections.abc import Iterable, Sequence
+from socket import AF_INET, inet_ntop, inet_pton
 from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -52,7 +52,7 @@ class Peer:
         socket: str = "",
     ) -> None:
         self.ip = ip
-        self.text = str(ip)
+        self.text = text_of(ip)
         self.tls = tls
         self.trusted = trusted
         self.slot = slot
@@ -64,6 +64,30 @@ class Peer:
         self.lines = f"X-Forwarded-For: {self.text}\r\nX-Forwarded-Proto: {proto}\r\n".encode("ascii")
         if subject is not None:
             self.lines += f"X-Keystile-Client-Subject: {subject}\r\n".encode("ascii")
+
+
+class Trusted:
+    """The networks of proxies whose words about others are believed.
+
+    Numbers: for a gateway behind proxies this is asked at every request, and ipaddress takes ten times as long.
+    """
+
+    __slots__ = ("_v4", "_v6")
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self._v4: list[tuple[int, int]] = []
+        self._v6: list[tuple[int, int]] = []
+        for each in networks:
+            spans = self._v4 if each.version == 4 else self._v6
+            spans.append((int(each.network_address), int(each.broadcast_address)))
+
+    def holds(self, ip: Address) -> bool:
+        """Whether ``ip`` lies in one of them."""
+        number = int(ip)
+        for first, last in self._v4 if type(ip) is ipaddress.IPv4Address else self._v6:
+            if first <= number <= last:
+                return True
+        return False
 
 
 def unmapped(ip: Address) -> Address:
@@ -89,6 +113,13 @@ def _ipv4(text: str) -> ipaddress.IPv4Address:
         raise ValueError("not an address") from None
 
 
+def text_of(ip: Address) -> str:
+    """The same as ``str(ip)``; of IPv4 in a third of its time."""
+    if type(ip) is ipaddress.IPv4Address:
+        return inet_ntop(AF_INET, int(ip).to_bytes(4, "big"))
+    return str(ip)
+
+
 def parse_hop(text: str) -> Address:
     """An address as proxies write it: with or without a port, IPv6 with or without brackets. Raises ``ValueError``."""
     if text.startswith("["):
@@ -106,19 +137,14 @@ def parse_hop(text: str) -> Address:
     return parse_address(text)
 
 
-def is_trusted(ip: Address, trusted: Sequence[Network]) -> bool:
-    """Whether ``ip`` lies in one of the networks of trusted proxies."""
-    return any(ip in network for network in trusted)
-
-
-def client_behind(socket_ip: Address, forwarded_for: Sequence[bytes], trusted: Sequence[Network]) -> Address:
+def client_behind(socket_ip: Address, forwarded_for: Sequence[bytes], trusted: Trusted) -> Address:
     """The right-most address of X-Forwarded-For that is not a trusted proxy.
 
     ``forwarded_for``: the values of all its lines, in order. At an entry that is no address, the last
     trusted hop is the caller.
     """
     caller = socket_ip
-    if not is_trusted(caller, trusted):
+    if not trusted.holds(caller):
         return caller
     # Beyond the last hop looked at the rest stays one piece, which is no address.
     for entry in reversed(b",".join(forwarded_for).rsplit(b",", MAX_HOPS)):
@@ -126,6 +152,6 @@ def client_behind(socket_ip: Address, forwarded_for: Sequence[bytes], trusted: S
             caller = parse_hop(entry.strip(b" \t").decode("ascii"))
         except ValueError:
             return caller
-        if not is_trusted(caller, trusted):
+        if not trusted.holds(caller):
             return caller
     return caller

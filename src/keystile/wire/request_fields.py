@@ -25,6 +25,21 @@ _REMEMBERED_VALUES: Final = 256
 _REMEMBERED_LENGTH: Final = 256
 
 
+#: What is done with a field; True where its line is passed on, as it is where there is no rule.
+Rule = Callable[["RequestFields", bytes, bytes], bool]
+
+
+class Reading:
+    """How a head was read, for the next one: by which ``rules`` of names, its ``lines``, and the rule ``of`` each."""
+
+    __slots__ = ("lines", "of", "rules")
+
+    def __init__(self, rules: dict[bytes, Rule | None], lines: list[bytes], of: list[Rule | None]) -> None:
+        self.rules = rules
+        self.lines = lines
+        self.of = of
+
+
 class RequestFields:
     """What the fields of one request head say.
 
@@ -32,7 +47,7 @@ class RequestFields:
     ``content_length``: its value, or -1 without one; ``chunked``: a chunked body follows; ``keep_alive``: the
     connection may be used again; ``trace``: to which the request says it belongs, if it does; ``withheld``: name and
     value of each field that the owner of the connection asked to have kept from the upstream; ``note``: a place for
-    what that owner derives from this object.
+    what that owner derives from this object; ``reading``: how it was read, where the next head may be read by it.
     """
 
     __slots__ = (
@@ -51,6 +66,7 @@ class RequestFields:
         "named",
         "note",
         "origin",
+        "reading",
         "request_id",
         "requested_method",
         "trace",
@@ -85,10 +101,7 @@ class RequestFields:
         self.withheld: tuple[tuple[bytes, bytes], ...] = ()
         self.named: frozenset[bytes] = frozenset()  # by Connection: not passed on
         self.note: object | None = None
-
-
-#: What is done with a field; True where its line is passed on, as it is where there is no rule.
-Rule = Callable[[RequestFields, bytes, bytes], bool]
+        self.reading: Reading | None = None
 
 
 def rule_of(
@@ -254,12 +267,17 @@ def _request_id(fields: RequestFields, name: bytes, value: bytes) -> bool:
     return False
 
 
-def _traced(fields: RequestFields, name: bytes, value: bytes) -> bool:
-    fields.traced += ((name.lower(), value),)
+def _traceparent(fields: RequestFields, name: bytes, value: bytes) -> bool:
+    fields.traced += ((TRACEPARENT, value),)
     return True
 
 
-TRACE_RULES: Final[dict[bytes, Rule]] = {TRACEPARENT: _traced, TRACESTATE: _traced}
+def _tracestate(fields: RequestFields, name: bytes, value: bytes) -> bool:
+    fields.traced += ((TRACESTATE, value),)
+    return True
+
+
+TRACE_RULES: Final[dict[bytes, Rule]] = {TRACEPARENT: _traceparent, TRACESTATE: _tracestate}
 _RULES: Final[dict[bytes, Rule]] = {
     b"host": _host,
     b"content-length": _content_length,

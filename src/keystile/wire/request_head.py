@@ -9,7 +9,8 @@ Hot path: values stay ``bytes``. A ``RequestFields`` depends on nothing but the
 bytes behind ``HTTP/1.``, so a connection whose next head repeats them uses the
 same object again. llhttp is asked for what could be read in two ways; a head of
 names that it has passed before and of plain values cannot, and its fields cost
-one look-up each.
+one look-up each. A line that stands where it stood in the connection's last head
+says what it said: it is neither looked at nor looked up again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ import httptools
 
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.grammar import ABSOLUTE_FORM
-from keystile.wire.request_fields import FORWARDED_RULES, TRACE_RULES, X_FORWARDED_RULES, RequestFields, Rule, rule_of
+from keystile.wire.request_fields import (
+    FORWARDED_RULES,
+    TRACE_RULES,
+    X_FORWARDED_RULES,
+    Reading,
+    RequestFields,
+    Rule,
+    rule_of,
+)
 from keystile.wire.trace_context import BOTH, trace_context
 
 #: All that the fields of a head hold where nobody can read them in two ways, but for the ends of the lines.
@@ -33,6 +42,7 @@ _REMEMBERED_NAME: Final = 64
 #: Longer blocks are given to llhttp at once: it reads them faster.
 _PLAIN_BLOCK: Final = 4096
 _NONE: Final[frozenset[bytes]] = frozenset()
+_SPACE: Final = 0x20
 
 
 class RequestHeadReader:
@@ -59,39 +69,57 @@ class RequestHeadReader:
         self._max_fields = max_fields
         self._rules: tuple[dict[bytes, Rule | None], dict[bytes, Rule | None]] = ({}, {})
 
-    def read(self, block: bytes, *, trusted: bool = False) -> RequestFields:
+    def read(self, block: bytes, *, trusted: bool = False, last: RequestFields | None = None) -> RequestFields:
         """The fields in ``block``: the minor version's digit, CRLF, field lines, an empty line.
 
-        ``trusted``: the peer is a proxy whose words about its client are believed. Raises ``WireError``.
+        ``trusted``: the peer is a proxy whose words about its client are believed; ``last``: what was read from it
+        before, which saves work and changes nothing. Raises ``WireError``.
         """
         rules = self._rules[trusted]
-        return self._read_plain(block, rules) or self._read_strictly(block, rules, trusted)
+        reading = None if last is None else last.reading
+        if reading is not None and reading.rules is not rules:
+            reading = None
+        return self._read_plain(block, rules, reading) or self._read_strictly(block, rules, trusted)
 
-    def _read_plain(self, block: bytes, rules: dict[bytes, Rule | None]) -> RequestFields | None:
+    def _read_plain(
+        self, block: bytes, rules: dict[bytes, Rule | None], reading: Reading | None
+    ) -> RequestFields | None:
         """The fields of a head of which llhttp could say nothing new, as most are; None: it has to be asked.
 
         Each name is one that it has passed before, in this very spelling. Behind it stand a colon, one space and a
         value of printable ASCII that neither begins nor ends with a space; nothing is chunked. What is refused is
         refused by the other way, which knows why.
+
+        ``reading``: of a head of which all this is known, and of each line by which rule it was read.
         """
         if len(block) > _PLAIN_BLOCK:
             return None
         lines = block.split(b"\r\n")
-        if (
-            len(lines) - 3 > self._max_fields
-            or len(block.translate(None, _PRINTABLE)) != 2 * (len(lines) - 1)  # only the CRLFs that were split at
-            or block.find(b":  ") >= 0
-            or block.find(b" \r\n") >= 0
-        ):
+        if len(lines) - 3 > self._max_fields:
+            return None
+        if reading is not None and len(reading.lines) != len(lines):
+            reading = None
+        if not _is_printable(block, lines, reading):
             return None
         fields = RequestFields(_minor_version(block))
         kept: list[bytes] = []
+        of: list[Rule | None] = []
         try:
-            for line in lines[1:-2]:
-                name, colon, value = line.partition(b": ")
-                rule = rules[name]
-                if not colon:
-                    return None
+            for at in range(1, len(lines) - 2):
+                line = lines[at]
+                if reading is not None and line == reading.lines[at]:
+                    rule = reading.of[at - 1]
+                    if rule is None:
+                        of.append(None)
+                        kept.append(line)
+                        continue
+                    name, _, value = line.partition(b": ")
+                else:
+                    name, colon, value = line.partition(b": ")
+                    rule = rules[name]
+                    if not colon or not value or value[0] == _SPACE or value[-1] == _SPACE:
+                        return None
+                of.append(rule)
                 if rule is None or rule(fields, name, value):
                     kept.append(line)
             if fields.chunked or self._unwanted(fields):
@@ -101,6 +129,7 @@ class RequestHeadReader:
             return None
         kept.append(b"")
         fields.kept = b"\r\n".join(kept)
+        fields.reading = Reading(rules, lines, of)
         return fields
 
     def _read_strictly(self, block: bytes, rules: dict[bytes, Rule | None], trusted: bool) -> RequestFields:
@@ -154,6 +183,15 @@ class RequestHeadReader:
                 rules.clear()
             rules[name] = rule
         return rule
+
+
+def _is_printable(block: bytes, lines: list[bytes], reading: Reading | None) -> bool:
+    """Whether there is only printable ASCII in ``lines``, which ``block`` is made of, as there was in the last ones."""
+    if reading is None:
+        return len(block.translate(None, _PRINTABLE)) == 2 * (len(lines) - 1)  # only the CRLFs that were split at
+    known = reading.lines
+    new = [line for at, line in enumerate(lines) if line != known[at]]
+    return not b"".join(new).translate(None, _PRINTABLE)
 
 
 def _minor_version(block: bytes) -> int:
