@@ -112,8 +112,11 @@ def _count(case: Case, sources: Path, scene: Scene, directory: Path, rounds: int
         secrets = secrets_of(scene.keys)
         with all_taken(case, port, secrets["any"], READY_WITHIN):
             fields = {**FIELDS, "X-Api-Key": secrets[case.secret], **({"Connection": "close"} if case.anew else {})}
-            requests = [rendered(SAME_TARGET, fields)]
-            load = Turns(port, varied_requests(scene.keys) if case.load == "varied" else requests, case)
+            requests = varied_requests(scene.keys) if case.load == "varied" else [rendered(SAME_TARGET, fields)]
+            if case.addresses:
+                callers = [{"X-Forwarded-For": f"127.1.{number // 256}.{number % 256}"} for number in range(1000)]
+                requests = [rendered(SAME_TARGET, {**fields, **caller}) for caller in callers]
+            load = Turns(port, requests, case)
             load.run(20)  # until everything that is kept is kept
             _control("--instr=on", relay)
             load.run(rounds)

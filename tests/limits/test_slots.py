@@ -4,6 +4,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -151,6 +152,23 @@ def test_a_window_full_of_others_is_crowded_and_free_again_when_they_are_gone() 
     table.give_back(rows[7])
     assert table.take(NAME, CAP) == rows[7]
     table.close()
+
+
+_alike = st.lists(st.sampled_from([0, 1, 2]), min_size=8, max_size=8).map(bytes).filter(any)
+
+
+@given(st.lists(_alike, min_size=slots.WINDOW, max_size=slots.WINDOW), _alike)
+def test_a_name_is_found_where_it_stands_and_nowhere_between(names: list[bytes], name: bytes) -> None:
+    table = SlotTable.create(rows=slots.WINDOW + 8)
+    try:
+        for window in (0, 8):
+            for row, each in enumerate(names, window):
+                table._names[row] = int.from_bytes(each, sys.byteorder)
+            for each in (name, names[0], names[-1]):
+                expected = window + names.index(each) if each in names else -1
+                assert table._find(each, window) == expected
+    finally:
+        table.close()
 
 
 def test_memory_does_not_grow_with_the_number_of_addresses_seen(table: SlotTable) -> None:

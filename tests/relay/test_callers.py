@@ -7,8 +7,14 @@ import ipaddress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.relay.running import Answer, Running, request, running, until
+from keystile.limits.slots import SlotTable
+from keystile.relay.callers import Callers
+from keystile.wire.peer import Trusted, client_behind, parse_address
+from keystile.wire.request_fields import RequestFields
+from tests.relay.running import Answer, Running, request, running, settings, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
 TRUSTED = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.0/8"))
@@ -106,3 +112,29 @@ async def test_the_cap_counts_the_callers_behind_a_proxy_one_by_one() -> None:
             await until(lambda: relay.gateway.in_flight + relay.gateway.recorder.requests > number)  # noqa: B023
         may_answer.set()
         assert [(await client.answer())[0] for client in clients] == [200, 429, 200]
+
+
+_hops = st.one_of(
+    st.ip_addresses().map(str),
+    st.sampled_from(["10.1.1.1", "192.0.2.1", "192.0.2.1:80", "::ffff:192.0.2.1", "[2001:db8::1]:1", "01.2.3.4",
+                     "1.2.3", "", " ", "x", "\xe9", "1.2.3.4\x00", "127.0.0.1\n"]),
+)  # fmt: skip
+_values = st.lists(st.tuples(_hops, st.sampled_from(["", " ", "\t"])).map("".join), min_size=1, max_size=3)
+_lines = st.lists(_values.map(lambda hops: ",".join(hops).encode("latin-1")), max_size=3).map(tuple)
+
+
+@given(_lines, st.sampled_from(["127.0.0.1", "10.0.0.1"]), st.sampled_from([None, "TLSv1.3"]))
+def test_the_usual_hop_says_what_the_rule_for_all_says(lines: tuple[bytes, ...], proxy: str, tls: str | None) -> None:
+    table = SlotTable.create(rows=64, columns=4)
+    try:
+        callers = Callers(settings(1, trusted_proxies=TRUSTED), table)
+        socket_peer = callers._peer(parse_address(proxy), tls)
+        fields = RequestFields(1)
+        fields.forwarded_for = lines
+        told = callers.behind(socket_peer, fields)
+        ip = client_behind(parse_address(proxy), lines, Trusted(TRUSTED))
+        expected = callers._peer(ip, tls, socket=proxy)
+        for name in ("text", "name", "tls", "trusted", "slot", "number", "socket", "socket_name"):
+            assert getattr(told, name) == getattr(expected, name), name
+    finally:
+        table.close()

@@ -181,7 +181,7 @@ class KeepingApplication:
         client.finished(False)
 
     def meet(self, client: ClientConnection) -> Peer:
-        return Peer(parse_address("127.0.0.1"), slot=b"client")
+        return Peer("127.0.0.1", ip=parse_address("127.0.0.1"), slot=b"client")
 
     def turn_away(self, client: ClientConnection) -> None:
         self.turned_away += 1

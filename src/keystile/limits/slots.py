@@ -47,6 +47,9 @@ WINDOW: Final = 64
 """Rows, from the one that a name hashes to, in which the name may stand."""
 
 _number_of: Final = struct.Struct("=Q").unpack
+_number_of_hash: Final = struct.Struct("<Q").unpack
+_TAIL: Final = 4
+"""Bytes at the end of a name that are looked for first: what stands before them is the same in every IPv4 name."""
 _MAGIC: Final = b"KSTSLOT1"
 LAYOUT: Final = _MAGIC.decode()
 """What has to be the same for two versions of this file to share a table; another layout gets another magic."""
@@ -77,7 +80,12 @@ def slot_name(ip: IPv4Address | IPv6Address, ipv6_prefix_length: int, key: bytes
         if ip.ipv4_mapped is None:
             return _name_of_ipv6(int(ip), ipv6_prefix_length, key)
         ip = ip.ipv4_mapped
-    return b"\0\0\0\1" + int(ip).to_bytes(4, "big")
+    return name_of_ipv4(ip.packed)
+
+
+def name_of_ipv4(packed: bytes) -> bytes:
+    """``slot_name`` of an IPv4 address by its four bytes."""
+    return b"\0\0\0\1" + packed
 
 
 def _name_of_ipv6(number: int, prefix_length: int, key: bytes) -> bytes:
@@ -109,6 +117,7 @@ class SlotTable:
         #: The row of the address that was last found to have as many as it may: a hint for its next try.
         self.full_row = -1
         self._last_name, self._last_number = b"", 0
+        self._hasher = blake2b(digest_size=8, key=self.hash_key)
         self._all = memoryview(self._map)
         names_end = _HEADER_SIZE + self.rows * 8
         self._names = self._all[_HEADER_SIZE:names_end].cast("Q")
@@ -204,16 +213,25 @@ class SlotTable:
 
     def _window(self, name: bytes) -> int:
         # Keyed: a client that owns many prefixes must not be able to fill one window on purpose.
-        digest = blake2b(name, digest_size=8, key=self.hash_key).digest()
-        return int.from_bytes(digest, "little") % (self.rows - WINDOW + 1)
+        hasher = self._hasher.copy()  # a third less than one that takes the key each time
+        hasher.update(name)
+        number: int = _number_of_hash(hasher.digest())[0]
+        return number % (self.rows - WINDOW + 1)
 
     def _find(self, name: bytes, window: int) -> int:
+        number = _number_of(name)[0]
+        if self._names[window] == number:  # where most stand
+            return window
         start = _HEADER_SIZE + window * 8
         end = start + WINDOW * 8
-        at = self._map.find(name, start, end)
-        while at >= 0 and at % 8:  # the bytes of two neighbours
-            at = self._map.find(name, at + 1, end)
-        return (at - _HEADER_SIZE) // 8 if at >= 0 else -1
+        tail = name[-_TAIL:]
+        at = self._map.find(tail, start, end)
+        while at >= 0:
+            end_of = at + _TAIL - _HEADER_SIZE
+            if end_of % 8 == 0 and self._names[end_of // 8 - 1] == number:  # else of another, or of two neighbours
+                return end_of // 8 - 1
+            at = self._map.find(tail, at + 1, end)
+        return -1
 
     def _place(self, name: bytes) -> int:
         """The row of a name, or a free row made its own; -1 if none is free. Only under the mutex."""

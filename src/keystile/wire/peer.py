@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from socket import AF_INET, inet_ntop, inet_pton
+from socket import AF_INET, inet_pton
 from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -29,41 +29,46 @@ _ZONE: Final = re.compile(r"[0-9A-Za-z._~-]{1,64}")
 class Peer:
     """One calling address.
 
-    ``ip``: the parsed address; ``text``: the same for fields and logs; ``tls``: the negotiated version
-    (``TLSv1.3``) or None; ``trusted``: whether what it says about others is believed; ``slot``: a place for
-    the limiter's name of this address, and ``number`` for what stands for it in rules on addresses (-1: lies in none
-    of them); ``lines``: the field lines that name it to an upstream; ``socket``:
-    the address at the other end of the connection, where a proxy there speaks for ``ip``, as text; ``subject``:
-    of the certificate that the client has shown (visible ASCII, RFC 4514), which its ``lines`` name; ``name`` and
-    ``socket_name``: ``text`` and ``socket`` as bytes. All of it is constant per connection, so it is worked out once.
+    ``text``: the address for fields and logs; ``ip``: the same, parsed, of who is at the other end of a connection;
+    ``tls``: the negotiated version (``TLSv1.3``) or None; ``trusted``: whether what it says about others is believed;
+    ``slot``: a place for the limiter's name of this address, and ``number`` for what stands for it in rules on
+    addresses (-1: lies in none of them); ``lines``: the field lines that name it to an upstream, where no proxy speaks
+    for it (``lines_of``); ``socket``: the address at the other end of the connection, where a proxy there speaks for
+    it, as text; ``name`` and ``socket_name``: ``text`` and ``socket`` as bytes.
     """
 
     __slots__ = ("ip", "lines", "name", "number", "slot", "socket", "socket_name", "text", "tls", "trusted")
 
     def __init__(
         self,
-        ip: Address,
+        text: str,
         *,
+        ip: Address | None = None,
         tls: str | None = None,
-        subject: str | None = None,
         trusted: bool = False,
         slot: bytes = b"",
         number: int = -1,
         socket: str = "",
+        lines: bytes = b"",
     ) -> None:
+        self.text = text
         self.ip = ip
-        self.text = text_of(ip)
         self.tls = tls
         self.trusted = trusted
         self.slot = slot
         self.number = number
-        self.socket = socket or self.text
-        self.name = self.text.encode("ascii")
+        self.lines = lines
+        self.socket = socket or text
+        self.name = text.encode("ascii")
         self.socket_name = socket.encode("ascii") if socket else self.name
-        proto = "https" if tls else "http"
-        self.lines = f"X-Forwarded-For: {self.text}\r\nX-Forwarded-Proto: {proto}\r\n".encode("ascii")
-        if subject is not None:
-            self.lines += f"X-Keystile-Client-Subject: {subject}\r\n".encode("ascii")
+
+
+def lines_of(text: str, tls: str | None, subject: str | None) -> bytes:
+    """The field lines that name a caller to an upstream; ``subject``: of the certificate it has shown (RFC 4514)."""
+    lines = f"X-Forwarded-For: {text}\r\nX-Forwarded-Proto: {'https' if tls else 'http'}\r\n"
+    if subject is not None:
+        lines += f"X-Keystile-Client-Subject: {subject}\r\n"
+    return lines.encode("ascii")
 
 
 class Trusted:
@@ -83,11 +88,15 @@ class Trusted:
 
     def holds(self, ip: Address) -> bool:
         """Whether ``ip`` lies in one of them."""
-        number = int(ip)
-        for first, last in self._v4 if type(ip) is ipaddress.IPv4Address else self._v6:
-            if first <= number <= last:
-                return True
-        return False
+        return _lies_in(int(ip), self._v4 if type(ip) is ipaddress.IPv4Address else self._v6)
+
+    def holds_ipv4(self, number: int) -> bool:
+        """The same of an IPv4 address as a number."""
+        return _lies_in(number, self._v4)
+
+
+def _lies_in(number: int, spans: list[tuple[int, int]]) -> bool:
+    return any(first <= number <= last for first, last in spans)
 
 
 def unmapped(ip: Address) -> Address:
@@ -113,11 +122,12 @@ def _ipv4(text: str) -> ipaddress.IPv4Address:
         raise ValueError("not an address") from None
 
 
-def text_of(ip: Address) -> str:
-    """The same as ``str(ip)``; of IPv4 in a third of its time."""
-    if type(ip) is ipaddress.IPv4Address:
-        return inet_ntop(AF_INET, int(ip).to_bytes(4, "big"))
-    return str(ip)
+def packed_ipv4(text: str) -> bytes | None:
+    """The four bytes of an IPv4 address in its only spelling, without zeros in front; None for all else."""
+    try:
+        return inet_pton(AF_INET, text)
+    except (OSError, ValueError):
+        return None
 
 
 def parse_hop(text: str) -> Address:
