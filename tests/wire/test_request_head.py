@@ -312,7 +312,7 @@ def _said(reader: RequestHeadReader, block: bytes, trusted: bool, last: RequestF
     except WireError as error:
         return error.fault, error.detail
     trace = fields.trace and (fields.trace.traceparent, fields.trace.tracestate)
-    others = set(RequestFields.__slots__) - {"reading", "trace"}
+    others = set(RequestFields.__slots__) - {"presented", "reading", "trace"}
     return [trace, *(getattr(fields, name) for name in sorted(others))]
 
 
@@ -388,6 +388,31 @@ def test_lines_that_stay_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch
     longer = knowing.read(b"1\r\nHost: a\r\nAccept: c\r\nX-Api-Key: y\r\nConnection: close\r\n\r\n", last=last)
     assert longer.withheld
     assert longer.named
+
+
+@pytest.mark.parametrize("strange", [b"", b"\xe9"])
+@pytest.mark.parametrize(
+    ("line", "next_line", "same"),
+    [
+        (b"X-Api-Key: a", b"X-Api-Key: a", True),
+        (b"X-Api-Key: a", b"x-api-key:a", True),
+        (b"X-Api-Key: a", b"X-Api-Key: b", False),
+        (b"X-Api-Key: a", b"X-Api-Key: a\r\nX-Api-Key: a", False),
+        (b"X-Api-Key: a", b"Accept: a", False),
+        (b"Authorization: a", b"Authorization: a", True),
+        (b"Authorization: a", b"Authorization: b", False),
+        (b"Authorization: a", b"X-Api-Key: a", False),
+        (b"Accept: a", b"Accept: b", True),
+    ],
+)
+def test_what_was_presented_stays_while_it_is_the_same(
+    line: bytes, next_line: bytes, same: bool, strange: bytes
+) -> None:
+    _, knowing = _READERS[2]
+    head = b"1\r\nHost: a\r\n%b\r\nAccept: %b\r\n\r\n"
+    last = knowing.read(head % (line, b"1"))
+    last.presented = "derived"
+    assert (knowing.read(head % (next_line, b"2" + strange), last=last).presented == "derived") == same
 
 
 def test_another_readers_lines_are_looked_at_again() -> None:

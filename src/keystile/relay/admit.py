@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from time import monotonic, time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from keystile.keys.keyring import HeldKey
 from keystile.limits.lease import ASK
@@ -79,7 +79,10 @@ def note_of(gateway: Gateway, fields: RequestFields, socket_peer: Peer) -> Note:
     note = fields.note
     if type(note) is not Note:
         peer = gateway.callers.behind(socket_peer, fields) if socket_peer.trusted else socket_peer
-        note = fields.note = Note(peer, presented_in(fields))
+        presented = fields.presented  # by the connection's last head, where this one presents the same
+        if presented is None:
+            presented = fields.presented = presented_in(fields)
+        note = fields.note = Note(peer, cast(Presented | Refusal, presented))
     return note
 
 

@@ -47,7 +47,8 @@ class RequestFields:
     ``content_length``: its value, or -1 without one; ``chunked``: a chunked body follows; ``keep_alive``: the
     connection may be used again; ``trace``: to which the request says it belongs, if it does; ``withheld``: name and
     value of each field that the owner of the connection asked to have kept from the upstream; ``note``: a place for
-    what that owner derives from this object; ``reading``: how it was read, where the next head may be read by it.
+    what that owner derives from this object, and ``presented`` for what it derives from ``withheld`` and
+    ``authorization`` alone; ``reading``: how it was read, where the next head may be read by it.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class RequestFields:
         "named",
         "note",
         "origin",
+        "presented",
         "reading",
         "request_id",
         "requested_method",
@@ -101,6 +103,7 @@ class RequestFields:
         self.withheld: tuple[tuple[bytes, bytes], ...] = ()
         self.named: frozenset[bytes] = frozenset()  # by Connection: not passed on
         self.note: object | None = None
+        self.presented: object | None = None
         self.reading: Reading | None = None
 
 

@@ -79,7 +79,10 @@ class RequestHeadReader:
         reading = None if last is None else last.reading
         if reading is not None and reading.rules is not rules:
             reading = None
-        return self._read_plain(block, rules, reading) or self._read_strictly(block, rules, trusted)
+        fields = self._read_plain(block, rules, reading) or self._read_strictly(block, rules, trusted)
+        if last is not None and fields.withheld == last.withheld and fields.authorization == last.authorization:
+            fields.presented = last.presented
+        return fields
 
     def _read_plain(
         self, block: bytes, rules: dict[bytes, Rule | None], reading: Reading | None
