@@ -25,7 +25,7 @@ from itertools import cycle
 from pathlib import Path
 
 from bench import backend
-from bench.api import read_calls
+from bench.api import read_calls, write_more
 from bench.arguments import ROOT
 from bench.cases import CASES, Case
 from bench.gateways.gateway import Scene
@@ -81,18 +81,21 @@ def instructions(case: Case, sources: Path, rounds: int) -> float:
     with tempfile.TemporaryDirectory(prefix="keystile-bench-") as made:
         directory = Path(made)
         directory.chmod(0o755)
-        scene = _scene(directory)
+        scene = _scene(case, directory)
         command = backend.command(backend.write_configuration(directory, scene.backend_port))
         with Running(command, 0, directory, "backend") as behind:
             behind.wait_for_answer(scene.backend_port)
             return _count(case, sources, scene, directory, rounds)
 
 
-def _scene(directory: Path) -> Scene:
+def _scene(case: Case, directory: Path) -> Scene:
     document = ROOT / "tests" / "data" / "elasticemail-openapi.yaml"
+    if case.routes:
+        small, document = document, directory / "document.yaml"
+        write_more(small, document, case.routes)
     certificate = directory / "bench.pem"
     certificate.write_bytes(b"".join(self_signed(["localhost", "127.0.0.1"], 5)))
-    return Scene(document, read_calls(document), make_keys(1000), free_port(), 0, certificate)
+    return Scene(document, read_calls(document), make_keys(case.keys or 1000), free_port(), 0, certificate)
 
 
 def _count(case: Case, sources: Path, scene: Scene, directory: Path, rounds: int) -> float:
