@@ -15,6 +15,7 @@ import pytest
 from keystile.config.model import Listener, Needs, Operation
 from keystile.keys import secret as secrets
 from keystile.relay import admit
+from keystile.routing.table import RouteTable
 from tests.relay.running import OPERATIONS, Answer, Running, request, running, until
 from tests.wire.peers import RawClient, RecordedConnection, RecordingUpstream
 
@@ -107,6 +108,28 @@ async def test_the_slot_is_the_last_thing_to_be_asked_for() -> None:
         assert (await relay.ask(key=key)).slug == "too-many-at-once"
         assert (await relay.ask("/open")).slug == "too-many-at-once"
         assert (await relay.ask("/open", source="127.0.0.2")).status == 200
+
+
+async def test_where_a_connections_last_request_went_is_no_answer_for_another() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        key, client = relay.key("ViewContacts"), await RawClient.connect(relay.port)
+
+        async def status(path: str, method: bytes = b"GET") -> int:
+            nonlocal number
+            number += 1  # no two heads are alike
+            await client.send(request(path, b"X-Number: %d" % number, key=key, method=method))
+            return (await client.answer())[0]
+
+        number = 0
+        for _ in range(2):
+            assert [await status("/v4/contacts") for _ in range(3)] == [200, 200, 200]
+            assert await status("/v4/contacts", b"PATCH") == 405
+            assert await status("/v4/contacts?a") == 200
+            assert await status("/v4/contacts/%2e%2e/admin") == 400
+            assert [await status("/nowhere") for _ in range(3)] == [404, 404, 404]
+        assert [await status("/v4/contacts") for _ in range(3)] == [200, 200, 200]
+        relay.gateway.table = RouteTable(())
+        assert await status("/v4/contacts") == 404
 
 
 # -- keys ---------------------------------------------------------------------------------------------------

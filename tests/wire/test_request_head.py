@@ -377,6 +377,20 @@ def test_what_the_last_head_said_changes_nothing(
                 assert said == _said(make(), following, trusted_next), (block, following)
 
 
+@pytest.mark.parametrize("place", [b"%b", b"a%b", b"%ba", b"a%bb", b"a: %bb"])
+def test_every_byte_of_a_value_is_looked_at_alone_and_after_another_head(place: bytes) -> None:
+    _, knowing = _READERS[0]
+    head = b"1\r\nHost: a\r\nAccept: %b\r\nX-Api-Key: y\r\n\r\n"
+    last = knowing.read(head % b"c")
+    assert last.reading is not None
+    for byte in range(256):
+        for value in (place % bytes([byte]), place % bytes([byte, byte])):
+            block = head % value
+            if block.find(b"\r\n\r\n") == len(block) - 4:
+                _agree(block)
+                assert _said(knowing, block, False, last) == _said(_READERS[0][0](), block, False), block
+
+
 def test_lines_that_stay_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     _, knowing = _READERS[2]
     head = b"1\r\nHost: a\r\nAccept: %b\r\nX-Api-Key: y\r\n\r\n"

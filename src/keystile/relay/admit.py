@@ -28,6 +28,7 @@ from keystile.wire.request_fields import RequestFields
 if TYPE_CHECKING:
     from keystile.relay.exchange import Exchange
     from keystile.relay.gateway import Gateway
+    from keystile.wire.client import ClientConnection
 
 #: Longer ones are looked up each time: what is kept stays with the connection.
 REMEMBERED_PATH: Final = 1024
@@ -50,12 +51,8 @@ class Note:
         "lacking",
         "lacking_of",
         "lacking_on",
-        "method",
-        "path",
         "peer",
         "presented",
-        "route",
-        "table",
     )
 
     def __init__(self, peer: Peer, presented: Presented | Refusal) -> None:
@@ -64,14 +61,21 @@ class Note:
         self.block = b""
         self.block_key: object = None
         self.block_group: object = None
-        # Where the last request with these fields went, once the same has been asked twice in a row: see ``_find``.
-        self.method = self.path = b""
-        self.table: object = None
-        self.route: Route | None = None
         # What the last key that lacked a permission was told, which scopes it had and what it asked for.
         self.lacking = ""
         self.lacking_of: object = None
         self.lacking_on: object = None
+
+
+class Went:
+    """Where a connection's last request went, once the same has been asked twice in a row: see ``_find``."""
+
+    __slots__ = ("method", "path", "route", "table")
+
+    def __init__(self) -> None:
+        self.method = self.path = b""
+        self.table: object = None
+        self.route: Route | None = None
 
 
 def note_of(gateway: Gateway, fields: RequestFields, socket_peer: Peer) -> Note:
@@ -93,7 +97,7 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     exchange.path = path
     if _HASH in query:
         return Refusal.BAD_PATH
-    found = _find(gateway.table, exchange.method, path, note)
+    found = _find(gateway.table, exchange.method, path, exchange.client)
     if type(found) is NoRoute and found.kind == "bad_path":
         exchange.detail = found.reason
         return Refusal.BAD_PATH
@@ -125,18 +129,21 @@ def admit(gateway: Gateway, exchange: Exchange) -> Refusal | None:
     return _take_slot(gateway, exchange)
 
 
-def _find(table: RouteTable, method: bytes, path: bytes, note: Note) -> Route | NoRoute:
-    """Where the request goes. Who repeats it, mostly with nothing changed, has it looked up once."""
-    if path == note.path and method == note.method:
-        route = note.route
-        if route is not None and note.table is table:
+def _find(table: RouteTable, method: bytes, path: bytes, client: ClientConnection) -> Route | NoRoute:
+    """Where the request goes. Who asks for the same again, whatever else is new, has it looked up once."""
+    went = client.went
+    if type(went) is not Went:
+        went = client.went = Went()
+    if path == went.path and method == went.method:
+        route = went.route
+        if route is not None and went.table is table:
             return route
         found = table.find(method, path)
         if type(found) is Route:
-            note.table, note.route = table, found
+            went.table, went.route = table, found
         return found
     if len(path) <= REMEMBERED_PATH:
-        note.path, note.method, note.route = path, method, None
+        went.path, went.method, went.route = path, method, None
     return table.find(method, path)
 
 

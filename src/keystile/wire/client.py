@@ -97,6 +97,7 @@ class ClientConnection(asyncio.Protocol):
         "state",
         "transport",
         "tunnel",
+        "went",
     )
 
     peer: Peer
@@ -124,6 +125,7 @@ class ClientConnection(asyncio.Protocol):
         self.fault: WireError | None = None  # what is wrong with the body bytes that came with the head
         self.due = NEVER
         self.slot_row = -1  # where the limiter last found this peer
+        self.went: object | None = None  # a place for the application: where its last request went
         self._advancing = False
         self._waiting = bytearray()  # bytes that cannot be used yet
         self._searched = -1  # how far _waiting was searched for the end of a head; -1: none has begun
