@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead, pattern_of, read_answer_head
 from keystile.wire.faults import Fault, WireError
+from tests.attributes import attributes
 
 
 def read(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK", to_head: bool = False) -> AnswerHead:
@@ -176,7 +177,7 @@ def test_arbitrary_heads_are_read_or_refused(start: bytes, lines: list[bytes], t
 
 
 def said(answer: AnswerHead) -> list[object]:
-    return [getattr(answer, name) for name in AnswerHead.__slots__]
+    return [getattr(answer, name) for name in attributes(AnswerHead)]
 
 
 _lengths = st.one_of(
