@@ -114,13 +114,14 @@ async def test_where_a_connections_last_request_went_is_no_answer_for_another() 
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
         key, client = relay.key("ViewContacts"), await RawClient.connect(relay.port)
 
+        number = 0
+
         async def status(path: str, method: bytes = b"GET") -> int:
             nonlocal number
             number += 1  # no two heads are alike
             await client.send(request(path, b"X-Number: %d" % number, key=key, method=method))
             return (await client.answer())[0]
 
-        number = 0
         for _ in range(2):
             assert [await status("/v4/contacts") for _ in range(3)] == [200, 200, 200]
             assert await status("/v4/contacts", b"PATCH") == 405
