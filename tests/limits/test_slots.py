@@ -170,6 +170,32 @@ def test_a_name_is_found_where_it_stands_and_nowhere_between(dice: bytes) -> Non
         table.close()
 
 
+class CountingMap:
+    def __init__(self, of: Any) -> None:
+        self.of, self.finds = of, 0
+
+    def find(self, *what: Any) -> int:
+        self.finds += 1
+        return int(self.of.find(*what))
+
+    def close(self) -> None:
+        self.of.close()
+
+
+@pytest.mark.source_only("it puts an object of its own in the place of the table's memory")
+@pytest.mark.parametrize(
+    ("ip", "length"), [("2001:db8::1", 64), ("2001:db8:1:2::1", 32), ("0.0.0.0", 64), ("::1", 64), ("192.0.2.1", 64)]
+)
+def test_no_name_is_looked_for_in_many_steps_among_free_rows(ip: str, length: int) -> None:
+    table = SlotTable.create(rows=1024)
+    try:
+        table._map = counting = CountingMap(table._map)  # type: ignore[assignment]
+        assert table._find(slot_name(ip_address(ip), length), 100) == -1
+        assert counting.finds == 1
+    finally:
+        table.close()
+
+
 def test_memory_does_not_grow_with_the_number_of_addresses_seen(table: SlotTable) -> None:
     size = os.fstat(table.fd).st_size
     for number in range(100_000):

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import ipaddress
 import re
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -131,6 +133,22 @@ async def test_where_a_connections_last_request_went_is_no_answer_for_another() 
         assert [await status("/v4/contacts") for _ in range(3)] == [200, 200, 200]
         relay.gateway.table = RouteTable(())
         assert await status("/v4/contacts") == 404
+
+
+@pytest.mark.source_only("compiled objects have no weak references")
+async def test_no_connection_keeps_a_table_that_is_used_no_more() -> None:
+    async with RecordingUpstream() as upstream, running(upstream.port) as relay:
+        key, client = relay.key("ViewContacts"), await RawClient.connect(relay.port)
+        for path, expected in (("/v4/contacts", 200), ("/nowhere", 404)):
+            before = weakref.ref(relay.gateway.table)
+            for _ in range(3):
+                await client.send(request("/v4/contacts", key=key))
+                assert (await client.answer())[0] == 200
+            relay.gateway.table = RouteTable(OPERATIONS)
+            await client.send(request(path, key=key))
+            assert (await client.answer())[0] == expected
+            gc.collect()
+            assert before() is None, path
 
 
 # -- keys ---------------------------------------------------------------------------------------------------

@@ -38,8 +38,7 @@ def generate() -> str:
 def has_check_digits(secret: bytes) -> bool:
     """Say whether ``secret`` is 96 upper-case hexadecimal bytes that end in their right check digits.
 
-    Hot path: formatting the CRC and deleting the allowed bytes takes 0.5 µs, a
-    regular expression and ``int()`` 0.7 µs (measured, Python 3.11).
+    Relays do not ask: to find no key under a digest takes less.
     """
     return (
         len(secret) == SECRET_LENGTH

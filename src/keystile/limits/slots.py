@@ -50,6 +50,7 @@ _number_of: Final = struct.Struct("=Q").unpack
 _number_of_hash: Final = struct.Struct("<Q").unpack
 _TAIL: Final = 4
 """Bytes at the end of a name that are looked for first: what stands before them is the same in every IPv4 name."""
+_ZEROS: Final = bytes(_TAIL)
 _MAGIC: Final = b"KSTSLOT1"
 LAYOUT: Final = _MAGIC.decode()
 """What has to be the same for two versions of this file to share a table; another layout gets another magic."""
@@ -225,9 +226,12 @@ class SlotTable:
         start = _HEADER_SIZE + window * 8
         end = start + WINDOW * 8
         tail = name[-_TAIL:]
+        if tail == _ZEROS:  # free rows consist of them
+            tail = name
+        size = len(tail)
         at = self._map.find(tail, start, end)
         while at >= 0:
-            end_of = at + _TAIL - _HEADER_SIZE
+            end_of = at + size - _HEADER_SIZE
             if end_of % 8 == 0 and self._names[end_of // 8 - 1] == number:  # else of another, or of two neighbours
                 return end_of // 8 - 1
             at = self._map.find(tail, at + 1, end)

@@ -143,7 +143,7 @@ def _find(table: RouteTable, method: bytes, path: bytes, client: ClientConnectio
             went.table, went.route = table, found
         return found
     if len(path) <= REMEMBERED_PATH:
-        went.path, went.method, went.route = path, method, None
+        went.path, went.method, went.table, went.route = path, method, None, None
     return table.find(method, path)
 
 

@@ -304,6 +304,7 @@ class ClientConnection(asyncio.Protocol):
         """What was worked out by earlier rules, for requests to come, is gone."""
         self.earlier = None
         self._last_block, self._last_fields, self._last_head = b"", None, b""
+        self.went = None
         self.peer = self.application.meet(self)
 
     def retire(self) -> None:
