@@ -4,7 +4,8 @@ Law: reads the presented secret out of the fields and the query, and takes it
 out of what goes on to the upstream. It does not know which keys exist.
 
 Hot path: what the fields present is worked out once per ``RequestFields`` (see
-``wire/request_fields.py``); a kept-alive client's next request finds it there.
+``wire/request_fields.py``); a kept-alive client's next request that presents the
+same finds it there.
 """
 
 from __future__ import annotations

@@ -98,40 +98,20 @@ class RequestHeadReader:
         if len(block) > _PLAIN_BLOCK:
             return None
         lines = block.split(b"\r\n")
-        if len(lines) - 3 > self._max_fields:
-            return None
         if reading is not None and len(reading.lines) != len(lines):
             reading = None
-        if not _is_printable(block, lines, reading):
+        if len(lines) - 3 > self._max_fields or not _is_printable(block, lines, reading):
             return None
         fields = RequestFields(_minor_version(block))
-        kept: list[bytes] = []
         of: list[Rule | None] = []
         try:
-            for at in range(1, len(lines) - 2):
-                line = lines[at]
-                if reading is not None and line == reading.lines[at]:
-                    rule = reading.of[at - 1]
-                    if rule is None:
-                        of.append(None)
-                        kept.append(line)
-                        continue
-                    name, _, value = line.partition(b": ")
-                else:
-                    name, colon, value = line.partition(b": ")
-                    rule = rules[name]
-                    if not colon or not value or value[0] == _SPACE or value[-1] == _SPACE:
-                        return None
-                of.append(rule)
-                if rule is None or rule(fields, name, value):
-                    kept.append(line)
-            if fields.chunked or self._unwanted(fields):
+            kept = _kept_of(lines, fields, rules, reading, of)
+            if kept is None or fields.chunked or self._unwanted(fields):
                 return None
             _check_framing(fields)
         except (KeyError, WireError):
             return None
-        kept.append(b"")
-        fields.kept = b"\r\n".join(kept)
+        fields.kept = kept
         fields.reading = Reading(rules, lines, of)
         return fields
 
@@ -195,6 +175,39 @@ def _is_printable(block: bytes, lines: list[bytes], reading: Reading | None) -> 
     known = reading.lines
     new = [line for at, line in enumerate(lines) if line != known[at]]
     return not b"".join(new).translate(None, _PRINTABLE)
+
+
+def _kept_of(
+    lines: list[bytes],
+    fields: RequestFields,
+    rules: dict[bytes, Rule | None],
+    reading: Reading | None,
+    of: list[Rule | None],
+) -> bytes | None:
+    """The lines to pass on, once ``fields`` have been told what all say, and ``of`` by which rules; None: not plain.
+
+    Raises ``KeyError`` for a name that llhttp has not passed yet, and what the rules raise.
+    """
+    kept: list[bytes] = []
+    for at in range(1, len(lines) - 2):
+        line = lines[at]
+        if reading is not None and line == reading.lines[at]:
+            rule = reading.of[at - 1]
+            if rule is None:
+                of.append(None)
+                kept.append(line)
+                continue
+            name, _, value = line.partition(b": ")
+        else:
+            name, colon, value = line.partition(b": ")
+            rule = rules[name]
+            if not colon or not value or value[0] == _SPACE or value[-1] == _SPACE:
+                return None
+        of.append(rule)
+        if rule is None or rule(fields, name, value):
+            kept.append(line)
+    kept.append(b"")
+    return b"\r\n".join(kept)
 
 
 def _minor_version(block: bytes) -> int:
