@@ -63,6 +63,32 @@ async def test_the_same_head_is_read_anew() -> None:
         assert (await here.ask()).status == 401
 
 
+async def test_a_head_behind_a_request_on_its_way_is_read_by_the_new_names() -> None:
+    """It has come before the change, and most of its lines stand where they stood in the head that is being served."""
+    go = asyncio.Event()
+
+    async def hold(connection: RecordedConnection, sent: bytes) -> None:
+        if b"X-Number: 3" in sent:
+            await go.wait()
+        await connection.send(OK)
+
+    async with RecordingUpstream(hold) as upstream, running(upstream.port) as relay:
+        here = await talk(relay)
+        other = b"X-Other: %b" % here.key
+        head = [request("/any/x", other, b"X-Number: %d" % number, key=here.key) for number in range(6)]
+        for number in (1, 2):
+            await here.client.send(head[number])
+            assert (await here.client.answer())[0] == 200
+        await here.client.send(head[3] + head[4])
+        await until(lambda: len(upstream.requests) == 3)
+        change(relay, keys=KeyPolicy(headers=("X-Other",)))
+        go.set()
+        await here.client.send(head[5])
+        assert [(await here.client.answer())[0] for _ in range(3)] == [200, 200, 200]
+        assert [b"X-Other" in each for each in upstream.requests] == [True, True, True, False, False]
+        assert [b"X-Api-Key" in each for each in upstream.requests] == [False, False, False, True, True]
+
+
 async def test_who_is_trusted_counts_for_connections_that_are_open() -> None:
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
         here = await talk(relay)
