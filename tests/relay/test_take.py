@@ -82,11 +82,14 @@ async def test_a_head_behind_a_request_on_its_way_is_read_by_the_new_names() -> 
         await here.client.send(head[3] + head[4])
         await until(lambda: len(upstream.requests) == 3)
         change(relay, keys=KeyPolicy(headers=("X-Other",)))
+        other_client = await RawClient.connect(relay.port)
+        await other_client.send(head[0])  # the new rules have met all the names, as when others call
+        assert (await other_client.answer())[0] == 200
         go.set()
         await here.client.send(head[5])
         assert [(await here.client.answer())[0] for _ in range(3)] == [200, 200, 200]
-        assert [b"X-Other" in each for each in upstream.requests] == [True, True, True, False, False]
-        assert [b"X-Api-Key" in each for each in upstream.requests] == [False, False, False, True, True]
+        assert [b"X-Other" in each for each in upstream.requests] == [True, True, True, False, False, False]
+        assert [b"X-Api-Key" in each for each in upstream.requests] == [False, False, False, True, True, True]
 
 
 async def test_who_is_trusted_counts_for_connections_that_are_open() -> None:
