@@ -28,7 +28,7 @@ slots: {slots}
 store: sqlite:///keystile.db
 access_log: off
 trusted_proxies: [127.0.0.1]
-limits: {{concurrent_requests_per_ip: 20, connections_per_ip: 4096{limits}}}
+limits: {{concurrent_requests_per_ip: 20, connections_per_ip: 4096, max_lag: none{limits}}}
 upstreams: {{api: {{servers: ["http://127.0.0.1:{upstream}"], breaker: null}}}}
 routes: [{{path: "/*", public: true, upstream: api}}]
 """

@@ -48,10 +48,12 @@ class Said:
 
 def settings(upstream_port: int, routes: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
     """A gateway.yaml with all ports free ones; ``more`` are settings of the first level."""
+    limits = {"max_lag": "none", **more.pop("limits", {})}  # how busy this machine is is nobody's promise
     return {
         "listeners": [{"address": "127.0.0.1:0"}],
         "management": {"address": "127.0.0.1:0"},
         "workers": 1,
+        "limits": limits,
         "upstreams": {"api": {"servers": [f"http://127.0.0.1:{upstream_port}"]}},
         "routes": [{"upstream": "api", **route} for route in routes],
         **more,

@@ -76,7 +76,7 @@ def test_what_a_reload_would_change_is_told_before_it(gateway: Gateway) -> None:
     # Another file than the one that is watched, beside it: what would happen if it took its place.
     wanted = yaml.safe_load(gateway.file.read_text())
     wanted["routes"] = [{"path": "/view", "public": True, "upstream": "api"}]
-    wanted["limits"] = {"request_timeout": "30s"}
+    wanted["limits"]["request_timeout"] = "30s"
     candidate = gateway.commands_file = gateway.file.with_name("candidate.yaml")
     candidate.write_text(yaml.safe_dump(wanted))
     assert gateway.run("diff").out.splitlines() == [
@@ -100,14 +100,14 @@ def test_what_a_reload_would_change_is_told_before_it(gateway: Gateway) -> None:
 
 
 def test_what_is_wrong_changes_nothing_and_is_told_with_its_line(gateway: Gateway) -> None:
-    gateway.file.write_text(gateway.file.read_text() + "\nlimits: {concurrent_requests_per_ip: many}\n")
+    gateway.file.write_text(gateway.file.read_text() + "\nkeys: {per_account: many}\n")
     for command in ("reload", "diff"):
         said = gateway.run(command)
         assert said.code == 1
         assert "gateway.yaml:" in said.err
-        assert "limits.concurrent_requests_per_ip" in said.err
+        assert "keys.per_account" in said.err
     assert gateway.ask("status")["configuration"] == 1  # asked with the broken file
-    until(lambda: "limits.concurrent_requests_per_ip" in gateway.err.read_text(), within=20)
+    until(lambda: "keys.per_account" in gateway.err.read_text(), within=20)
     secret = gateway_key(gateway)
     assert gateway.status()["configuration"] == 1
     assert "the file on disk was not taken, 1 goes on" in gateway.look("/health")

@@ -10,9 +10,8 @@ import pytest
 
 from keystile.limits.overload import Level, Overload
 from keystile.relay import relief
-from keystile.relay.relief import CLOSE_SECONDS, TRIM_SECONDS, Relief, resident, trim
+from keystile.relay.relief import CLOSE_SECONDS, TRIM_SECONDS, Relief
 from keystile.wire.client import LINGER, ClientConnection
-from tests.lacking import lacks
 from tests.relay.running import Running, running, until
 from tests.wire.peers import RawClient, RecordingUpstream
 
@@ -127,32 +126,3 @@ async def test_what_counts_is_what_is_left_when_it_went_back(monkeypatch: pytest
         monkeypatch.setattr(relief, "trim", gone)
         assert work.look(BOUND + 1) == Level.CALM
         assert len(work.there()) == 1
-
-
-def test_memory_is_what_the_process_has_resident() -> None:
-    before = resident()
-    held = bytearray(b"x" * (64 << 20))
-    assert resident() - before > len(held) // 2
-
-
-def test_it_is_weighed_without_a_free_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    resident()
-
-    def none(*_: object) -> int:
-        raise OSError(24, "no descriptor")
-
-    monkeypatch.setattr("os.open", none)
-    assert resident() > 1 << 20
-
-
-def test_what_lies_free_below_what_is_used_goes_back() -> None:
-    if relief._TRIM is None:
-        # malloc_trim is glibc's; musl gives back by itself, when it likes.
-        lacks("another C library than glibc", not_even_in_ci=True)
-    filling = [bytearray(b"x" * 60_000) for _ in range(1000)]
-    pins = [bytearray(b"x" * 600) for _ in range(10)]
-    full = resident()
-    filling.clear()
-    trim()
-    assert full - resident() > 30_000_000
-    assert pins

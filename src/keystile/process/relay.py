@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from keystile.config.model import Listener, Settings
 from keystile.limits.descriptors import raise_limit
+from keystile.limits.heap import keep_some
 from keystile.limits.lease import LeasedSlots
 from keystile.limits.servers import Pages, ServerTable
 from keystile.limits.slots import SlotTable
@@ -84,6 +85,7 @@ Factory = Callable[[snapshot.Snapshot, SlotTable, Sender, Store, Pages], Gateway
 async def work(charge: Charge, line: Line) -> None:
     """From the charge to the end of the drain."""
     raise_limit()
+    keep_some()
     taken = snapshot.read(charge.snapshot)
     slots = (SlotTable if taken.settings.slots is None else LeasedSlots).attach(charge.slots)
     slots.claim_column()

@@ -16,13 +16,11 @@ In this order:
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import os
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from keystile.limits.heap import trim
 from keystile.limits.overload import MEMORY_EASED, Level, Overload
 
 if TYPE_CHECKING:
@@ -35,20 +33,6 @@ TRIM_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0
 #: What part of the connections is closed at a time, of those that are idle.
 CLOSED_PART: Final = 8
-
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-_TRIM: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc; others give back by themselves
-
-
-@cache
-def _statm() -> int:
-    """Kept open: a relay that has no free descriptor must be weighed too."""
-    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def resident() -> int:
-    """Bytes that this process has in memory."""
-    return int(os.pread(_statm(), 200, 0).split()[1]) * _PAGE
 
 
 class Relief:
@@ -94,9 +78,3 @@ class Relief:
         for client in idle[: len(connections) // CLOSED_PART + 1]:
             client.close_if_idle()
         gc.collect()
-
-
-def trim() -> None:
-    """Have the C library give free memory back to the system, where it can."""
-    if _TRIM is not None:
-        _TRIM(0)

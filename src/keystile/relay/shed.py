@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Final
 
 from keystile.config.model import Limits, Listener, ManagementRoutes
 from keystile.limits.deadlines import NEVER
+from keystile.limits.heap import resident
 from keystile.limits.overload import Level, Overload
 from keystile.relay.admit import note_of
 from keystile.relay.cors import answer_fields
 from keystile.relay.refusal import REASONS, RETRY_AFTER, Refusal
-from keystile.relay.relief import Relief, resident
+from keystile.relay.relief import Relief
 from keystile.routing.route import Route
 from keystile.wire import websocket
 from keystile.wire.client import ANSWER, ClientConnection

@@ -31,6 +31,7 @@ from keystile.wire.proxy_protocol import ProxyHeader
 from keystile.wire.request_fields import RequestFields
 from keystile.wire.request_head import origin_form
 from keystile.wire.tls_transport import UNREAD
+from keystile.wire.turns import LONG_READ, long_read
 
 #: Bytes that may wait behind the request being served before reading stops.
 PIPELINE_BOUND: Final = 64 * 1024
@@ -91,6 +92,7 @@ class ClientConnection(asyncio.Protocol):
         "paused",
         "peer",
         "rest",
+        "row",
         "says_hsts",
         "served",
         "slot_row",
@@ -121,6 +123,7 @@ class ClientConnection(asyncio.Protocol):
         self.served: ServedRequest | None = None
         self.paused = False  # the client does not read fast enough
         self.deaf = False  # we do not read at present
+        self.row = 0  # long reads since it last let others go first
         self.first = b""
         self.fault: WireError | None = None  # what is wrong with the body bytes that came with the head
         self.due = NEVER
@@ -178,6 +181,8 @@ class ClientConnection(asyncio.Protocol):
         elif state == ANSWER:
             self._hold(data)
         elif self.tunnel is not None:
+            if len(data) >= LONG_READ:
+                long_read(self, self.transport)
             self.tunnel.from_client(data)
         else:
             self._linger(data)
@@ -378,6 +383,8 @@ class ClientConnection(asyncio.Protocol):
         return body, complete, rest
 
     def _read_body(self, data: bytes) -> None:
+        if len(data) >= LONG_READ:
+            long_read(self, self.transport)
         served = self.served
         try:
             body, complete, rest = self._take_body(data)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from keystile.wire.tls_gate import Gate, GateObject
+from keystile.wire.turns import LONG_READ, long_read
 
 #: Bytes that OpenSSL is given at once, encrypted and plain: the buffers between grow to this and stay with the
 #: connection. Smaller pieces cost more CPU.
@@ -54,12 +55,12 @@ class Securing:
 class TlsConnection(asyncio.Transport, asyncio.Protocol):
     """``above`` is told of a connection when the handshake is done, and of nothing where it never is.
 
-    ``settled`` is done when the handshake is, or the connection has ended before.
+    ``settled`` is done when the handshake is, or the connection has ended before. ``deaf`` and
+    ``row`` are as for any ``turns.Reader``.
     """
 
     __slots__ = (
         "_above",
-        "_deaf",
         "_decrypt",
         "_drain",
         "_encrypt",
@@ -74,6 +75,8 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         "_send",
         "_state",
         "_timer",
+        "deaf",
+        "row",
         "settled",
     )
 
@@ -92,7 +95,8 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
         self._raw = cast(asyncio.Transport, None)
         self._timer: asyncio.TimerHandle | None = None
         self._state = _SHAKING
-        self._deaf = False
+        self.deaf = False
+        self.row = 0
         self._own = -1  # while the peer does not read: bytes of our own since it does not
         self.settled: asyncio.Future[None] = loop.create_future()
 
@@ -110,6 +114,8 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._feed(data)
             self._read()
             return
+        if len(data) >= LONG_READ:
+            long_read(self, self._raw)
         for start in range(0, len(data), SLICE_IN):
             self._take(data[start : start + SLICE_IN])
 
@@ -193,7 +199,7 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
 
     def _read(self) -> None:
         incoming = self._incoming
-        while self._state == _OPEN and not self._deaf:
+        while self._state == _OPEN and not self.deaf:
             try:
                 data = self._decrypt(RECORD)
             except ssl.SSLWantReadError:
@@ -268,8 +274,8 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
             self._state = _CLOSING
             self._say_goodbye()
             self._raw.write_eof()
-            if self._deaf:
-                self._deaf = False
+            if self.deaf:
+                self.deaf = False
                 self._raw.resume_reading()
 
     def _say_goodbye(self) -> None:
@@ -288,13 +294,13 @@ class TlsConnection(asyncio.Transport, asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Hand nothing up; what has come already is held (one reading of the loop at most)."""
-        self._deaf = True
+        self.deaf = True
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
         """Go on."""
-        if self._deaf:
-            self._deaf = False
+        if self.deaf:
+            self.deaf = False
             self._raw.resume_reading()
             if self._incoming.pending:
                 self._loop.call_soon(self._read_on)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from keystile.wire.answer_head import UNTIL_CLOSE, AnswerHead, Pattern, pattern_of, read_answer_head
 from keystile.wire.faults import Fault, WireError
 from keystile.wire.framing import ChunkedReader
+from keystile.wire.turns import LONG_READ, long_read
 
 if TYPE_CHECKING:
     from keystile.wire.pool import Pool
@@ -83,6 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         "paused",
         "pool",
         "reused",
+        "row",
         "transport",
     )
 
@@ -93,6 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.address = ""  # which of the server's it is to
         self.paused = False
         self.deaf = False  # we do not read at present
+        self.row = 0  # long reads since it last let others go first
         self.reused = False
         self.heard = False  # a byte of the present answer has arrived
         self.idle_since = 0.0
@@ -126,6 +129,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.heard = True
         try:
             if self._in_body:
+                if len(data) >= LONG_READ:
+                    long_read(self, self.transport)
                 body, complete = self._take_body(data)
                 carried.answer_body(body, complete)
             else:
