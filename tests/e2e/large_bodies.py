@@ -6,12 +6,18 @@ Law: one transfer at a time through a real gateway with one relay. Client and AP
 sockets, each in a thread. A slow reader first reads nothing until the sender has come to a stand, then some
 at 50 MiB/s, then the rest as fast as it comes. The relay's memory is what the kernel says: its peak since the
 transfer began (VmHWM, reset through clear_refs), above what it held when it had served nothing.
+
+Meanwhile another client asks again and again for what the relay answers by itself (a 401), a millisecond after each
+answer: how long it waits says how long one connection has the relay for itself. It is a process of its own, since
+threads of one Python wait for each other.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
+import os
 import re
 import socket
 import sys
@@ -23,6 +29,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import product
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -65,7 +73,10 @@ KINDS = [Kind(*kind) for kind in product(_ways, _framings, (False, True))]
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of one transfer. ``waiting``: bytes that the sender got rid of while nobody read."""
+    """What became of one transfer.
+
+    ``waiting``: bytes that the sender got rid of while nobody read; ``cpu``: seconds of the relay's.
+    """
 
     kind: Kind
     sent: str
@@ -73,6 +84,7 @@ class Moved:
     seconds: float
     growth: int
     waiting: int
+    cpu: float
 
 
 class Sending:
@@ -215,7 +227,7 @@ class Bench:
 
     def __init__(self, gateway: Gateway, api: Api) -> None:
         self._api = api
-        self._port = gateway.ports[0]
+        self.port = gateway.ports[0]
         self._key = gateway.create_key("large bodies").encode()
         (self._relay,) = gateway.pids("relay")
         self._untouched = memory_of(self._relay, "VmRSS")
@@ -225,14 +237,15 @@ class Bench:
         sending = Sending(size)
         receiving = Receiving(sending, kind.slow)
         Path(f"/proc/{self._relay}/clear_refs").write_text("5")
-        began = time.monotonic()
+        used, began = cpu_of(self._relay), time.monotonic()
         if kind.way == "up":
             self._up(kind, sending, receiving)
         else:
             self._down(kind, sending, receiving)
         seconds = time.monotonic() - began
         growth = memory_of(self._relay, "VmHWM") - self._untouched
-        return Moved(kind, sending.digest, receiving.digest, seconds, growth, receiving.waiting)
+        cpu = cpu_of(self._relay) - used
+        return Moved(kind, sending.digest, receiving.digest, seconds, growth, receiving.waiting, cpu)
 
     def _up(self, kind: Kind, sending: Sending, receiving: Receiving) -> None:
         def work(connection: socket.socket, reader: BufferedReader, head: bytes) -> None:
@@ -264,7 +277,7 @@ class Bench:
     def _client(self, method: bytes, *fields: bytes) -> Iterator[tuple[socket.socket, BufferedReader]]:
         """A connection on which a request's head has been sent."""
         lines = [method + b" /bodies HTTP/1.1", b"Host: localhost", b"X-Api-Key: " + self._key, *fields, b"", b""]
-        with socket.create_connection(("127.0.0.1", self._port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             connection.sendall(b"\r\n".join(lines))
             with reading(connection) as reader:
@@ -275,6 +288,45 @@ def memory_of(pid: int, name: str) -> int:
     """One of the kernel's figures of a process's memory, in bytes."""
     (kibibytes,) = re.findall(rf"^{name}:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return int(kibibytes) * 1024
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds that a process has run."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ask(port: int, over: Event, told: Connection) -> None:
+    """Ask until it is over, then tell how long each answer took, in seconds. Told first: that it begins."""
+    took = []
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        told.send([])
+        while not over.wait(0.001):
+            began = time.monotonic()
+            connection.sendall(b"GET /bodies HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
+            took.append(time.monotonic() - began)
+    told.send(took)
+
+
+@contextmanager
+def asking(port: int) -> Iterator[list[float]]:
+    """Somebody who asks beside: the list has the seconds that each answer took, in order of size, once it is over."""
+    spawning = multiprocessing.get_context("spawn")
+    over = spawning.Event()
+    ours, theirs = spawning.Pipe()
+    process = spawning.Process(target=ask, args=(port, over, theirs))
+    process.start()
+    ours.recv()
+    took: list[float] = []
+    try:
+        yield took
+    finally:
+        over.set()
+        if ours.poll(60):
+            took.extend(sorted(ours.recv()))
+        process.join()
 
 
 @contextmanager
@@ -304,15 +356,18 @@ def main() -> int:
     size = parser.parse_args().size
     good = True
     with tempfile.TemporaryDirectory() as folder, bench(Path(folder)) as on:
-        print(f"{'':34} {'SHA-256':8} {'MiB/s':>6} {'peak growth':>12} {'taken while nobody read':>24}")
+        asked = "asked beside, median and 99 %"
+        print(f"{'':34} {'SHA-256':8} {'MiB/s':>6} {'CPU':>7} {'peak growth':>12} {asked:>30} {'taken unread':>13}")
         for kind in KINDS:
-            moved = on.move(kind, size)
+            with asking(on.port) as took:
+                moved = on.move(kind, size)
             same = moved.sent == moved.received
             good = good and same and moved.growth < GROWTH_BOUND
             waiting = f"{moved.waiting / MIB:.1f} MiB" if kind.slow else ""
+            beside = " and ".join(f"{1000 * took[int(len(took) * part)]:.2f}" for part in (0.5, 0.99)) + " ms"
             print(
-                f"{kind!s:34} {'same' if same else 'CHANGED':8} {size / MIB / moved.seconds:6.0f} "
-                f"{moved.growth / MIB:8.1f} MiB {waiting:>24}",
+                f"{kind!s:34} {'same' if same else 'CHANGED':8} {size / MIB / moved.seconds:6.0f} {moved.cpu:5.2f} s "
+                f"{moved.growth / MIB:8.1f} MiB {beside:>30} {waiting:>13}",
                 flush=True,
             )
     return 0 if good else 1
