@@ -63,9 +63,7 @@ class Peer:
         with suppress(OSError):
             accepted, _ = self._listening.accept()
             with over_tls(accepted, self._context, server_side=True) as connection:
-                left = SIZE if read_head(connection).startswith(b"POST") else 0
-                while left:
-                    left -= len(connection.recv(min(left, MIB)))
+                read_body(connection, SIZE if read_head(connection).startswith(b"POST") else 0)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % SIZE)
                 send_body(connection)
 
@@ -84,8 +82,20 @@ def over_tls(connection: socket.socket, context: ssl.SSLContext | None, *, serve
 def read_head(connection: socket.socket) -> bytes:
     head = b""
     while not head.endswith(b"\r\n\r\n"):
-        head += connection.recv(1)
+        head += received(connection, 1)
     return head
+
+
+def read_body(connection: socket.socket, left: int) -> None:
+    while left:
+        left -= len(received(connection, min(left, MIB)))
+
+
+def received(connection: socket.socket, most: int) -> bytes:
+    data = connection.recv(most)
+    if not data:
+        raise ConnectionError("cut")
+    return data
 
 
 def send_body(connection: socket.socket) -> None:
@@ -101,9 +111,7 @@ def call(port: int, method: bytes, context: ssl.SSLContext | None) -> int:
         if size:
             send_body(connection)
         status = int(read_head(connection)[9:12])
-        left = SIZE
-        while left:
-            left -= len(connection.recv(min(left, MIB)))
+        read_body(connection, SIZE)
     return status
 
 
