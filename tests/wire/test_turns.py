@@ -50,7 +50,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._tick)
 
 
-class Peer:
+class Api:
     """The API, in a thread: it takes a body and answers it with one. Pieces leave as fast as they are taken."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
@@ -116,11 +116,11 @@ def call(port: int, method: bytes, context: ssl.SSLContext | None) -> int:
 
 
 @asynccontextmanager
-async def relay_of(peer: Peer, listener: Listener, trust: UpstreamTls | None) -> AsyncIterator[Running]:
-    server = Server("127.0.0.1", peer.port, tls=trust is not None)
+async def relay_of(api: Api, listener: Listener, trust: UpstreamTls | None) -> AsyncIterator[Running]:
+    server = Server("127.0.0.1", api.port, tls=trust is not None)
     upstream = Upstream("api", (server,), tls=trust)
     operations = (OPEN, *OPERATIONS)
-    async with running(peer.port, operations=operations, listeners=(listener,), upstreams=(upstream,)) as relay:
+    async with running(api.port, operations=operations, listeners=(listener,), upstreams=(upstream,)) as relay:
         yield relay
 
 
@@ -130,17 +130,17 @@ async def test_nobody_has_more_of_a_turn_than_a_row(tmp_path: Path, method: byte
     chain, key = make_certificate(tmp_path)
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     served.load_cert_chain(chain, key)
-    peer = Peer(served if secured == "upstream" else None)
+    api = Api(served if secured == "upstream" else None)
     tls = Tls((Certificate(chain, key),)) if secured == "client" else None
     trust = UpstreamTls(ca=chain) if secured == "upstream" else None
     try:
-        async with relay_of(peer, Listener("127.0.0.1", 0, tls=tls), trust) as relay:
+        async with relay_of(api, Listener("127.0.0.1", 0, tls=tls), trust) as relay:
             turns = Turns(relay.gateway)
             context = trusting(chain) if secured == "client" else None
             assert await asyncio.to_thread(call, relay.port, method, context) == 200
             turns.is_over = True
     finally:
-        peer.close()
+        api.close()
     assert turns.all > SIZE // 2  # it has seen what happened
     assert turns.most <= 5 * BUFFER  # four after the one with the head; without turns eight megabytes
 
