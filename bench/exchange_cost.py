@@ -76,7 +76,7 @@ def _gateway(secret: str) -> Gateway:
     )
     keyring = Keyring()
     keyring.put(
-        KeyRow("key1", "owner@example.com", "bench", "View", "", None, secrets.digest(secret.encode()), imported=False)
+        KeyRow("key1", "owner@example.com", "bench", "View", "", None, secrets.digest(secret.encode()))
     )
     follower: Any = SimpleNamespace(words=[0], seen=0, unreadable_since=None, load=lambda: None, check=lambda: None)
     slots = SlotTable.create(rows=1024, columns=4)

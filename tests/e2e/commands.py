@@ -27,6 +27,8 @@ from select import select
 ROOT = Path(__file__).parents[2]
 LONGEST = 1 << 16
 """Bytes of one command with its environment."""
+GRACE = 1.0
+"""Seconds that a command has to itself when nobody waits for it any more."""
 
 
 def run_command(words: Sequence[str], stdin: str, folder: Path, timeout: float) -> tuple[int, str, str]:
@@ -95,8 +97,8 @@ def _run(said: tuple[list[str], str, dict[str, str], float], files: list[int]) -
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    # Nobody waits for it any longer than that: then it ends, and its locks with it.
-    signal.setitimer(signal.ITIMER_REAL, max(timeout, 0.001))
+    # Nobody waits for it any longer: it ends, and its locks with it. Not before it has been waited for in vain.
+    signal.setitimer(signal.ITIMER_REAL, timeout + GRACE)
     try:
         code = main(words)
     except SystemExit as ended:

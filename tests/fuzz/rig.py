@@ -51,7 +51,6 @@ KEY = KeyRow(
     scopes="",
     networks="",
     expires=None,
-    imported=False,
 )
 
 

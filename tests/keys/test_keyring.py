@@ -19,12 +19,12 @@ def of(text: str) -> bytes:
 
 
 def row(key_id: str = "k", secret: str = "new", **facts: Any) -> KeyRow:
-    plain = KeyRow(key_id, "ann@x.org", "main", "A B", "10.0.0.0/8", None, of(secret), 0)
+    plain = KeyRow(key_id, "ann@x.org", "main", "A B", "10.0.0.0/8", None, of(secret))
     return plain._replace(**facts)
 
 
 def overlapping(until: float, **facts: Any) -> KeyRow:
-    return row(old_digest=of("old"), old_until=until, old_imported=0, **facts)
+    return row(old_digest=of("old"), old_until=until, **facts)
 
 
 def test_a_key_is_found_by_the_digest_of_its_secret() -> None:
@@ -172,7 +172,7 @@ class KeyringAgainstAModel(RuleBasedStateMachine):
         new, old = [secret for secret in secrets if secret not in taken][:2]
         facts: dict[str, Any] = {"expires": expires}
         if until is not None:
-            facts |= {"old_digest": of(old), "old_until": until, "old_imported": 0}
+            facts |= {"old_digest": of(old), "old_until": until}
         self.keyring.put(row(key_id, new, **facts))
         overlap = (old, float(until)) if until is not None else (None, 0.0)
         self.model.keys[key_id] = Known(new, expires, *overlap)

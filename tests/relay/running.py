@@ -201,7 +201,6 @@ class Running:
         scopes: Sequence[str] = (),
         networks: Sequence[str] = (),
         expires: float | None = None,
-        imported: bool = False,
     ) -> None:
         self.secrets.append(secret)
         self.keyring.put(
@@ -213,7 +212,6 @@ class Running:
                 scopes=" ".join(scopes),
                 networks=" ".join(networks),
                 expires=expires,
-                imported=imported,
             )
         )
 

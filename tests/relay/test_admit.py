@@ -295,7 +295,7 @@ async def test_imported_keys_need_no_check_digits(secret: bytes) -> None:
     async with RecordingUpstream() as upstream, running(upstream.port) as relay:
         own = relay.key("ViewContacts")
         assert (await relay.ask(key=secret)).status == 401
-        relay.add(secret, ("ViewContacts",), imported=True)
+        relay.add(secret, ("ViewContacts",))
         assert (await relay.ask(key=secret)).status == 200
         assert (await relay.ask(key=secret + b"x")).status == 401
         assert secret not in upstream.received

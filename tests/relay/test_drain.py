@@ -227,7 +227,7 @@ async def _used(relay: Running, keys: int) -> Narrow:
     channel = Narrow()
     relay.gateway.recorder._channel = channel
     for number in range(keys):
-        row = KeyRow(f"{number:016x}", "a@b.c", "name", "", "", None, number.to_bytes(32, "big"), 0)
+        row = KeyRow(f"{number:016x}", "a@b.c", "name", "", "", None, number.to_bytes(32, "big"))
         key = HeldKey(row, row.account, frozenset(), EVERYWHERE)
         assert relay.gateway.recorder.uses.takes(key)
         key.used_at, key.requests = 1.0, 2

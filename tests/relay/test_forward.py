@@ -203,7 +203,7 @@ def test_what_is_remembered_of_scopes_is_bounded_and_never_of_another(monkeypatc
     keys = [
         HeldKey(row, row.account, frozenset({f"Scope{number % 5}", "View"}), EVERYWHERE)
         for number in range(10)
-        for row in [KeyRow(f"id{number}", f"a{number}@example.com", "", "", "", None, bytes(32), 0)]
+        for row in [KeyRow(f"id{number}", f"a{number}@example.com", "", "", "", None, bytes(32))]
     ]
     for number, key in [*enumerate(keys), *enumerate(keys)]:
         assert identities.lines(key) == (

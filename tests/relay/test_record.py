@@ -510,7 +510,7 @@ def test_refused_requests_are_counted_by_what_they_were_in_whatever_order(
         Full(), lambda names, values: stored.update(zip(names, values, strict=True)), Handshakes(time.monotonic),
         logs=False,
     )  # fmt: skip
-    rows = [KeyRow(f"k{number}", "a@b.c", "", "", "", None, bytes(32), 0) for number in range(2)]
+    rows = [KeyRow(f"k{number}", "a@b.c", "", "", "", None, bytes(32)) for number in range(2)]
     keys = [None, *(HeldKey(row, row.account, frozenset(), EVERYWHERE) for row in rows)]
     routes = [Route(n, f"/{n}", (), Needs(), "api", None, "test") for n in range(2)]
     for at, (key, route, status, number) in enumerate(kinds):

@@ -550,7 +550,7 @@ def _edit(
     assert old is not None
     relay.keyring.put(
         KeyRow(id=old.id, account="owner@example.com", name="renamed", digest=secrets.digest(key), scopes=scopes,
-               networks=networks, expires=expires, imported=False)
+               networks=networks, expires=expires)
     )  # fmt: skip
 
 

@@ -626,7 +626,7 @@ async def test_each_request_on_a_connection_tells_its_own_secret(tmp_path: Path)
     """A key in an overlap has two, and in the query neither changes the fields that are remembered."""
     async with answering(tmp_path / "k.db") as heads, running(9, **with_calls(tmp_path)) as relay:
         new, old = relay.key("View"), generate().encode()
-        row = KeyRow("key1", "owner@example.com", "n", "View", "", None, digest(new), 0, digest(old), 1e11, 0)
+        row = KeyRow("key1", "owner@example.com", "n", "View", "", None, digest(new), digest(old), 1e11)
         relay.keyring.put(row)
         client = await RawClient.connect(relay.port)
         for secret in (old, new, old):

@@ -24,7 +24,7 @@ HOUR = int(EPOCH // 3600)
 def held(number: int, name: str = "a") -> HeldKey:
     """A key whose id looks like those of the service: 16 hexadecimal digits that say nothing."""
     digest = number.to_bytes(4, "big") * 8
-    row = KeyRow(f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}", "x@y.z", name, "", "", None, digest, 0)
+    row = KeyRow(f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}", "x@y.z", name, "", "", None, digest)
     keyring = Keyring([row])
     found = keyring.get(row.id)
     assert found is not None

@@ -26,7 +26,7 @@ async def test_the_columns_for_a_keyring_are_those_it_expects(engine: Engine) ->
         await service.change(ANN, "main", 60, **BY)
     (row,) = map(KeyRow._make, engine.run(rows.HELD_KEYS))
     assert (row.id, row.account, row.name, row.scopes, row.networks) == (key.id, ANN, "main", "A", "")
-    assert (row.imported, row.old_digest, row.old_until, row.old_imported) == (0, b"\xab" * 32, 1060.0, 1)
+    assert (row.digest == b"\xab" * 32, row.old_digest, row.old_until) == (False, b"\xab" * 32, 1060.0)
 
 
 async def test_questions_find_one_all_or_nothing(engine: Engine) -> None:

@@ -24,7 +24,7 @@ class KeyRow(NamedTuple):
     """One key as a store hands it over. ``scopes`` and ``networks``: canonical texts, spaces between.
 
     ``expires`` and ``old_until`` are in Unix seconds. The ``old_…`` fields describe a second digest that
-    is good until ``old_until`` (the overlap of a change); all None (or 0) without one.
+    is good until ``old_until`` (the overlap of a change); None without one.
     """
 
     id: str
@@ -34,10 +34,8 @@ class KeyRow(NamedTuple):
     networks: str
     expires: float | None
     digest: bytes
-    imported: int
     old_digest: bytes | None = None
     old_until: float | None = None
-    old_imported: int | None = None
 
 
 class HeldKey:

@@ -25,8 +25,7 @@ KEYS = f"""SELECT k.id, k.account_id, a.email, k.name, d.hint, k.scopes, k.netwo
     LEFT JOIN last_uses AS u ON u.key_id = k.id LEFT JOIN secret_uses AS w ON w.digest = o.digest AND w.address <> ''"""
 
 # The columns of keys.keyring.KeyRow, in its order.
-HELD_KEYS = f"""SELECT k.id, a.email, k.name, k.scopes, k.networks, k.expires, d.digest, d.imported,
-    o.digest, o.until, o.imported
+HELD_KEYS = f"""SELECT k.id, a.email, k.name, k.scopes, k.networks, k.expires, d.digest, o.digest, o.until
     FROM keys AS k JOIN accounts AS a ON a.id = k.account_id{_DIGESTS}"""
 
 EVENTS = """SELECT seq, at, actor, origin, what, account, key_id, key_name, key_hint, details
