@@ -18,7 +18,7 @@ from keystile.relay.gateway import Gateway
 from keystile.wire.turns import LONG_READ, ROW, long_read
 from tests.e2e.running import make_certificate, trusting
 from tests.relay.running import OPERATIONS, Running, running
-from tests.wire.transports import KeepingApplication, KeptTransport, carried, connected
+from tests.wire.transports import ANSWERED, KeepingApplication, KeptTransport, carried, connected
 
 MIB = 1 << 20
 SIZE = 32 * MIB
@@ -209,6 +209,31 @@ async def test_a_body_whose_end_ends_the_connection() -> None:
     assert transport.ended
     await asyncio.sleep(0)
     assert not transport.is_reading()
+
+
+async def test_a_body_whose_end_is_the_last_of_a_row_is_followed_by_the_next_request() -> None:
+    application = KeepingApplication()
+    client, transport = connected(application)
+    client.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (ROW * len(LONG)))
+    for _ in range(ROW):
+        client.data_received(LONG)
+    assert (transport.sent, transport.is_reading()) == (ANSWERED, False)
+    await asyncio.sleep(0)
+    assert transport.is_reading()
+    client.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert transport.sent == 2 * ANSWERED
+
+
+async def test_a_server_whose_answers_end_is_the_last_of_a_row_is_read_when_it_is_used_again() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        upstream, transport, answer, pool = carried(one)
+        upstream.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (ROW * len(LONG)))
+        for _ in range(ROW):
+            upstream.data_received(LONG)
+        assert (answer.outcome, pool.given_back, transport.is_reading()) == ("whole", [upstream], False)
+        await asyncio.sleep(0)
+        assert transport.is_reading()
 
 
 class KeptTunnel:
